@@ -1,0 +1,72 @@
+//! Where the rooms keep their things: one value that every command gets.
+//!
+//! The directories are fixed by the package; `--root` and `--runroot` (Podman's names) move them for
+//! tests and for people who keep images on another disk.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use sampan_container::state::Containers;
+use sampan_image::{Registries, Store};
+use sampan_network::Networks;
+
+use crate::volumes::Volumes;
+
+/// Images, layers, writable layers, volumes and network configurations; survives a reboot.
+pub(crate) const DEFAULT_ROOT: &str = "/var/lib/sampan";
+/// State of running containers; a tmpfs, gone after a reboot.
+pub(crate) const DEFAULT_RUNROOT: &str = "/run/sampan";
+/// What can be made again at any time: compiled seccomp filters.
+pub(crate) const DEFAULT_CACHE: &str = "/var/cache/sampan";
+
+/// The directories a command works on, and the doors to the rooms behind them.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    root: PathBuf,
+    runroot: PathBuf,
+}
+
+impl Context {
+    /// A context on these two directories.
+    pub(crate) fn new(root: PathBuf, runroot: PathBuf) -> Self {
+        Self { root, runroot }
+    }
+
+    /// The persistent directory, normally [`DEFAULT_ROOT`].
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Compiled seccomp filters.
+    pub(crate) fn seccomp_cache(&self) -> PathBuf {
+        Path::new(DEFAULT_CACHE).join("seccomp")
+    }
+
+    /// State of all containers.
+    pub(crate) fn containers(&self) -> Containers {
+        Containers::open(&self.runroot.join("containers"))
+    }
+
+    /// The image store; made if it does not exist yet.
+    pub(crate) fn store(&self) -> anyhow::Result<Store> {
+        Store::open(&self.root)
+            .with_context(|| format!("opening the image store {}", self.root.display()))
+    }
+
+    /// The host's registry configuration, `registries.conf(5)`.
+    pub(crate) fn registries(&self) -> anyhow::Result<Registries> {
+        Registries::load(Path::new("/")).context("reading registries.conf")
+    }
+
+    /// The networks and their leases.
+    pub(crate) fn networks(&self) -> anyhow::Result<Networks> {
+        let (configs, leases) = (self.root.join("networks"), self.runroot.join("network"));
+        Networks::open(&configs, &leases)
+            .with_context(|| format!("opening the networks in {}", configs.display()))
+    }
+
+    /// The named volumes.
+    pub(crate) fn volumes(&self) -> Volumes {
+        Volumes::open(&self.root.join("volumes"))
+    }
+}

@@ -1,0 +1,154 @@
+//! `sampan`: the command line. Each command is a file of its own; this one only tells them apart.
+
+mod containers_conf;
+mod context;
+mod exec;
+mod healthcheck;
+mod images;
+mod inspect;
+mod kill;
+mod logs;
+mod man;
+mod network;
+mod output;
+mod ps;
+mod pull;
+mod release;
+mod rm;
+mod run;
+mod service;
+mod stop;
+mod volume;
+mod volumes;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::context::Context;
+
+/// What Podman exits with when the fault is its own and not the container's.
+const OWN_FAULT: u8 = 125;
+
+/// Containers as systemd services.
+#[derive(Debug, Parser)]
+#[command(name = "sampan", version, max_term_width = 100, disable_help_subcommand = true)]
+struct CommandLine {
+    /// Where images, volumes and writable layers are kept
+    #[arg(long, value_name = "DIR", default_value = context::DEFAULT_ROOT)]
+    root: PathBuf,
+    /// Where the state of running containers is kept (a tmpfs)
+    #[arg(long, value_name = "DIR", default_value = context::DEFAULT_RUNROOT)]
+    runroot: PathBuf,
+    /// Also read this containers.conf(5) module (a path, or a name below containers.conf.modules)
+    #[arg(long = "module", value_name = "FILE")]
+    modules: Vec<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a program in a new container
+    Run(Box<run::Options>),
+    /// List containers
+    #[command(visible_alias = "list")]
+    Ps(ps::Options),
+    /// Show all that is known of containers, images, networks or volumes
+    Inspect(inspect::Options),
+    /// Run another program in a running container
+    Exec(exec::Options),
+    /// Show what containers wrote to the journal
+    Logs(logs::Options),
+    /// Stop containers
+    Stop(stop::Options),
+    /// Send a signal to containers
+    Kill(kill::Options),
+    /// Remove containers
+    Rm(rm::Options),
+    /// Fetch an image
+    Pull(pull::Options),
+    /// List images
+    Images(images::Options),
+    /// Remove images
+    Rmi(images::RemoveOptions),
+    /// Work on images
+    Image(images::Command),
+    /// Work on networks
+    Network(network::Command),
+    /// Work on volumes
+    Volume(volume::Command),
+    /// Check the health of a container
+    Healthcheck(healthcheck::Command),
+    /// What generated units call when they stop
+    #[command(hide = true)]
+    Service(service::Command),
+    /// Write a completion script for a shell to standard output
+    #[command(hide = true)]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Man {
+        /// The directory, which must exist
+        directory: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = CommandLine::parse();
+    let context = Context::new(arguments.root, arguments.runroot);
+    match dispatch(arguments.command, &context, &arguments.modules) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn dispatch(command: Command, context: &Context, modules: &[PathBuf]) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(options) => run::run(*options, context, modules),
+        Command::Ps(options) => ps::run(options, context),
+        Command::Inspect(options) => inspect::run(options, context),
+        Command::Exec(options) => exec::run(options, context),
+        Command::Logs(options) => logs::run(options, context),
+        Command::Stop(options) => stop::run(options, context),
+        Command::Kill(options) => kill::run(options, context),
+        Command::Rm(options) => rm::run(options, context),
+        Command::Pull(options) => pull::run(options, context),
+        Command::Images(options) => images::run(options, context),
+        Command::Rmi(options) => images::remove(options, context),
+        Command::Image(command) => images::command(command, context),
+        Command::Network(command) => network::command(command, context),
+        Command::Volume(command) => volume::command(command, context),
+        Command::Healthcheck(command) => healthcheck::command(command, context),
+        Command::Service(command) => service::command(command, context),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut CommandLine::command(), "sampan", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { directory } => {
+            man::write(&directory, CommandLine::command())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// An error that knows its exit code, where Podman's scripts expect another one than 125.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Coded {
+    /// What `$?` will be.
+    pub(crate) code: u8,
+    /// What is printed after `Error: `.
+    pub(crate) message: String,
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    error.downcast_ref::<Coded>().map_or(OWN_FAULT, |coded| coded.code)
+}
