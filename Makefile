@@ -1,0 +1,108 @@
+# sampan: build, try, test, install, package.  `make help` lists the targets.
+#
+# Variables, all optional:
+#   CARGO_TARGET_DIR  where cargo builds (default: target)
+#   PROFILE           release (default) or dev
+#   CARGOFLAGS        more arguments for cargo, such as --offline
+#   DESTDIR           prefix of every installed path, for packagers
+#   PREFIX            /usr; units, generator and policy name each other below /usr, so
+#                     another PREFIX only makes sense for a tree that is moved later
+#   SYSCONFDIR        /etc
+
+CARGO      ?= cargo
+PROFILE    ?= release
+CARGOFLAGS ?=
+DESTDIR    ?=
+PREFIX     ?= /usr
+SYSCONFDIR ?= /etc
+
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+
+bin        := $(CARGO_TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+crates     := -p sampan -p sampan-container -p sampan-status -p sampan-generator
+programs   := $(addprefix $(bin)/,sampan sampan-runtime sampand sampan-generator)
+generated  := $(bin)/generated
+version    := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+
+bindir     := $(DESTDIR)$(PREFIX)/bin
+libexecdir := $(DESTDIR)$(PREFIX)/libexec/sampan
+unitdir    := $(DESTDIR)$(PREFIX)/lib/systemd
+datadir    := $(DESTDIR)$(PREFIX)/share
+confdir    := $(DESTDIR)$(SYSCONFDIR)
+
+.DEFAULT_GOAL := build
+.PHONY: all build try test bench check deps generated install rpm srpm clean help
+
+all: build
+
+build: ## build the four programs
+	$(CARGO) build --profile $(PROFILE) --locked $(CARGOFLAGS) $(crates) --bins
+
+try: ## start examples/web.container under a throw-away systemd, fetch its page, clean up
+	tests/try
+
+test: ## run every test: unit, fixture, package and machine
+	tests/run
+
+bench: ## measure container start and the generator beside their floors
+	tests/bench/run
+
+check: ## formatting and lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked $(CARGOFLAGS) -- -D warnings
+
+deps: ## install what building and packaging need, through apt-get or dnf
+	packaging/deps build rpm
+
+# `install` of a tree that is built already runs no compiler.
+$(programs):
+	$(CARGO) build --profile $(PROFILE) --locked $(CARGOFLAGS) $(crates) --bins
+
+generated: $(programs) ## man pages and shell completions, written by the programs themselves
+	rm -rf $(generated)
+	mkdir -p $(generated)/man $(generated)/completions
+	$(bin)/sampan man $(generated)/man
+	for shell in bash zsh fish; do \
+		$(bin)/sampan completions $$shell >$(generated)/completions/$$shell || exit 1; \
+	done
+
+install: generated ## install below DESTDIR
+	install -D -m 755 -t $(bindir) $(bin)/sampan $(bin)/sampan-runtime
+	install -D -m 755 -t $(libexecdir) $(bin)/sampand
+	install -D -m 755 -t $(unitdir)/system-generators $(bin)/sampan-generator
+	install -d $(unitdir)/user-generators
+	ln -sfn ../system-generators/sampan-generator $(unitdir)/user-generators/sampan-user-generator
+	install -D -m 644 -t $(unitdir)/system packaging/systemd/*.service
+	install -D -m 644 -t $(unitdir)/system-preset packaging/systemd/90-sampan.preset
+	install -D -m 644 packaging/systemd/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/sampan.conf
+	install -D -m 644 -t $(datadir)/dbus-1/system.d packaging/dbus/*.conf
+	install -D -m 644 -t $(datadir)/dbus-1/system-services packaging/dbus/*.service
+	install -D -m 644 -t $(datadir)/polkit-1/actions packaging/polkit/*.policy
+	install -D -m 644 $(generated)/completions/bash $(datadir)/bash-completion/completions/sampan
+	install -D -m 644 $(generated)/completions/zsh $(datadir)/zsh/site-functions/_sampan
+	install -D -m 644 $(generated)/completions/fish $(datadir)/fish/vendor_completions.d/sampan.fish
+	for page in man/*.[1-8] $(generated)/man/*.[1-8]; do \
+		install -D -m 644 -t $(datadir)/man/man$${page##*.} $$page || exit 1; \
+	done
+	install -D -m 644 -t $(confdir)/sampan packaging/sampan.toml
+	install -d $(confdir)/sampan/systemd $(confdir)/containers/systemd
+	install -D -m 644 -t $(datadir)/licenses/sampan LICENSE
+	install -D -m 644 -t $(datadir)/doc/sampan README.md CHANGELOG.md
+	install -D -m 644 -t $(datadir)/doc/sampan/examples examples/*.container examples/*.network examples/*.volume
+	install -d -m 711 $(DESTDIR)/var/lib/sampan
+	install -d -m 755 $(DESTDIR)/var/cache/sampan
+
+rpm: build ## build the binary RPMs below $CARGO_TARGET_DIR/rpm from this work tree
+	packaging/rpm/build binary
+
+srpm: ## build a source RPM with its dependencies vendored
+	packaging/rpm/build source
+
+clean: ## remove what cargo and rpmbuild wrote
+	$(CARGO) clean
+	rm -rf $(CARGO_TARGET_DIR)/rpm
+
+help:
+	@echo 'sampan $(version)'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
