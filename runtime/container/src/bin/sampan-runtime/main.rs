@@ -1,0 +1,2 @@
+//! `sampan-runtime`: the OCI runtime command line.
+fn main() {}

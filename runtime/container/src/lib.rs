@@ -1,0 +1,30 @@
+//! An OCI runtime as a library: a runtime `Spec` goes in, a running process comes out.
+//!
+//! The way through it, in the order in which a start uses it:
+//!
+//! 1. [`mount`] makes the root file system as a *detached* mount: a descriptor that no path names.
+//! 2. [`user`] finds out, inside that root, who the container runs as; [`defaults`] has the pieces
+//!    of a `Spec` that nobody asked for but everybody expects; [`seccomp`] loads the system call filter.
+//! 3. [`create`] clones the container's first process. It sets itself up, proves that its program can
+//!    be executed, and blocks; the caller holds it as [`Held`] and lets it go with [`Held::release`].
+//! 4. [`state`] keeps what is known about a container in `/run/sampan/containers/<name>/`.
+//! 5. [`process`] signals a container and runs further programs in it.
+//!
+//! Whatever comes out of a root file system, an image or a container is hostile: paths inside a
+//! root are resolved by descriptors only (`path`), files of procfs through a private mount (`procfs`).
+//! All `unsafe` code lives in `sys`.
+
+mod create;
+mod error;
+#[allow(unsafe_code)]
+mod sys;
+
+pub mod defaults;
+pub mod mount;
+pub mod process;
+pub mod seccomp;
+pub mod state;
+pub mod user;
+
+pub use create::{Creation, Held, Parent, create};
+pub use error::{Error, Result};
