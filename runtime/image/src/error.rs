@@ -1,0 +1,279 @@
+//! What can go wrong with images, in kinds that a caller can match on.
+//!
+//! Every message names what was attempted and on what, then the cause, then what the administrator
+//! can do about it. No message ever contains a credential.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::digest::Digest;
+
+/// Result of this crate's operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An image operation that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The text is not an image reference.
+    #[error("invalid image reference \"{reference}\": {reason}")]
+    InvalidReference {
+        /// The text as it was given.
+        reference: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A short name that `registries.conf` resolves to nothing.
+    #[error(
+        "short name \"{name}\" cannot be resolved: {reason}; \
+         write the registry too (for example \"quay.io/{name}\") or add an alias to \
+         /etc/containers/registries.conf.d"
+    )]
+    ShortName {
+        /// The short name.
+        name: String,
+        /// Why it has no meaning here.
+        reason: String,
+    },
+
+    /// The source (registry, archive, directory) does not have the image.
+    #[error("image \"{reference}\" not found in {location}: {detail}")]
+    NotFound {
+        /// The image that was asked for.
+        reference: String,
+        /// Where it was looked for.
+        location: String,
+        /// What the source said.
+        detail: String,
+    },
+
+    /// The registry wants other credentials, or any.
+    #[error(
+        "registry {registry} refused access to \"{repository}\": {detail}; \
+         check the name, and the credentials in {auth_file}"
+    )]
+    Unauthorized {
+        /// The registry's host name and port.
+        registry: String,
+        /// The repository that was asked for.
+        repository: String,
+        /// What the registry said.
+        detail: String,
+        /// The file that credentials were (or would be) read from.
+        auth_file: String,
+    },
+
+    /// The registry could not be talked to at all.
+    #[error("registry {registry} cannot be reached: {cause}")]
+    Unreachable {
+        /// The registry's host name and port.
+        registry: String,
+        /// Why not (name resolution, connection, TLS, …).
+        cause: String,
+    },
+
+    /// A transfer stopped making progress.
+    #[error(
+        "transfer from {registry} stalled: no data for {} s while reading {what}",
+        .timeout.as_secs_f32()
+    )]
+    Stalled {
+        /// The registry's host name and port.
+        registry: String,
+        /// The object that was being read.
+        what: String,
+        /// How long nothing arrived.
+        timeout: Duration,
+    },
+
+    /// A transfer broke and could not be resumed.
+    #[error("transfer of {what} from {registry} broke after {received} of {expected} bytes: {cause}")]
+    Broken {
+        /// The registry or file.
+        registry: String,
+        /// The object that was being read.
+        what: String,
+        /// Bytes that had arrived.
+        received: u64,
+        /// Bytes that were announced.
+        expected: u64,
+        /// Why it broke.
+        cause: String,
+    },
+
+    /// The registry answered with something that the protocol does not allow.
+    #[error("registry {registry} answered {request} unexpectedly: {detail}")]
+    Protocol {
+        /// The registry's host name and port.
+        registry: String,
+        /// Method and path of the request.
+        request: String,
+        /// What was wrong with the answer.
+        detail: String,
+    },
+
+    /// Bytes do not have the digest under which they were asked for.
+    #[error(
+        "{what} from {location} has the wrong digest: expected {expected}, got {got}; \
+         nothing of it was kept"
+    )]
+    DigestMismatch {
+        /// The object: "manifest", "config", "layer", "unpacked layer".
+        what: &'static str,
+        /// The registry or file it came from.
+        location: String,
+        /// The digest it should have.
+        expected: Digest,
+        /// The digest it has.
+        got: Digest,
+    },
+
+    /// Bytes do not have the size that the manifest announces.
+    #[error(
+        "{what} {digest} from {location} has the wrong size: \
+         the manifest says {expected} bytes, got {got}; nothing of it was kept"
+    )]
+    SizeMismatch {
+        /// The object.
+        what: &'static str,
+        /// The registry or file it came from.
+        location: String,
+        /// The object's digest.
+        digest: Digest,
+        /// Announced size in bytes.
+        expected: u64,
+        /// Received bytes (at least).
+        got: u64,
+    },
+
+    /// `registries.conf` blocks the registry.
+    #[error("registry {registry} is blocked by {file} (prefix \"{prefix}\")")]
+    Blocked {
+        /// The registry or reference that was asked for.
+        registry: String,
+        /// The matching prefix.
+        prefix: String,
+        /// The file that says so.
+        file: PathBuf,
+    },
+
+    /// `policy.json` does not accept the image.
+    #[error("image \"{reference}\" is not accepted by {file}: {reason}")]
+    Policy {
+        /// The image that was asked for.
+        reference: String,
+        /// The policy file.
+        file: PathBuf,
+        /// Which requirement failed and what to do.
+        reason: String,
+    },
+
+    /// A layer, manifest, configuration or archive that breaks its format or our bounds.
+    #[error("{what} from {location} is corrupt or hostile: {reason}")]
+    Corrupt {
+        /// The object, with its digest where it has one.
+        what: String,
+        /// The registry or file it came from.
+        location: String,
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// No image of the index fits the machine.
+    #[error("image \"{reference}\" has no variant for {wanted}; it has {available}")]
+    NoPlatform {
+        /// The image that was asked for.
+        reference: String,
+        /// The platform that was looked for.
+        wanted: String,
+        /// The platforms that the index offers.
+        available: String,
+    },
+
+    /// The file system is full.
+    #[error(
+        "no space left on the file system of {} while {operation}; \
+         nothing half-made was kept; free space there or remove unused images",
+        path.display()
+    )]
+    NoSpace {
+        /// What was being done.
+        operation: String,
+        /// The store or file.
+        path: PathBuf,
+    },
+
+    /// The image is used by containers.
+    #[error("image {image} is in use by {}; stop and remove them first", .containers.join(", "))]
+    InUse {
+        /// Name or id of the image.
+        image: String,
+        /// Names of the containers.
+        containers: Vec<String>,
+    },
+
+    /// An id prefix that several images share.
+    #[error("\"{prefix}\" is the beginning of several image ids: {}", .ids.join(", "))]
+    Ambiguous {
+        /// The prefix as given.
+        prefix: String,
+        /// The ids that start with it.
+        ids: Vec<String>,
+    },
+
+    /// The store does not have the image.
+    #[error("no such image: {0}")]
+    NoSuchImage(String),
+
+    /// A configuration file that cannot be understood.
+    #[error("{}: {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        reason: String,
+    },
+
+    /// A file operation failed.
+    #[error("cannot {operation} {}: {source}", path.display())]
+    Io {
+        /// What was being done ("create", "open", "rename", …).
+        operation: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// A file operation's error; a full disk or quota becomes [`Error::NoSpace`].
+    pub(crate) fn io(operation: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+        let source = source.into();
+        if is_no_space(&source) {
+            return Error::NoSpace { operation: operation.to_owned(), path: path.to_owned() };
+        }
+        Error::Io { operation, path: path.to_owned(), source }
+    }
+
+    /// Shorthand for [`Error::Corrupt`].
+    pub(crate) fn corrupt(
+        what: impl Into<String>,
+        location: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> Self {
+        Error::Corrupt { what: what.into(), location: location.into(), reason: reason.into() }
+    }
+
+    /// Shorthand for [`Error::InvalidReference`].
+    pub(crate) fn reference(reference: &str, reason: impl Into<String>) -> Self {
+        Error::InvalidReference { reference: reference.to_owned(), reason: reason.into() }
+    }
+}
+
+/// Whether an error says that the disk or the quota is full.
+pub(crate) fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

@@ -1,0 +1,39 @@
+//! Container images: from a name to a stack of directories ready for overlayfs.
+//!
+//! The way through it, in the order in which a pull uses the modules:
+//!
+//! 1. [`Source::parse`] turns what a unit file says into a [`Source`]; names without a registry go
+//!    through [`Registries`] (`registries.conf`), which also knows mirrors, blocked and insecure
+//!    registries. [`Reference`] is a complete name.
+//! 2. [`Policy`] (`policy.json`) decides whether the image may be used at all.
+//! 3. [`pull()`] opens the source: `registry` is the client for registries (with `auth` for
+//!    `auth.json`), `transport` reads directories and archives. Both hand out manifests and blobs;
+//!    `manifest` chooses the platform and parses.
+//! 4. Each layer runs through `layer` (decompress, and verify both digests while streaming) into
+//!    `unpack`, which writes it below a directory descriptor as if the archive were hostile.
+//! 5. [`Store`] makes the result visible by renames, finds it again and removes it.
+//!
+//! Nothing is visible before it is verified, and a process killed at any moment leaves nothing that
+//! the next one has to repair. The crate has no unsafe code, no async runtime and no global state.
+
+#![forbid(unsafe_code)]
+
+mod digest;
+mod error;
+mod policy;
+mod progress;
+mod pull;
+mod reference;
+mod registries;
+mod source;
+mod store;
+
+pub use digest::{Digest, InvalidDigest};
+pub use error::{Error, Result};
+pub use policy::Policy;
+pub use progress::Progress;
+pub use pull::{Credentials, Platform, PullOptions, pull};
+pub use reference::Reference;
+pub use registries::Registries;
+pub use source::{ArchiveSelect, Source};
+pub use store::{Collected, DEFAULT_ROOT, Image, Removed, Store};
