@@ -1,0 +1,112 @@
+//! What a container holds of the networks: a [`Lease`], one JSON file each.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Network;
+use crate::port::PortMapping;
+use crate::subnet::Subnet;
+
+/// Who asks: a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Its id, 64 hexadecimal digits; the first 12 are a name of it in DNS.
+    pub id: String,
+    /// Its name, which other containers of the network can resolve.
+    pub name: String,
+}
+
+/// What a container asks of one network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// The network's name.
+    pub network: String,
+    /// A fixed IPv4 address.
+    pub ip: Option<IpAddr>,
+    /// A fixed IPv6 address.
+    pub ip6: Option<IpAddr>,
+    /// A fixed MAC address, `02:11:22:33:44:55`.
+    pub mac: Option<String>,
+    /// Further names in DNS.
+    pub aliases: Vec<String>,
+    /// The name of the interface in the container; absent means `eth0`, `eth1`, ….
+    pub interface: Option<String>,
+}
+
+/// Everything that a container holds: addresses, links and ports.
+///
+/// It is kept in the runtime directory until [`release`](crate::Networks::release).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The container.
+    pub holder: Holder,
+    /// One per network, in the order asked for.
+    pub attachments: Vec<Attachment>,
+    /// The name servers that the container should use; empty means the host's own.
+    pub dns_servers: Vec<IpAddr>,
+    /// The search domains that the container should use.
+    pub search: Vec<String>,
+    /// The published ports, every host port chosen.
+    pub ports: Vec<PortMapping>,
+}
+
+/// A container's place in one network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// The network as it was when the container joined.
+    pub network: Network,
+    /// The name of the interface in the container.
+    pub interface: String,
+    /// The name of the host's end of the pair.
+    pub host_interface: String,
+    /// The container's addresses, at most one per subnet.
+    pub addresses: Vec<Address>,
+    /// The addresses to send packets for elsewhere to; empty in an internal network.
+    pub gateways: Vec<IpAddr>,
+    /// The interface's MAC address, `02:11:22:33:44:55`.
+    pub mac: String,
+    /// Its names in DNS besides its own name and short id.
+    pub aliases: Vec<String>,
+}
+
+/// An address together with the block it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// The container's address.
+    pub address: IpAddr,
+    /// The subnet it is in.
+    pub subnet: Subnet,
+}
+
+impl std::fmt::Display for Address {
+    /// CIDR notation of the address itself: `10.86.0.7/24`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.subnet.prefix())
+    }
+}
+
+impl Lease {
+    /// The lease of a container that joins no network (`--network none`).
+    pub fn empty(holder: Holder) -> Self {
+        Self {
+            holder,
+            attachments: Vec::new(),
+            dns_servers: Vec::new(),
+            search: Vec::new(),
+            ports: Vec::new(),
+        }
+    }
+
+    /// The container's addresses by network name.
+    pub fn addresses(&self) -> BTreeMap<&str, Vec<IpAddr>> {
+        self.attachments
+            .iter()
+            .map(|attachment| {
+                let addresses = attachment.addresses.iter().map(|a| a.address).collect();
+                (attachment.network.name.as_str(), addresses)
+            })
+            .collect()
+    }
+}
