@@ -1,0 +1,1 @@
+apt-get install --yes --no-install-recommends nginx-light

@@ -1,0 +1,215 @@
+//! What every test starts from: a machine with the product, a registry and the images.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use libtest_mimic::{Completion, Failed, Trial};
+use sampan_machine_tests::cache::Cache;
+use sampan_machine_tests::{Machine, Options, images, registry, root, shipped};
+
+/// Where units are dropped.
+pub const UNITS: &str = "/etc/containers/systemd";
+
+/// The small image that most tests run.
+pub const BUSYBOX: &str = "localhost:5000/busybox:latest";
+
+/// A reason why something can't be tested here: returned as an error, shown and counted as skipped.
+#[derive(Debug)]
+pub struct Skip(pub String);
+
+impl std::fmt::Display for Skip {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skip {}
+
+/// What all machines boot from.
+struct World {
+    options: Options,
+    product: PathBuf,
+}
+
+static WORLD: OnceLock<Result<World, String>> = OnceLock::new();
+
+/// Builds what machines boot from, once per run.
+fn world() -> Result<&'static World> {
+    let world = WORLD.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    world.as_ref().map_err(|error| anyhow!("the tests' machines can't be built: {error}"))
+}
+
+fn build() -> Result<World> {
+    let cache = Cache::open()?;
+    let root = root::build(&cache)?;
+    let small = images::build(&cache, "images-small", images::SMALL, &root)?;
+    let real = images::build(&cache, "images-real", images::REAL, &root)?;
+    let recipe = format!("{} {} {}", registry::RECIPE, small.display(), real.display());
+    let served = cache.entry("registry", &recipe, |layer| registry::install(layer, &[&small, &real]))?;
+    let product = tempfile::Builder::new().prefix("sampan-product.").tempdir()?.keep();
+    shipped::install(&product)?;
+    let layers = vec![product.clone(), served, root];
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_sampan-machine"));
+    Ok(World { options: Options { layers, program, ..Options::default() }, product })
+}
+
+/// Removes what this run has made on the host, after its last test.
+pub fn end() {
+    if let Some(Ok(world)) = WORLD.get() {
+        let _ = std::fs::remove_dir_all(&world.product);
+    }
+}
+
+/// Boots a machine of its own for one test, or for the tests of one [`Shared`].
+pub fn machine() -> Result<Machine> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let world = world()?;
+    let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let machine = Machine::boot(&name, &world.options)?;
+    machine.ok(&["systemctl", "start", "registry"])?;
+    machine.wait("the registry answers", Duration::from_secs(20), |m| {
+        Ok(m.run(&["curl", "-sf", "http://localhost:5000/v2/"])?.success())
+    })?;
+    Ok(machine)
+}
+
+/// Why no machine can be booted here at all, if so.
+fn reason_to_skip() -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("needs root, to boot a systemd in namespaces".into());
+    }
+    if std::env::var_os(shipped::RPMS).is_none() && std::env::var_os(shipped::FILES).is_none() {
+        return Some(format!("{} is not set: run it by `make test`", shipped::RPMS));
+    }
+    None
+}
+
+/// A test with a machine of its own.
+pub fn test(name: &str, case: fn(&Machine) -> Result<()>) -> Trial {
+    Trial::ignorable_test(name, move || {
+        if let Some(reason) = reason_to_skip() {
+            return Ok(Completion::ignored_with(reason));
+        }
+        let machine = machine().map_err(|error| Failed::from(format!("{error:#}")))?;
+        outcome(case(&machine), &machine)
+    })
+}
+
+/// A machine that several tests use, one after the other; a failed test doesn't hand its machine on.
+#[derive(Debug)]
+pub struct Shared(Mutex<Option<Machine>>);
+
+impl Shared {
+    /// No machine yet; the first test boots it.
+    pub const fn new() -> Shared {
+        Shared(Mutex::new(None))
+    }
+
+    /// Shuts the machine down, after the last test.
+    pub fn end(&self) {
+        if let Ok(mut machine) = self.0.lock() {
+            machine.take();
+        }
+    }
+}
+
+/// A test in a machine shared with others. It must leave the machine as it was.
+pub fn shared(on: &'static Shared, name: &str, case: fn(&Machine) -> Result<()>) -> Trial {
+    Trial::ignorable_test(name, move || {
+        if let Some(reason) = reason_to_skip() {
+            return Ok(Completion::ignored_with(reason));
+        }
+        let mut place = on.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // Out of its place while in use: a panic drops it.
+        let machine = match place.take() {
+            Some(machine) => machine,
+            None => machine().map_err(|error| Failed::from(format!("{error:#}")))?,
+        };
+        let outcome = outcome(case(&machine), &machine);
+        if outcome.is_ok() {
+            *place = Some(machine);
+        }
+        outcome
+    })
+}
+
+/// Turns a test's result into libtest's, with the end of the journal where it failed.
+fn outcome(result: Result<()>, machine: &Machine) -> Result<Completion, Failed> {
+    let Err(error) = result else { return Ok(Completion::Completed) };
+    if let Some(Skip(reason)) = error.downcast_ref::<Skip>() {
+        return Ok(Completion::ignored_with(reason));
+    }
+    let journal = machine.run(&["journalctl", "--no-pager", "--lines=40", "--output=short-precise"]);
+    let journal = journal.map(|run| run.stdout).unwrap_or_default();
+    Err(Failed::from(format!("{error:#}\n-- the journal's end --\n{journal}")))
+}
+
+/// Drops files (such as `web.container`) where administrators do, and reloads systemd.
+pub fn install(machine: &Machine, files: &[(&str, &str)]) -> Result<()> {
+    for (name, text) in files {
+        machine.write(&format!("{UNITS}/{name}"), text)?;
+    }
+    machine.ok(&["systemctl", "daemon-reload"]).map(drop)
+}
+
+/// Installs `NAME.container` that runs `exec` in busybox; `more` are lines of any section.
+pub fn busybox(machine: &Machine, name: &str, exec: &str, more: &str) -> Result<()> {
+    let text = format!("[Container]\nImage={BUSYBOX}\nExec={exec}\n{more}\n");
+    install(machine, &[(&format!("{name}.container"), &text)])
+}
+
+/// Removes dropped files and reloads systemd.
+pub fn uninstall(machine: &Machine, files: &[&str]) -> Result<()> {
+    for name in files {
+        std::fs::remove_file(machine.path(&format!("{UNITS}/{name}")))?;
+    }
+    machine.ok(&["systemctl", "daemon-reload"])?;
+    machine.ok(&["systemctl", "reset-failed"]).map(drop)
+}
+
+/// Starts a unit, which must succeed; else the error holds `systemctl status` and the journal.
+pub fn start(machine: &Machine, unit: &str) -> Result<()> {
+    let run = machine.run(&["systemctl", "start", unit])?;
+    if run.success() {
+        return Ok(());
+    }
+    let status = machine.run(&["systemctl", "status", "--full", "--lines=20", unit])?;
+    Err(anyhow!("systemctl start {unit}: {}\n{}", run.text(), status.text()))
+}
+
+/// Starts a unit, which must fail; returns what its administrator can read about it: the answer,
+/// `systemctl status` and the unit's journal.
+pub fn start_fails(machine: &Machine, unit: &str) -> Result<String> {
+    let run = machine.run(&["systemctl", "start", unit])?;
+    anyhow::ensure!(!run.success(), "systemctl start {unit} succeeded");
+    machine.ok(&["journalctl", "--sync"])?;
+    let status = machine.run(&["systemctl", "status", "--full", "--lines=50", unit])?;
+    Ok(format!("{}{}", run.text(), status.text()))
+}
+
+/// The answer of `sampan ARGUMENTS`, parsed as JSON.
+pub fn sampan_json(machine: &Machine, arguments: &[&str]) -> Result<serde_json::Value> {
+    let mut command = vec!["sampan"];
+    command.extend(arguments);
+    let text = machine.ok(&command)?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("sampan {} printed no JSON: {text}", arguments.join(" ")))
+}
+
+/// The names of all processes in the machine that belong to the product.
+pub fn own_processes(machine: &Machine) -> Result<Vec<String>> {
+    let list = machine.ok(&["ps", "-e", "-o", "args="])?;
+    Ok(list
+        .lines()
+        .filter(|line| line.contains("sampan") && !line.contains("ps -e"))
+        .map(str::to_owned)
+        .collect())
+}
+
+/// Fetches a URL from inside the machine, that is from the containers' host.
+pub fn fetch(machine: &Machine, url: &str) -> Result<String> {
+    machine.ok(&["curl", "-sS", "--fail", "--max-time", "5", url])
+}

@@ -1,0 +1,77 @@
+//! `sampan-machine`: test machines by hand, and the processes that set them up.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use sampan_machine_tests::cache::Cache;
+use sampan_machine_tests::place::Place;
+use sampan_machine_tests::{Machine, Options, images, init, root};
+
+const HELP: &str = "\
+sampan-machine: a throw-away systemd in private namespaces
+
+  sampan-machine boot NAME [FOLDER...]   boot it; the folders' files lie over its root, first on top
+  sampan-machine run NAME COMMAND...     run a command in it
+  sampan-machine stop NAME               power it off; nothing of it stays
+  sampan-machine archive IMAGE FILE      pack a small image of tests/images as an OCI archive
+  sampan-machine root                    print the folder of its root file system, built if missing
+
+Needs root. What is built is kept in $SAMPAN_CACHE (default /var/cache/sampan-test).
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("sampan-machine: {error:#}");
+            ExitCode::from(125)
+        }
+    }
+}
+
+/// The program: one of its commands.
+fn run(arguments: &[&str]) -> Result<ExitCode> {
+    match arguments {
+        ["boot", name, folders @ ..] => boot(name, folders)?,
+        ["run", name, command @ ..] if !command.is_empty() => {
+            let status = Machine::find(name)?.command(command).status().context("run nsenter")?;
+            return Ok(ExitCode::from(status.code().and_then(|code| code.try_into().ok()).unwrap_or(1)));
+        }
+        ["stop", name] => Machine::find(name)?.stop()?,
+        ["archive", image, file] => {
+            let cache = Cache::open()?;
+            let layouts = images::build(&cache, "images-small", images::SMALL, &root::build(&cache)?)?;
+            images::archive(&layouts.join(image), Path::new(file))?;
+        }
+        ["root"] => println!("{}", root::build(&Cache::open()?)?.display()),
+        // The two processes of a machine, started by `boot`.
+        ["keep", name, layers @ .., "--watch"] => init::keep(&Place::new(name)?, &paths(layers), true)?,
+        ["keep", name, layers @ ..] => init::keep(&Place::new(name)?, &paths(layers), false)?,
+        ["first-process", name, layers @ ..] => init::first_process(&Place::new(name)?, &paths(layers))?,
+        ["--help" | "-h" | "help"] => print!("{HELP}"),
+        _ => bail!("unknown command\n{HELP}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Boots a machine that stays until it is stopped.
+fn boot(name: &str, folders: &[&str]) -> Result<()> {
+    let mut layers = Vec::new();
+    for folder in folders {
+        layers.push(Path::new(folder).canonicalize().with_context(|| format!("find the folder {folder}"))?);
+    }
+    layers.push(root::build(&Cache::open()?)?);
+    let options = Options { layers, program: std::env::current_exe()?, ..Options::default() };
+    let started = std::time::Instant::now();
+    Machine::boot_detached(name, &options)?;
+    println!("{name}: running after {} ms", started.elapsed().as_millis());
+    Ok(())
+}
+
+/// The arguments as paths.
+fn paths(arguments: &[&str]) -> Vec<PathBuf> {
+    arguments.iter().map(PathBuf::from).collect()
+}
