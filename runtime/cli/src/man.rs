@@ -56,7 +56,8 @@ fn command_page(command: &Command, name: &str) -> anyhow::Result<String> {
     Man::new(command).render(&mut page).with_context(|| format!("render the page {name}(1)"))?;
     let page = String::from_utf8(page).with_context(|| format!("the page {name}(1) is no text"))?;
     // clap_mangen leaves out an empty date and so shifts what follows it.
-    let lines = page.lines().map(|line| if line.starts_with(".TH ") { heading(name, 1) } else { line.to_owned() });
+    let lines =
+        page.lines().map(|line| if line.starts_with(".TH ") { heading(name, 1) } else { line.to_owned() });
     Ok(lines.map(|line| line.trim_end().to_owned() + "\n").collect())
 }
 
@@ -131,7 +132,8 @@ fn description(kind: UnitType) -> Vec<String> {
     ];
     if matches!(kind, UnitType::Build | UnitType::Pod | UnitType::Kube | UnitType::Artifact) {
         paragraphs.push(
-            "Only Podman can run such a unit: it needs the setting engine=\"podman\" of sampan.toml(5).".to_owned(),
+            "Only Podman can run such a unit: it needs the setting engine=\"podman\" of sampan.toml(5)."
+                .to_owned(),
         );
     }
     paragraphs
