@@ -1,11 +1,48 @@
 //! Container networks: addresses, links, firewall, names.
+//!
+//! Everything goes through [`Networks`]. A container's way has three steps:
+//!
+//! 1. [`Networks::reserve`] chooses addresses and host ports and writes them down
+//!    in a [`Lease`]; nothing happens in the kernel. It can run before there is a
+//!    container.
+//! 2. [`Networks::attach`] makes the lease true for a network namespace: bridge,
+//!    veth pair, addresses, routes, published ports, names.
+//! 3. [`Networks::release`] gives everything back. It is idempotent, works from
+//!    the lease alone, and step 1 does it first: whatever was killed at whatever
+//!    moment, the next start cleans up.
+//!
+//! The way through the modules:
+//!
+//! - [`config`] and [`definition`]: what a user asks for, and the network made of
+//!   it; [`pool`] finds free subnets;
+//! - [`reserve`] over [`claims`] (who has what) and [`host_port`] (what the host's
+//!   own programs have);
+//! - [`attach`] and [`release`] over [`kernel`] (netlink), [`firewall`] (one
+//!   nftables table) and [`names`] (aardvark-dns).
+//!
+//! Other drivers become further variants of [`Driver`] with their own way through
+//! `attach::connect`; reservations, names and leases are the same for all.
+
 #![forbid(unsafe_code)]
 
+mod attach;
+mod claims;
 mod config;
+mod definition;
 mod error;
+mod files;
+mod firewall;
+mod host_port;
+mod kernel;
 mod lease;
+mod mac;
+mod names;
 mod networks;
+mod pool;
 mod port;
+mod query;
+mod release;
+mod reserve;
 mod subnet;
 
 pub use config::{
@@ -13,6 +50,6 @@ pub use config::{
 };
 pub use error::{Error, Result};
 pub use lease::{Address, Attachment, Holder, Lease, Request};
-pub use networks::{Networks, loopback_up};
+pub use networks::{DEFAULT_CONFIG_DIR, DEFAULT_RUNTIME_DIR, Networks, loopback_up};
 pub use port::{PortMapping, Protocol, parse_ports};
 pub use subnet::Subnet;

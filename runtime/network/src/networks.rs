@@ -1,83 +1,255 @@
-//! [`Networks`].
+//! [`Networks`]: the door to everything here.
 
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Network};
+use crate::claims::Claims;
+use crate::config::{Config, DEFAULT_NETWORK, Network};
+use crate::definition::{check_name, default_network, define};
 use crate::error::{Error, Result};
+use crate::files::{self, Durability, Lock};
+use crate::firewall::{Firewall, elements};
+use crate::kernel::{link, namespace, netlink::Batch};
 use crate::lease::{Holder, Lease, Request};
+use crate::names::Names;
+use crate::pool::Neighbours;
 use crate::port::PortMapping;
+use crate::{attach, release, reserve};
+
+/// Where networks are kept.
+pub const DEFAULT_CONFIG_DIR: &str = "/var/lib/sampan/networks";
+
+/// Where leases are kept until the next boot; names for the DNS server lie beside
+/// it, in `dns`.
+pub const DEFAULT_RUNTIME_DIR: &str = "/run/sampan/network";
 
 /// The networks of this host, and who holds what of them.
+///
+/// Any number of processes may use the same directories at once.
 #[derive(Debug)]
 pub struct Networks {
     config_dir: PathBuf,
-    runtime_dir: PathBuf,
+    pub(crate) runtime_dir: PathBuf,
+    pub(crate) claims: Claims,
+    pub(crate) names: Names,
 }
 
 impl Networks {
-    /// Opens (and makes) the two directories.
+    /// Opens the two directories, and makes them if need be.
     ///
     /// # Errors
     /// [`Error::File`] if a directory can't be made.
     pub fn open(config_dir: &Path, runtime_dir: &Path) -> Result<Self> {
-        Ok(Self { config_dir: config_dir.into(), runtime_dir: runtime_dir.into() })
+        files::make_directory(config_dir)?;
+        files::make_directory(&runtime_dir.join("leases"))?;
+        Ok(Self {
+            config_dir: config_dir.to_owned(),
+            runtime_dir: runtime_dir.to_owned(),
+            claims: Claims::new(runtime_dir),
+            names: Names::new(runtime_dir),
+        })
     }
 
-    /// Makes a network; with `ignore_existing`, returns the one of that name if there is one.
+    /// Makes a network; with `ignore_existing`, returns the one of that name if there
+    /// is one. The kernel learns of it when the first container joins.
+    ///
+    /// # Errors
+    /// [`Error::NetworkExists`]; [`Error::Invalid`], [`Error::Overlap`] and
+    /// [`Error::NoSubnet`] for what can't be made.
     pub fn create(&self, config: &Config, ignore_existing: bool) -> Result<Network> {
-        let _ = (&self.config_dir, ignore_existing);
-        Err(Error::NoNetwork(config.name.clone()))
+        check_name(&config.name)?;
+        let _lock = self.lock()?;
+        if let Some(existing) = self.read(&config.name)? {
+            return if ignore_existing {
+                Ok(existing)
+            } else {
+                Err(Error::NetworkExists(config.name.clone()))
+            };
+        }
+        let networks = self.list()?;
+        let mut socket = link::socket()?;
+        let routes = link::routes(&mut socket)?;
+        let neighbours = Neighbours { networks: &networks, routes: &routes };
+        let network = define(config, &neighbours, |name| Ok(link::index(&socket, name)?.is_some()))?;
+        files::write_json(&self.path(&network.name), &network, Durability::Durable)?;
+        Ok(network)
     }
 
-    /// The network of this name (or id prefix); the default network is made on demand.
+    /// The network of this name, or with this id or beginning of an id. The default
+    /// network is made if it doesn't exist yet.
+    ///
+    /// # Errors
+    /// [`Error::NoNetwork`].
     pub fn get(&self, name: &str) -> Result<Network> {
-        Err(Error::NoNetwork(name.to_owned()))
+        let missing = || Error::NoNetwork(name.to_owned());
+        check_name(name).map_err(|_| missing())?;
+        if let Some(network) = self.read(name)? {
+            return Ok(network);
+        }
+        if name == DEFAULT_NETWORK {
+            return self.create(&default_network(), true);
+        }
+        self.list()?.into_iter().find(|network| network.id.starts_with(name)).ok_or_else(missing)
     }
 
     /// All networks, by name.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] names a file that isn't a network.
     pub fn list(&self) -> Result<Vec<Network>> {
-        Ok(Vec::new())
+        let mut networks = Vec::new();
+        for file in files::names(&self.config_dir)? {
+            if let Some(name) = file.strip_suffix(".json") {
+                networks.extend(self.read(name)?);
+            }
+        }
+        Ok(networks)
     }
 
-    /// Removes a network; with `force` also while containers hold it.
+    /// Removes a network; with `force` also while containers hold addresses of it,
+    /// which then keep them until they end.
+    ///
+    /// # Errors
+    /// [`Error::NoNetwork`]; [`Error::NetworkInUse`] names the containers.
     pub fn remove(&self, name: &str, force: bool) -> Result<()> {
-        let _ = force;
-        Err(Error::NoNetwork(name.to_owned()))
+        let network = self.read(name)?.ok_or_else(|| Error::NoNetwork(name.to_owned()))?;
+        let _lock = self.lock()?;
+        let holders = self.claims.holders(name)?;
+        if holders.is_empty() {
+            // Nothing is left of it in the kernel unless something crashed.
+            release::dismantle(self, &network)?;
+        } else if !force {
+            return Err(Error::NetworkInUse {
+                network: name.to_owned(),
+                holders: holders.iter().map(|id| self.describe(id)).collect::<Vec<_>>(),
+            });
+        }
+        files::remove(&self.path(name))
     }
 
     /// The ids of the containers that hold addresses of a network.
+    ///
+    /// # Errors
+    /// [`Error::File`].
     pub fn holders(&self, name: &str) -> Result<Vec<String>> {
-        Err(Error::NoNetwork(name.to_owned()))
+        self.claims.holders(name)
     }
 
-    /// Reserves addresses and ports; changes nothing in the kernel.
+    /// Reserves addresses and ports for a container, and writes its lease; changes
+    /// nothing in the kernel. What the container held before is given back first.
+    ///
+    /// Without a request, the lease is empty: there is nothing to release.
+    ///
+    /// # Errors
+    /// [`Error::AddressInUse`], [`Error::NoAddress`], [`Error::PortInUse`],
+    /// [`Error::PortRefused`], [`Error::NoNetwork`], [`Error::Invalid`].
     pub fn reserve(&self, holder: &Holder, requests: &[Request], ports: &[PortMapping]) -> Result<Lease> {
-        let _ = (&self.runtime_dir, requests, ports);
-        Ok(Lease::empty(holder.clone()))
+        reserve::reserve(self, holder, requests, ports)
     }
 
     /// The lease of a container, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if its file isn't one.
     pub fn lease(&self, id: &str) -> Result<Option<Lease>> {
-        let _ = id;
-        Ok(None)
+        reserve::check_id(id)?;
+        files::read_json(&self.lease_path(id))
     }
 
-    /// Connects a network namespace as the lease says.
+    /// All leases, by id.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] names a file that isn't a lease.
+    pub fn leases(&self) -> Result<Vec<Lease>> {
+        let mut leases = Vec::new();
+        for file in files::names(&self.runtime_dir.join("leases"))? {
+            if let Some(id) = file.strip_suffix(".json") {
+                leases.extend(self.lease(id)?);
+            }
+        }
+        Ok(leases)
+    }
+
+    /// Connects a network namespace as the lease says: loopback, links, addresses,
+    /// routes, published ports, names. When it returns, packets flow.
+    ///
+    /// The calling thread enters the namespace for a moment and is back when the
+    /// function returns.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`], [`Error::Program`]; call [`release`](Self::release) then.
     pub fn attach(&self, lease: &Lease, netns: BorrowedFd<'_>) -> Result<()> {
-        let _ = (lease, netns);
-        Ok(())
+        attach::attach(self, lease, netns)
     }
 
-    /// Gives back everything of a container; does nothing if there is nothing.
+    /// Gives back everything of a container: published ports, links, names,
+    /// addresses, and the bridge of a network that nobody holds any more. Does
+    /// nothing if there is nothing, and finishes what a crash left half done.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`], [`Error::File`]; the lease stays, so it can be called again.
     pub fn release(&self, id: &str) -> Result<()> {
-        let _ = id;
-        Ok(())
+        release::release(self, id)
+    }
+
+    /// Loads the firewall's table anew and fills it from the leases: for a host
+    /// whose ruleset was flushed.
+    ///
+    /// # Errors
+    /// [`Error::Program`], [`Error::Kernel`].
+    pub fn reload_firewall(&self) -> Result<()> {
+        let _lock = self.lock()?;
+        self.load_table(&mut Firewall::open()?)
+    }
+
+    /// Loads the table with the elements of all leases. The caller holds the lock.
+    pub(crate) fn load_table(&self, firewall: &mut Firewall) -> Result<()> {
+        let mut all = Vec::new();
+        for lease in self.leases()? {
+            for attachment in &lease.attachments {
+                all.extend(elements::of_network(&attachment.network));
+            }
+            all.extend(elements::of_lease(&lease));
+        }
+        all.sort_by_key(|element| element.set);
+        firewall.load_table(&all)
+    }
+
+    /// Waits for the lock on everything below the runtime directory.
+    pub(crate) fn lock(&self) -> Result<Lock> {
+        Lock::acquire(&self.runtime_dir.join("lock"))
+    }
+
+    /// A container in words.
+    pub(crate) fn describe(&self, id: &str) -> String {
+        match self.lease(id) {
+            Ok(Some(lease)) => format!("container {:?}", lease.holder.name),
+            _ => format!("container {}", id.get(..12).unwrap_or(id)),
+        }
+    }
+
+    pub(crate) fn lease_path(&self, id: &str) -> PathBuf {
+        self.runtime_dir.join("leases").join(format!("{id}.json"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.config_dir.join(format!("{name}.json"))
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Network>> {
+        check_name(name)?;
+        files::read_json(&self.path(name))
     }
 }
 
-/// Brings up the loopback interface of a network namespace.
+/// Brings up the loopback interface of a network namespace: what a container
+/// without any network (`--network none`) still has.
+///
+/// # Errors
+/// [`Error::Kernel`].
 pub fn loopback_up(netns: BorrowedFd<'_>) -> Result<()> {
-    let _ = netns;
-    Ok(())
+    let mut socket = namespace::within(netns, link::socket)?;
+    let mut batch = Batch::default();
+    link::loopback_up(&mut batch);
+    socket.run(batch).map(drop)
 }

@@ -1,0 +1,223 @@
+//! Ports of the host: is one free, and if not, who has it.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, ipproto, socket_with};
+
+use crate::error::{Error, Result};
+use crate::port::Protocol;
+
+/// Proves that nobody on the host listens on this port.
+///
+/// Nothing keeps it free afterwards: packets for a published port are redirected
+/// before any socket could see them.
+///
+/// # Errors
+/// [`Error::PortInUse`] names the process that has it, if that can be found out;
+/// [`Error::PortRefused`] if the host has no such address.
+pub(crate) fn check(protocol: Protocol, port: u16, host_ip: Option<IpAddr>) -> Result<()> {
+    for address in addresses(host_ip) {
+        match bound(protocol, SocketAddr::new(address, port)) {
+            Ok(_) => {}
+            Err(Errno::ADDRINUSE) => {
+                return Err(Error::PortInUse {
+                    address: host_ip,
+                    port,
+                    protocol,
+                    holder: process_on(protocol, port, host_ip)
+                        .unwrap_or_else(|| "another program".to_owned()),
+                });
+            }
+            Err(errno) if host_ip.is_none() && address.is_ipv6() && is_absent(errno) => {}
+            // The host has no SCTP sockets: nobody can listen on one.
+            Err(Errno::PROTONOSUPPORT) => {}
+            Err(errno) => {
+                let source = match errno {
+                    Errno::ADDRNOTAVAIL => io::Error::other("the host doesn't have this address"),
+                    errno => errno.into(),
+                };
+                return Err(Error::PortRefused { address: host_ip, port, protocol, source });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A port that the kernel thinks is free on this address.
+///
+/// # Errors
+/// [`Error::PortRefused`], as for [`check`].
+pub(crate) fn suggest(protocol: Protocol, host_ip: Option<IpAddr>) -> Result<u16> {
+    let address = host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    // Where there are no SCTP sockets, the ports of TCP are as good a guess.
+    let socket = bound(protocol, SocketAddr::new(address, 0))
+        .or_else(|_| bound(Protocol::Tcp, SocketAddr::new(address, 0)));
+    socket
+        .and_then(|socket| getsockname(&socket))
+        .and_then(SocketAddr::try_from)
+        .map(|address| address.port())
+        .map_err(|errno| Error::PortRefused { address: host_ip, port: 0, protocol, source: errno.into() })
+}
+
+/// The addresses to try: none given means both families.
+fn addresses(host_ip: Option<IpAddr>) -> Vec<IpAddr> {
+    match host_ip {
+        Some(address) => vec![address],
+        None => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+    }
+}
+
+/// A kernel without IPv6 has no port of it to be taken.
+fn is_absent(errno: Errno) -> bool {
+    matches!(errno, Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL)
+}
+
+fn bound(protocol: Protocol, address: SocketAddr) -> rustix::io::Result<OwnedFd> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let (kind, number) = match protocol {
+        Protocol::Tcp => (SocketType::STREAM, ipproto::TCP),
+        Protocol::Udp => (SocketType::DGRAM, ipproto::UDP),
+        Protocol::Sctp => (SocketType::STREAM, ipproto::SCTP),
+    };
+    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, Some(number))?;
+    if address.is_ipv6() {
+        set_ipv6_v6only(&socket, true)?;
+    }
+    if protocol == Protocol::Tcp {
+        // Connections that linger in TIME_WAIT don't matter, listeners still do.
+        set_socket_reuseaddr(&socket, true)?;
+    }
+    bind(&socket, &address)?;
+    Ok(socket)
+}
+
+/// The process that has a socket on this port, in words: `nginx (pid 812, nginx.service)`.
+fn process_on(protocol: Protocol, port: u16, host_ip: Option<IpAddr>) -> Option<String> {
+    let inodes = sockets_on(protocol, port, host_ip);
+    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        name.parse::<u32>().ok()?;
+        has_socket(&entry.path(), &inodes).then(|| describe(&entry.path(), &name))
+    })
+}
+
+/// The inodes of the sockets on this port, from `/proc/net` (proc_pid_net(5)).
+fn sockets_on(protocol: Protocol, port: u16, host_ip: Option<IpAddr>) -> Vec<String> {
+    const LISTEN: &str = "0A";
+    let mut inodes = Vec::new();
+    for suffix in ["", "6"] {
+        let path = format!("/proc/thread-self/net/{protocol}{suffix}");
+        for line in fs::read_to_string(path).unwrap_or_default().lines().skip(1) {
+            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+            let (Some(local), Some(state), Some(inode)) = (fields.get(1), fields.get(3), fields.get(9))
+            else {
+                continue;
+            };
+            let here = local.rsplit_once(':').is_some_and(|(address, number)| {
+                u16::from_str_radix(number, 16) == Ok(port)
+                    && shares_packets(&parse_address(address), host_ip)
+            });
+            if here && (protocol != Protocol::Tcp || *state == LISTEN) {
+                inodes.push(format!("socket:[{inode}]"));
+            }
+        }
+    }
+    inodes
+}
+
+/// A socket on `::` has IPv4's packets as well, unless it says otherwise.
+fn shares_packets(address: &Option<IpAddr>, host_ip: Option<IpAddr>) -> bool {
+    match address {
+        Some(address) if address.is_unspecified() && address.is_ipv6() => true,
+        address => crate::claims::overlap(*address, host_ip),
+    }
+}
+
+/// An address as `/proc/net` has it: words of four bytes in the host's byte order.
+fn parse_address(hex: &str) -> Option<IpAddr> {
+    let word = |at: usize| {
+        let word = u32::from_str_radix(hex.get(at..at + 8)?, 16).ok()?;
+        Some(word.to_ne_bytes())
+    };
+    if hex.len() == 8 {
+        return Some(IpAddr::from(word(0)?));
+    }
+    let mut octets = [0; 16];
+    for (chunk, at) in octets.chunks_exact_mut(4).zip([0, 8, 16, 24]) {
+        chunk.copy_from_slice(&word(at)?);
+    }
+    Some(IpAddr::from(octets).to_canonical())
+}
+
+fn has_socket(process: &Path, inodes: &[String]) -> bool {
+    fs::read_dir(process.join("fd")).is_ok_and(|descriptors| {
+        descriptors.flatten().any(|descriptor| {
+            fs::read_link(descriptor.path())
+                .is_ok_and(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
+        })
+    })
+}
+
+fn describe(process: &Path, pid: &str) -> String {
+    let command = fs::read_to_string(process.join("comm")).unwrap_or_default();
+    let unit = fs::read_to_string(process.join("cgroup"))
+        .ok()
+        .and_then(|text| {
+            text.lines()
+                .flat_map(|line| line.split('/'))
+                .rfind(|part| part.ends_with(".service") || part.ends_with(".socket"))
+                .map(|unit| format!(", {unit}"))
+        })
+        .unwrap_or_default();
+    format!("{} (pid {pid}{unit})", command.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, UdpSocket};
+
+    #[test]
+    fn a_listener_is_found_and_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let error = check(Protocol::Tcp, port, Some(Ipv4Addr::LOCALHOST.into())).unwrap_err();
+        let text = error.to_string();
+        let pid = format!("(pid {}", std::process::id());
+        assert!(text.contains(&pid) && text.contains(&port.to_string()), "{text}");
+        assert!(check(Protocol::Tcp, port, None).is_err());
+        assert!(check(Protocol::Udp, port, Some(Ipv4Addr::LOCALHOST.into())).is_ok());
+        drop(listener);
+        check(Protocol::Tcp, port, None).unwrap();
+    }
+
+    #[test]
+    fn udp_sockets_count() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        assert!(matches!(check(Protocol::Udp, port, None), Err(Error::PortInUse { .. })));
+    }
+
+    #[test]
+    fn a_foreign_address_is_refused_in_words() {
+        let foreign = Some("203.0.113.77".parse().unwrap());
+        let text = check(Protocol::Tcp, 8080, foreign).unwrap_err().to_string();
+        assert!(text.contains("203.0.113.77") && text.contains("doesn't have"), "{text}");
+    }
+
+    #[test]
+    fn addresses_of_proc_net() {
+        assert_eq!(parse_address("0100007F").unwrap().to_string(), "127.0.0.1");
+        assert_eq!(parse_address("00000000000000000000000001000000").unwrap().to_string(), "::1");
+        assert_eq!(parse_address("0000000000000000FFFF00000100007F").unwrap().to_string(), "127.0.0.1");
+    }
+}

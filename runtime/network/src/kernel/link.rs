@@ -1,0 +1,246 @@
+//! Links, addresses and routes (rtnetlink(7)), as messages for a [`Batch`].
+
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, Parseable};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
+use netlink_packet_route::link::{
+    AfSpecInet, AfSpecUnspec, InetDevConf, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rustix::io::Errno;
+use rustix::net::netdevice::name_to_index;
+
+use crate::error::{Error, Result};
+use crate::kernel::netlink::{Batch, Socket};
+use crate::subnet::Subnet;
+
+/// The longest name of an interface, in bytes (`IFNAMSIZ` less the final zero).
+pub(crate) const LONGEST_NAME: usize = 15;
+
+/// The index of the loopback interface in every namespace.
+const LOOPBACK: u32 = 1;
+
+/// Opens a socket for links, addresses and routes of the calling thread's namespace.
+pub(crate) fn socket() -> Result<Socket> {
+    Socket::open(netlink_sys::protocols::NETLINK_ROUTE)
+}
+
+/// The index of the interface of this name in the socket's namespace.
+pub(crate) fn index(socket: &Socket, name: &str) -> Result<Option<u32>> {
+    match name_to_index(socket, name) {
+        Ok(index) => Ok(Some(index)),
+        Err(Errno::NODEV) => Ok(None),
+        Err(errno) => Err(Error::kernel(format!("look up interface {name}"))(errno.into())),
+    }
+}
+
+/// Makes a bridge; one that exists is left as it is.
+pub(crate) fn add_bridge(batch: &mut Batch, name: &str, mac: [u8; 6], mtu: Option<u32>) {
+    let mut message = named(name);
+    message.attributes.push(LinkAttribute::Address(mac.to_vec()));
+    message.attributes.extend(mtu.map(LinkAttribute::Mtu));
+    message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
+    batch.push(
+        &RouteNetlinkMessage::NewLink(message),
+        NLM_F_CREATE | NLM_F_EXCL,
+        &[Errno::EXIST],
+        format!("make bridge {name}"),
+    );
+}
+
+/// Brings an interface up; `route_localnet` also lets it carry packets of
+/// 127.0.0.0/8, which a port published on the host's loopback address needs.
+pub(crate) fn up(batch: &mut Batch, index: u32, name: &str, route_localnet: bool) {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    set_up(&mut message);
+    if route_localnet {
+        let mut conf = InetDevConf::default();
+        conf.route_localnet = 1;
+        message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![
+            AfSpecInet::DevConfRequest(conf),
+        ])]));
+    }
+    batch.push(&RouteNetlinkMessage::SetLink(message), 0, &[], format!("bring up interface {name}"));
+}
+
+/// Brings up the loopback interface.
+pub(crate) fn loopback_up(batch: &mut Batch) {
+    up(batch, LOOPBACK, "lo", false);
+}
+
+/// Both ends of a veth pair (veth(4)).
+#[derive(Debug)]
+pub(crate) struct Pair<'a> {
+    /// The host's end.
+    pub(crate) name: &'a str,
+    /// The index of the bridge that it becomes a port of.
+    pub(crate) bridge: u32,
+    /// The end in the container.
+    pub(crate) peer: &'a str,
+    /// The MAC address of that end.
+    pub(crate) mac: [u8; 6],
+    /// The largest packet, in bytes.
+    pub(crate) mtu: Option<u32>,
+}
+
+/// Makes a pair, one end in the namespace `netns` from the first moment, and
+/// brings both ends up.
+pub(crate) fn add_pair(batch: &mut Batch, pair: &Pair<'_>, netns: BorrowedFd<'_>) {
+    let mut peer = named(pair.peer);
+    set_up(&mut peer);
+    peer.attributes.push(LinkAttribute::Address(pair.mac.to_vec()));
+    peer.attributes.push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
+    peer.attributes.extend(pair.mtu.map(LinkAttribute::Mtu));
+
+    let mut message = named(pair.name);
+    set_up(&mut message);
+    message.attributes.push(LinkAttribute::Controller(pair.bridge));
+    message.attributes.extend(pair.mtu.map(LinkAttribute::Mtu));
+    message.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Veth),
+        LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+    ]));
+    batch.push(
+        &RouteNetlinkMessage::NewLink(message),
+        NLM_F_CREATE | NLM_F_EXCL,
+        &[],
+        format!("make the pair of interfaces {} and {}", pair.name, pair.peer),
+    );
+}
+
+/// Removes an interface; one that is gone already is no error.
+pub(crate) fn remove(batch: &mut Batch, name: &str) {
+    batch.push(
+        &RouteNetlinkMessage::DelLink(named(name)),
+        0,
+        &[Errno::NODEV],
+        format!("remove interface {name}"),
+    );
+}
+
+/// Gives an interface an address, without IPv6's waiting for duplicates: our own
+/// leases see to it that there are none.
+pub(crate) fn add_address(batch: &mut Batch, index: u32, address: IpAddr, subnet: Subnet) {
+    let mut message = AddressMessage::default();
+    message.header.family = family(address);
+    message.header.prefix_len = subnet.prefix();
+    message.header.scope = AddressScope::Universe;
+    message.header.index = index;
+    message.attributes.push(AddressAttribute::Local(address));
+    message.attributes.push(AddressAttribute::Address(address));
+    if address.is_ipv6() {
+        let flags = AddressAttribute::Flags(AddressFlags::Nodad);
+        message.attributes.push(flags);
+    } else if let Some(IpAddr::V4(last)) = subnet.nth(subnet.host_offsets().1 + 1) {
+        message.attributes.push(AddressAttribute::Broadcast(last));
+    }
+    batch.push(
+        &RouteNetlinkMessage::NewAddress(message),
+        NLM_F_CREATE | NLM_F_EXCL,
+        &[Errno::EXIST],
+        format!("add address {address}/{}", subnet.prefix()),
+    );
+}
+
+/// Makes `gateway` the way to everywhere else.
+pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: IpAddr, metric: u32) {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(gateway);
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Static;
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unicast;
+    let address = match gateway {
+        IpAddr::V4(address) => RouteAddress::Inet(address),
+        IpAddr::V6(address) => RouteAddress::Inet6(address),
+    };
+    message.attributes.push(RouteAttribute::Gateway(address));
+    message.attributes.push(RouteAttribute::Oif(index));
+    message.attributes.push(RouteAttribute::Priority(metric));
+    batch.push(
+        &RouteNetlinkMessage::NewRoute(message),
+        NLM_F_CREATE | NLM_F_EXCL,
+        &[Errno::EXIST],
+        format!("add the default route by {gateway}"),
+    );
+}
+
+/// A route of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// Where it leads.
+    pub(crate) destination: Subnet,
+    /// Whether its destination is on a link of the host itself, without a gateway.
+    pub(crate) direct: bool,
+}
+
+/// The unicast routes of the main table, of both families, but for default routes
+/// and link-local ones.
+pub(crate) fn routes(socket: &mut Socket) -> Result<Vec<Route>> {
+    let mut routes = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut request = RouteMessage::default();
+        request.header.address_family = family;
+        let answers = socket.dump(&RouteNetlinkMessage::GetRoute(request), "list the host's routes")?;
+        for (_, payload) in answers {
+            if let Ok(message) = RouteMessage::parse(payload.as_slice()) {
+                routes.extend(route(&message));
+            }
+        }
+    }
+    Ok(routes)
+}
+
+fn route(message: &RouteMessage) -> Option<Route> {
+    let mut destination = None;
+    let mut direct = true;
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => {
+                destination = Some(IpAddr::V4(*address));
+            }
+            RouteAttribute::Destination(RouteAddress::Inet6(address)) => {
+                destination = Some(IpAddr::V6(*address));
+            }
+            RouteAttribute::Gateway(_) | RouteAttribute::Via(_) => direct = false,
+            _ => {}
+        }
+    }
+    let link_local = matches!(destination?, IpAddr::V6(a) if a.is_unicast_link_local());
+    if message.header.table != RouteHeader::RT_TABLE_MAIN
+        || message.header.kind != RouteType::Unicast
+        || message.header.destination_prefix_length == 0
+        || link_local
+    {
+        return None;
+    }
+    Some(Route {
+        destination: Subnet::new(destination?, message.header.destination_prefix_length).ok()?,
+        direct,
+    })
+}
+
+fn named(name: &str) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    message
+}
+
+fn set_up(message: &mut LinkMessage) {
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}

@@ -1,0 +1,47 @@
+//! Network settings of the calling thread's namespace that netlink doesn't have.
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+
+use crate::error::{Error, Result};
+
+/// Lets the host forward packets of these addresses' families, if it doesn't yet.
+///
+/// # Errors
+/// [`Error::File`] if forwarding is off and can't be switched on, for instance
+/// because the unit has `ProtectKernelTunables=yes`.
+pub(crate) fn forward_packets(addresses: impl Iterator<Item = IpAddr>) -> Result<()> {
+    let (mut ipv4, mut ipv6) = (false, false);
+    for address in addresses {
+        ipv4 |= address.is_ipv4();
+        ipv6 |= address.is_ipv6();
+    }
+    if ipv4 {
+        set("/proc/sys/net/ipv4/ip_forward", "1")?;
+    }
+    if ipv6 {
+        set("/proc/sys/net/ipv6/conf/all/forwarding", "1")?;
+    }
+    Ok(())
+}
+
+/// Makes an interface deaf to IPv6 router advertisements, so that no container
+/// can make itself its neighbours' router (CVE-2020-10749, CVE-2020-13401).
+///
+/// # Errors
+/// [`Error::File`] if the setting exists and can't be written.
+pub(crate) fn ignore_router_advertisements(interface: &str) -> Result<()> {
+    set(&format!("/proc/sys/net/ipv6/conf/{interface}/accept_ra"), "0")
+}
+
+/// Writes a setting that isn't so already; one that doesn't exist (a kernel
+/// without IPv6) is left alone.
+fn set(path: &str, value: &str) -> Result<()> {
+    match fs::read_to_string(path) {
+        Ok(now) if now.trim() == value => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        _ => {}
+    }
+    fs::write(path, value).map_err(Error::file("write", path))
+}

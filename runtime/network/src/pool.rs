@@ -1,0 +1,178 @@
+//! Which subnet a new network gets.
+//!
+//! Our pools lie beside those of Podman (10.88.0.0/16, 10.89.0.0 to 10.255.255.255)
+//! and Docker (172.17.0.0 to 172.31.255.255, 192.168.0.0/16).
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use sha2::{Digest, Sha256};
+
+use crate::config::{DEFAULT_NETWORK, Network};
+use crate::error::{Error, Result};
+use crate::kernel::link::Route;
+use crate::subnet::Subnet;
+
+/// The subnet of the default network, if nothing overlaps it: room for as many
+/// containers as a bridge can have ports (1,023).
+const DEFAULT_SUBNET: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 87, 0, 0), 22);
+
+/// Where other networks get theirs: a block, and the prefix length of its parts.
+const POOLS: [(Ipv4Addr, u8, u8); 2] =
+    [(Ipv4Addr::new(10, 84, 0, 0), 14, 24), (Ipv4Addr::new(172, 16, 0, 0), 16, 24)];
+
+/// What a new subnet must keep clear of.
+#[derive(Debug)]
+pub(crate) struct Neighbours<'a> {
+    /// The other networks.
+    pub(crate) networks: &'a [Network],
+    /// The host's routes.
+    pub(crate) routes: &'a [Route],
+}
+
+impl Neighbours<'_> {
+    /// Refuses a subnet that the user named if it shares addresses with another
+    /// network, or with a link of the host.
+    ///
+    /// A route by a gateway counts only if it is as narrow as the subnet: to take
+    /// a subnet out of a wide one (`10.0.0.0/8` into a tunnel) is good practice.
+    ///
+    /// # Errors
+    /// [`Error::Overlap`] with the other's name.
+    pub(crate) fn check(&self, name: &str, subnet: Subnet) -> Result<()> {
+        let by_gateway_and_wider =
+            |route: &Route| !route.direct && route.destination.prefix() < subnet.prefix();
+        let other = self.network_at(subnet).or_else(|| {
+            self.routes
+                .iter()
+                .find(|route| route.destination.overlaps(&subnet) && !by_gateway_and_wider(route))
+                .map(|route| format!("the host's route to {}", route.destination))
+        });
+        match other {
+            None => Ok(()),
+            Some(other) => {
+                Err(Error::Overlap { network: name.to_owned(), subnet: subnet.to_string(), other })
+            }
+        }
+    }
+
+    /// A free IPv4 subnet of our own pools for the network `name`.
+    ///
+    /// # Errors
+    /// [`Error::NoSubnet`] if there is none left.
+    pub(crate) fn free_ipv4(&self, name: &str) -> Result<Subnet> {
+        let default = Subnet::new(DEFAULT_SUBNET.0.into(), DEFAULT_SUBNET.1)?;
+        if name == DEFAULT_NETWORK && self.is_free(default) {
+            return Ok(default);
+        }
+        for (address, prefix, part) in POOLS {
+            let pool = Subnet::new(address.into(), prefix)?;
+            let step = 1_u128 << (32 - part);
+            for address in (0..).map_while(|n| pool.nth(n * step)) {
+                let subnet = Subnet::new(address, part)?;
+                if !subnet.overlaps(&default) && self.is_free(subnet) {
+                    return Ok(subnet);
+                }
+            }
+        }
+        Err(Error::NoSubnet(name.to_owned()))
+    }
+
+    /// The IPv6 subnet of the network `name`: a unique local /64 (RFC 4193) that
+    /// depends on the machine and the name alone, so that it stays the same when
+    /// the network is made anew.
+    ///
+    /// # Errors
+    /// [`Error::NoSubnet`] if even neighbouring ones are taken.
+    pub(crate) fn free_ipv6(&self, name: &str) -> Result<Subnet> {
+        const ATTEMPTS: u16 = 256;
+        let machine = fs::read("/etc/machine-id").unwrap_or_default();
+        let global = Sha256::new()
+            .chain_update(b"sampan unique local prefix ")
+            .chain_update(machine.trim_ascii())
+            .finalize();
+        let local = Sha256::digest(name);
+        let number = u16::from_be_bytes([local[0], local[1]]);
+        for attempt in 0..ATTEMPTS {
+            let mut octets = [0; 16];
+            octets[0] = 0xfd;
+            octets[1..6].copy_from_slice(&global[..5]);
+            octets[6..8].copy_from_slice(&number.wrapping_add(attempt).to_be_bytes());
+            let subnet = Subnet::new(IpAddr::from(Ipv6Addr::from(octets)), 64)?;
+            if self.is_free(subnet) {
+                return Ok(subnet);
+            }
+        }
+        Err(Error::NoSubnet(name.to_owned()))
+    }
+
+    fn is_free(&self, subnet: Subnet) -> bool {
+        self.network_at(subnet).is_none()
+            && !self.routes.iter().any(|route| route.destination.overlaps(&subnet))
+    }
+
+    fn network_at(&self, subnet: Subnet) -> Option<String> {
+        self.networks.iter().find_map(|network| {
+            network
+                .subnets
+                .iter()
+                .find(|other| other.subnet.overlaps(&subnet))
+                .map(|other| format!("{} of network {:?}", other.subnet, network.name))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(destination: &str, direct: bool) -> Route {
+        Route { destination: destination.parse().unwrap(), direct }
+    }
+
+    fn with_routes(routes: &[Route]) -> Neighbours<'_> {
+        Neighbours { networks: &[], routes }
+    }
+
+    #[test]
+    fn the_default_network_has_its_own_subnet() {
+        let free = with_routes(&[]).free_ipv4(DEFAULT_NETWORK).unwrap();
+        assert_eq!(free.to_string(), "10.87.0.0/22");
+        let taken = [route("10.87.2.0/24", true)];
+        let free = with_routes(&taken).free_ipv4(DEFAULT_NETWORK).unwrap();
+        assert_eq!(free.to_string(), "10.84.0.0/24");
+    }
+
+    #[test]
+    fn other_networks_keep_clear_of_routes() {
+        let routes = [route("10.84.0.0/24", true), route("10.84.1.128/25", true)];
+        let free = with_routes(&routes).free_ipv4("web").unwrap();
+        assert_eq!(free.to_string(), "10.84.2.0/24");
+        let routes = [route("10.0.0.0/8", false)];
+        let free = with_routes(&routes).free_ipv4("web").unwrap();
+        assert_eq!(free.to_string(), "172.16.0.0/24");
+        let routes = [route("10.0.0.0/8", false), route("172.16.0.0/12", false)];
+        let error = with_routes(&routes).free_ipv4("web").unwrap_err();
+        assert!(matches!(error, Error::NoSubnet(_)), "{error}");
+    }
+
+    #[test]
+    fn a_named_subnet_may_lie_in_a_wide_routed_one() {
+        let wide = [route("10.0.0.0/8", false)];
+        let subnet = "10.5.0.0/24".parse().unwrap();
+        with_routes(&wide).check("web", subnet).unwrap();
+        for route in [route("10.0.0.0/8", true), route("10.5.0.64/26", false)] {
+            let text =
+                with_routes(std::slice::from_ref(&route)).check("web", subnet).unwrap_err().to_string();
+            assert!(text.contains(&route.destination.to_string()), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_ipv6_subnet_is_stable_and_local() {
+        let one = with_routes(&[]).free_ipv6("web").unwrap();
+        assert_eq!(one, with_routes(&[]).free_ipv6("web").unwrap());
+        assert_ne!(one, with_routes(&[]).free_ipv6("db").unwrap());
+        assert!(one.to_string().starts_with("fd") && one.prefix() == 64);
+    }
+}

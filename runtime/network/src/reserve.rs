@@ -1,0 +1,270 @@
+//! Reserving addresses and ports for a container.
+//!
+//! Everything is chosen and checked first, then the lease is written, then the
+//! claims are made; all of it under one lock, so that any number of containers
+//! that start at once get different addresses and ports.
+
+use std::net::IpAddr;
+
+use sha2::{Digest, Sha256};
+
+use crate::config::{DNS_DOMAIN, Network, SubnetConfig};
+use crate::definition::{check_interface, hexadecimal};
+use crate::error::{Error, Result};
+use crate::files::{self, Durability};
+use crate::host_port;
+use crate::kernel::link::LONGEST_NAME;
+use crate::lease::{Address, Attachment, Holder, Lease, Request};
+use crate::mac::Mac;
+use crate::networks::Networks;
+use crate::port::PortMapping;
+use crate::{claims, names};
+
+/// How many ports the kernel may suggest before we give up.
+const SUGGESTIONS: usize = 100;
+
+/// See [`Networks::reserve`].
+pub(crate) fn reserve(
+    networks: &Networks,
+    holder: &Holder,
+    requests: &[Request],
+    ports: &[PortMapping],
+) -> Result<Lease> {
+    check_id(&holder.id)?;
+    names::check(&holder.name)?;
+    networks.release(&holder.id)?;
+    if requests.is_empty() {
+        return Ok(Lease::empty(holder.clone()));
+    }
+    let definitions =
+        requests.iter().map(|request| networks.get(&request.network)).collect::<Result<Vec<_>>>()?;
+
+    let _lock = networks.lock()?;
+    let mut lease = Lease::empty(holder.clone());
+    for (request, network) in requests.iter().zip(definitions) {
+        let attachment = attachment(networks, &lease, request, network)?;
+        lease.attachments.push(attachment);
+    }
+    set_name_servers(networks, &mut lease);
+    for port in ports {
+        let port = choose_ports(networks, &lease.ports, port)?;
+        lease.ports.push(port);
+    }
+    files::write_json(&networks.lease_path(&holder.id), &lease, Durability::Volatile)?;
+    networks.claims.take(&lease)?;
+    Ok(lease)
+}
+
+/// Refuses what can't be a container's id (and the name of its file).
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub(crate) fn check_id(id: &str) -> Result<()> {
+    if (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return Ok(());
+    }
+    Err(Error::Invalid {
+        what: "container id",
+        value: id.to_owned(),
+        why: "an id is up to 64 letters and digits".to_owned(),
+    })
+}
+
+/// The container's place in one network; `lease` has its places so far.
+fn attachment(networks: &Networks, lease: &Lease, request: &Request, network: Network) -> Result<Attachment> {
+    let interface = match &request.interface {
+        Some(name) => {
+            check_interface(name)?;
+            name.clone()
+        }
+        None => format!("eth{}", lease.attachments.len()),
+    };
+    for other in &lease.attachments {
+        let twice = |what, value: &str| Error::Invalid {
+            what,
+            value: value.to_owned(),
+            why: format!("container {:?} names it twice", lease.holder.name),
+        };
+        if other.network.name == network.name {
+            return Err(twice("network", &network.name));
+        }
+        if other.interface == interface {
+            return Err(twice("interface name", &interface));
+        }
+    }
+    for alias in &request.aliases {
+        names::check(alias)?;
+    }
+    let addresses = addresses(networks, request, &network)?;
+    let mac = match (&request.mac, addresses.first()) {
+        (Some(text), _) => text.parse()?,
+        (None, Some(address)) => Mac::of(address.address),
+        (None, None) => {
+            return Err(Error::Invalid {
+                what: "network",
+                value: network.name,
+                why: "it has no subnet".to_owned(),
+            });
+        }
+    };
+    let gateways = if network.internal || network.options.no_default_route {
+        Vec::new()
+    } else {
+        network.gateways().map(|(address, _)| address).collect()
+    };
+    Ok(Attachment {
+        host_interface: host_interface(&lease.holder.id, &interface),
+        interface,
+        addresses,
+        gateways,
+        mac: mac.to_string(),
+        aliases: request.aliases.clone(),
+        network,
+    })
+}
+
+/// The name of the host's end of the pair: the same for the same container and
+/// interface, so that a release finds it after any crash.
+fn host_interface(id: &str, interface: &str) -> String {
+    let sum = Sha256::digest(format!("{id} {interface}"));
+    let mut name = format!("veth{}", hexadecimal(&sum));
+    name.truncate(LONGEST_NAME);
+    name
+}
+
+fn addresses(networks: &Networks, request: &Request, network: &Network) -> Result<Vec<Address>> {
+    let fixed: Vec<IpAddr> = request.ip.into_iter().chain(request.ip6).collect();
+    if let Some(stray) = fixed.iter().find(|ip| !network.subnets.iter().any(|s| s.subnet.contains(**ip))) {
+        let subnets: Vec<String> = network.subnets.iter().map(|subnet| subnet.subnet.to_string()).collect();
+        return Err(Error::Invalid {
+            what: "address",
+            value: stray.to_string(),
+            why: format!("network {:?} has {}", network.name, subnets.join(" and ")),
+        });
+    }
+    network
+        .subnets
+        .iter()
+        .map(|subnet| {
+            let wanted = fixed.iter().find(|ip| subnet.subnet.contains(**ip));
+            let address = match wanted {
+                Some(wanted) => fixed_address(networks, network, subnet, *wanted)?,
+                None => networks.claims.free_address(&network.name, subnet, &fixed)?.ok_or_else(|| {
+                    Error::NoAddress {
+                        network: network.name.clone(),
+                        range: match subnet.lease_range {
+                            Some(range) => format!("{}-{}", range.start_ip, range.end_ip),
+                            None => subnet.subnet.to_string(),
+                        },
+                    }
+                })?,
+            };
+            Ok(Address { address, subnet: subnet.subnet })
+        })
+        .collect()
+}
+
+fn fixed_address(
+    networks: &Networks,
+    network: &Network,
+    subnet: &SubnetConfig,
+    address: IpAddr,
+) -> Result<IpAddr> {
+    let (first, last) = subnet.subnet.host_offsets();
+    let holder = if subnet.gateway == Some(address) {
+        Some("the host: it is the gateway".to_owned())
+    } else if !(first..=last).contains(&subnet.subnet.offset(address)) {
+        Some("nobody: it is the network's own or its broadcast address".to_owned())
+    } else {
+        networks.claims.address_holder(&network.name, address)?.map(|id| networks.describe(&id))
+    };
+    match holder {
+        None => Ok(address),
+        Some(holder) => Err(Error::AddressInUse { network: network.name.clone(), address, holder }),
+    }
+}
+
+/// Networks that answer names do so on their gateways.
+fn set_name_servers(networks: &Networks, lease: &mut Lease) {
+    let answering: Vec<&Network> = lease
+        .attachments
+        .iter()
+        .map(|attachment| &attachment.network)
+        .filter(|network| network.dns_enabled)
+        .collect();
+    if answering.is_empty() {
+        return;
+    }
+    if !networks.names.available() {
+        log::warn!(
+            "aardvark-dns is not installed: container {:?} can't resolve the names of its neighbours",
+            lease.holder.name
+        );
+        return;
+    }
+    lease.dns_servers =
+        answering.iter().flat_map(|network| network.gateways()).map(|(address, _)| address).collect();
+    lease.search = vec![DNS_DOMAIN.to_owned()];
+}
+
+/// Checks a published port, and chooses the host's port if it is left open.
+fn choose_ports(networks: &Networks, chosen: &[PortMapping], port: &PortMapping) -> Result<PortMapping> {
+    let fits = |first: u16| u32::from(first) + u32::from(port.range) - 1 <= u32::from(u16::MAX);
+    if port.range == 0 || port.container_port == 0 || !fits(port.container_port) {
+        return Err(Error::Invalid {
+            what: "published port",
+            value: port.to_string(),
+            why: "ports are 1 to 65535".to_owned(),
+        });
+    }
+    if port.host_port != 0 {
+        check_ports(networks, chosen, port)?;
+        return Ok(port.clone());
+    }
+    let mut refusal = None;
+    for _ in 0..SUGGESTIONS {
+        let candidate =
+            PortMapping { host_port: host_port::suggest(port.protocol, port.host_ip)?, ..port.clone() };
+        match check_ports(networks, chosen, &candidate) {
+            Ok(()) => return Ok(candidate),
+            Err(error @ Error::PortInUse { .. }) => refusal = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refusal.unwrap_or_else(|| Error::Invalid {
+        what: "published port",
+        value: port.to_string(),
+        why: "the host has no free port left".to_owned(),
+    }))
+}
+
+fn check_ports(networks: &Networks, chosen: &[PortMapping], port: &PortMapping) -> Result<()> {
+    let end = |port: &PortMapping| u32::from(port.host_port) + u32::from(port.range);
+    let in_use = |number, holder| Error::PortInUse {
+        address: port.host_ip,
+        port: number,
+        protocol: port.protocol,
+        holder,
+    };
+    if end(port) > 1 << 16 {
+        return Err(in_use(u16::MAX, "nobody: the row ends above 65535".to_owned()));
+    }
+    if let Some(other) = chosen.iter().find(|other| {
+        other.protocol == port.protocol
+            && claims::overlap(other.host_ip, port.host_ip)
+            && u32::from(other.host_port) < end(port)
+            && u32::from(port.host_port) < end(other)
+    }) {
+        let number = port.host_port.max(other.host_port);
+        return Err(in_use(number, format!("this container's own {other}")));
+    }
+    for step in 0..port.range {
+        let number = port.host_port + step;
+        let holder = networks.claims.port_holder(port.protocol, number, port.host_ip)?;
+        if let Some(id) = holder {
+            return Err(in_use(number, networks.describe(&id)));
+        }
+        host_port::check(port.protocol, number, port.host_ip)?;
+    }
+    Ok(())
+}
