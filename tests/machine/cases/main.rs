@@ -5,7 +5,17 @@
 
 #![allow(unreachable_pub, reason = "the modules of one program")]
 
+mod bus;
+mod cli;
+mod failures;
 mod fixture;
+mod harness;
+mod images;
+mod inside;
+mod leftovers;
+mod many;
+mod network;
+mod stacks;
 mod start_stop;
 
 use std::process::ExitCode;
@@ -14,9 +24,25 @@ use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let subjects = [start_stop::tests()];
+    let subjects = [
+        // The long ones first.
+        stacks::tests(),
+        leftovers::tests(),
+        many::tests(),
+        start_stop::tests(),
+        failures::tests(),
+        images::tests(),
+        network::tests(),
+        inside::tests(),
+        cli::tests(),
+        bus::tests(),
+        harness::tests(),
+    ];
     let conclusion = libtest_mimic::run(&arguments, subjects.into_iter().flatten().collect());
-    start_stop::end();
+    for end in [cli::end, failures::end, images::end, inside::end, network::end, stacks::end, start_stop::end]
+    {
+        end();
+    }
     fixture::end();
     conclusion.exit_code()
 }

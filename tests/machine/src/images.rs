@@ -44,6 +44,13 @@ pub fn build(cache: &Cache, name: &str, images: &[&str], root: &Path) -> Result<
     })
 }
 
+/// The tags that an image has in the registry: those in its folder's file `tags`, else `latest`.
+pub fn tags(image: &str) -> Vec<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images").join(image).join("tags");
+    let text = fs::read_to_string(file).unwrap_or_else(|_| "latest".into());
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
 /// The text of a recipe's file.
 fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("read {}", path.display()))

@@ -149,6 +149,8 @@ fn devices(root: &Path) -> Result<()> {
     mount(Some("devpts"), &dev.join("pts"), Some("devpts"), MsFlags::MS_NOSUID, options)
         .context("mount devpts")?;
     tmpfs(&dev.join("shm"), "mode=1777", MsFlags::MS_NOSUID | MsFlags::MS_NODEV)?;
+    // A plain file: what generators tell the kernel's log can be read, and the host's isn't touched.
+    File::create(dev.join("kmsg"))?;
     for (link, target) in [
         ("ptmx", "pts/ptmx"),
         ("fd", "/proc/self/fd"),

@@ -78,6 +78,11 @@ impl Machine {
         Ok(Machine { place, pid, keeper: None })
     }
 
+    /// The machine's name, also its host name.
+    pub fn name(&self) -> &str {
+        self.place.name()
+    }
+
     /// Waits for the first process, then for systemd to be done with booting.
     fn wait_for_boot(&mut self) -> Result<()> {
         let deadline = Instant::now() + BOOT;

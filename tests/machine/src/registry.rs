@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::command::capture;
+use crate::images;
 
 /// Where the registry listens inside each machine, without TLS.
 pub const ADDRESS: &str = "localhost:5000";
@@ -53,12 +54,10 @@ pub fn install(layer: &Path, layouts: &[&Path]) -> Result<()> {
     for folder in layouts {
         for entry in fs::read_dir(folder)? {
             let layout = entry?;
-            store(
-                &layer.join(&STORAGE[1..]),
-                &layout.path(),
-                &layout.file_name().to_string_lossy(),
-                "latest",
-            )?;
+            let name = layout.file_name().to_string_lossy().into_owned();
+            for tag in images::tags(&name) {
+                store(&layer.join(&STORAGE[1..]), &layout.path(), &name, &tag)?;
+            }
         }
     }
     write(layer, "etc/sampan-test/registry.yml", CONFIGURATION)?;

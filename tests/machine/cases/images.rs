@@ -1,0 +1,177 @@
+//! Where images come from, and what `systemctl status` shows while they come.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+use sampan_machine_tests::Machine;
+use sampan_machine_tests::registry::TLS_ADDRESS;
+
+use crate::fixture::{Shared, Skip, install, shared, start, test, uninstall};
+
+static MACHINE: Shared = Shared::new();
+
+pub fn tests() -> Vec<Trial> {
+    let on_shared = |name: &str, case| shared(&MACHINE, &format!("images::{name}"), case);
+    let alone = |name: &str, case| test(&format!("images::{name}"), case);
+    vec![
+        on_shared("over_tls_with_the_registrys_own_authority", over_tls),
+        on_shared("tls_without_a_known_authority_is_refused", unknown_authority),
+        on_shared("short_names_and_mirrors", short_names_and_mirrors),
+        on_shared("by_digest", by_digest),
+        on_shared("from_every_local_transport", from_every_local_transport),
+        on_shared("files_owners_and_whiteouts_are_as_packed", as_packed),
+        alone("progress_shows_and_extends_the_start", progress_shows_and_extends_the_start),
+        alone("one_pull_at_a_time_of_one_image", one_pull_at_a_time),
+    ]
+}
+
+pub fn end() {
+    MACHINE.end();
+}
+
+fn over_tls(machine: &Machine) -> Result<()> {
+    machine.ok(&["systemctl", "start", "registry-tls"])?;
+    machine.wait("it listens", Duration::from_secs(10), |m| {
+        Ok(m.run(&["curl", "-sk", &format!("https://{TLS_ADDRESS}/v2/")])?.success())
+    })?;
+    machine.ok(&["sampan", "pull", &format!("{TLS_ADDRESS}/busybox")]).map(drop)
+}
+
+fn unknown_authority(machine: &Machine) -> Result<()> {
+    machine.ok(&["systemctl", "start", "registry-tls"])?;
+    // The same server by another name that its certificate covers, but nobody vouches for.
+    let run = machine.run(&["sampan", "pull", "127.0.0.1:5443/busybox"])?;
+    ensure!(!run.success(), "it was trusted");
+    ensure!(run.text().to_lowercase().contains("certificate"), "it says {}", run.text());
+    machine.ok(&["sampan", "pull", "--tls-verify=false", "127.0.0.1:5443/busybox"]).map(drop)
+}
+
+fn short_names_and_mirrors(machine: &Machine) -> Result<()> {
+    machine.ok(&["sampan", "pull", "busybox"])?;
+    let text = "[Container]\nImage=docker.io/library/busybox:latest\nExec=sleep 1000\n";
+    install(machine, &[("hub.container", text)])?;
+    start(machine, "hub")?;
+    machine.ok(&["systemctl", "stop", "hub"])?;
+    uninstall(machine, &["hub.container"])
+}
+
+fn by_digest(machine: &Machine) -> Result<()> {
+    machine.ok(&["sampan", "pull", "localhost:5000/web"])?;
+    let digest =
+        machine.ok(&["sampan", "image", "inspect", "--format", "{{.Digest}}", "localhost:5000/web"])?;
+    ensure!(digest.trim().starts_with("sha256:"), "{digest}");
+    machine.ok(&["sampan", "pull", &format!("localhost:5000/web@{}", digest.trim())]).map(drop)
+}
+
+/// Writes the busybox image of the registry in every local form, from the registry's own answers.
+const FORMS: &str = r#"
+mkdir -p /srv/forms/layout/blobs/sha256 /srv/forms/dir /srv/forms/docker; cd /srv/forms
+curl -sf -H 'Accept: application/vnd.oci.image.manifest.v1+json' http://localhost:5000/v2/busybox/manifests/latest >manifest
+m=$(sha256sum <manifest | cut -d' ' -f1)
+set -- $(grep -o 'sha256:[0-9a-f]*' manifest | cut -d: -f2)
+for hex in "$@"; do curl -sf http://localhost:5000/v2/busybox/blobs/sha256:$hex >layout/blobs/sha256/$hex; cp layout/blobs/sha256/$hex dir/$hex; done
+cp manifest layout/blobs/sha256/$m; cp manifest dir/manifest.json; printf 'Directory Transport Version: 1.1\n' >dir/version
+echo '{"imageLayoutVersion":"1.0.0"}' >layout/oci-layout
+printf '{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:%s","size":%s,"annotations":{"org.opencontainers.image.ref.name":"tagged"}}]}' $m $(stat -c %s manifest) >layout/index.json
+tar -C layout -cf archive.tar oci-layout index.json blobs
+cp layout/blobs/sha256/$1 docker/$1.json; gzip -dc <layout/blobs/sha256/$2 >docker/layer.tar
+printf '[{"Config":"%s.json","RepoTags":["localhost/from-docker:1"],"Layers":["layer.tar"]}]' $1 >docker/manifest.json
+tar -C docker -cf docker.tar $1.json manifest.json layer.tar
+"#;
+
+fn from_every_local_transport(machine: &Machine) -> Result<()> {
+    machine.shell(FORMS)?;
+    for source in [
+        "oci:/srv/forms/layout",
+        "oci:/srv/forms/layout:tagged",
+        "oci-archive:/srv/forms/archive.tar",
+        "docker-archive:/srv/forms/docker.tar",
+        "dir:/srv/forms/dir",
+    ] {
+        let text = format!("[Container]\nImage={source}\nExec=sh -c 'echo started; sleep 1000'\n");
+        install(machine, &[("form.container", &text)])?;
+        start(machine, "form").map_err(|error| error.context(source))?;
+        machine.ok(&["systemctl", "stop", "form"])?;
+        machine.shell("sampan rmi --all --force")?;
+    }
+    uninstall(machine, &["form.container"])
+}
+
+fn as_packed(machine: &Machine) -> Result<()> {
+    let run = |script: &str| {
+        machine.ok(&[
+            "systemd-run",
+            "-q",
+            "--pipe",
+            "--wait",
+            "--collect",
+            "sampan",
+            "run",
+            "--rm",
+            "--entrypoint=",
+            "localhost:5000/redis",
+            "sh",
+            "-c",
+            script,
+        ])
+    };
+    ensure!(run("stat -c %U:%G /data")? == "redis:redis\n", "the owner of /data");
+    ensure!(run("stat -c %a /usr/bin/passwd /tmp")? == "4755\n1777\n", "modes");
+    ensure!(run("ls /etc/apt/sources.list 2>&1 | grep -c .")?.trim() == "1", "removed files");
+    // A file that an upper layer removed.
+    let text = machine.run(&[
+        "systemd-run",
+        "-q",
+        "--pipe",
+        "--wait",
+        "--collect",
+        "sampan",
+        "run",
+        "--rm",
+        "--entrypoint=",
+        "localhost:5000/nginx",
+        "ls",
+        "/etc/nginx/sites-enabled/default",
+    ])?;
+    ensure!(!text.success(), "a whiteout was not applied: {}", text.text());
+    Ok(())
+}
+
+fn progress_shows_and_extends_the_start(machine: &Machine) -> Result<()> {
+    // 4 MByte/s on the loopback: the image takes longer than the unit may.
+    let slow = machine.run(&[
+        "tc", "qdisc", "add", "dev", "lo", "root", "tbf", "rate", "32mbit", "burst", "256k", "latency",
+        "500ms",
+    ])?;
+    if !slow.success() {
+        return Err(Skip(format!("the kernel can't slow the loopback down: {}", slow.text().trim())).into());
+    }
+    let text = "[Container]\nImage=localhost:5000/redis\n[Service]\nTimeoutStartSec=3\n";
+    install(machine, &[("slow.container", text)])?;
+    machine.ok(&["systemctl", "start", "--no-block", "slow"])?;
+    let mut seen = Vec::new();
+    machine.wait("the slow pull ends", Duration::from_secs(90), |m| {
+        let status = m.property("slow", "StatusText")?;
+        if seen.last() != Some(&status) {
+            seen.push(status);
+        }
+        Ok(["active", "failed"].contains(&m.property("slow", "ActiveState")?.as_str()))
+    })?;
+    ensure!(machine.property("slow", "ActiveState")? == "active", "it failed; STATUS= was {seen:#?}");
+    let shape = |s: &&String| s.contains("layer ") && s.contains("MB of ") && s.contains("MB/s");
+    ensure!(seen.iter().filter(shape).count() > 3, "STATUS= was {seen:#?}");
+    Ok(())
+}
+
+fn one_pull_at_a_time(machine: &Machine) -> Result<()> {
+    let text = "[Container]\nImage=localhost:5000/nginx\n";
+    install(machine, &[("twin@.container", text)])?;
+    machine.ok(&["systemctl", "start", "twin@1", "twin@2", "twin@3", "twin@4"])?;
+    for n in 1..=4 {
+        ensure!(machine.property(&format!("twin@{n}"), "ActiveState")? == "active", "twin@{n} is not active");
+    }
+    let blobs = machine.shell("find /var/lib/sampan/tmp -mindepth 1")?;
+    ensure!(blobs.is_empty(), "left in tmp: {blobs}");
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! After a stop, and after something of ours was killed at any moment, nothing is left.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+use sampan_machine_tests::Machine;
+use sampan_machine_tests::leftovers::Inventory;
+
+use crate::fixture::{fetch, install, start, test};
+
+pub fn tests() -> Vec<Trial> {
+    let test = |name: &str, case| test(&format!("leftovers::{name}"), case);
+    vec![
+        test("a_stop_leaves_nothing", a_stop_leaves_nothing),
+        test("ends_of_every_kind_leave_nothing", ends_of_every_kind_leave_nothing),
+        test("run_killed_at_any_system_call", run_killed_at_any_system_call),
+        test("unit_killed_at_any_time", unit_killed_at_any_time),
+        test("shutdown_stops_containers_in_order", shutdown_stops_containers_in_order),
+    ]
+}
+
+/// A container with all that could stay behind: network, port, volume, tmpfs, writable layer.
+const FULL: &str = "[Container]\nImage=localhost:5000/web\nContainerName=full\nNetwork=full.network\n\
+    Network=other.network\nPublishPort=8300:80\nPublishPort=8301:81/udp\nVolume=full.volume:/data\n\
+    Tmpfs=/scratch\n";
+
+/// Installs the full container, with its volume and networks made by a first start and stop.
+fn prepare(machine: &Machine) -> Result<()> {
+    install(
+        machine,
+        &[
+            ("full.container", FULL),
+            ("full.network", "[Network]\n"),
+            ("other.network", "[Network]\n"),
+            ("full.volume", "[Volume]\n"),
+        ],
+    )?;
+    cycle(machine)
+}
+
+/// Starts the full container, sees that it works, stops it.
+fn cycle(machine: &Machine) -> Result<()> {
+    start(machine, "full")?;
+    machine.wait("its page", Duration::from_secs(10), |m| Ok(fetch(m, "http://127.0.0.1:8300/").is_ok()))?;
+    machine.ok(&["systemctl", "stop", "full"]).map(drop)
+}
+
+fn nothing_new(machine: &Machine, before: &Inventory, what: &str) -> Result<()> {
+    let left = Inventory::take(machine)?.since(before);
+    ensure!(left.is_empty(), "{what} left behind: {left:#?}");
+    Ok(())
+}
+
+fn a_stop_leaves_nothing(machine: &Machine) -> Result<()> {
+    let pristine = Inventory::take(machine)?;
+    prepare(machine)?;
+    // Image, volume and the networks' files stay, on purpose; of the rest not even the first
+    // start leaves anything.
+    let kinds = ["mount", "link", "address", "route", "cgroup", "process", "network namespace", "unit"];
+    let left = Inventory::take(machine)?.since(&pristine);
+    let left: Vec<_> =
+        left.iter().filter(|l| kinds.iter().any(|k| l.starts_with(&format!("{k}:")))).collect();
+    ensure!(left.is_empty(), "the first start left behind: {left:#?}");
+    let before = Inventory::take(machine)?;
+    for _ in 0..3 {
+        cycle(machine)?;
+    }
+    nothing_new(machine, &before, "starts and stops")
+}
+
+fn ends_of_every_kind_leave_nothing(machine: &Machine) -> Result<()> {
+    prepare(machine)?;
+    let before = Inventory::take(machine)?;
+    for (what, command) in [
+        ("the end of the program", "systemctl start full; kill -INT $(systemctl show -P MainPID full)"),
+        ("a foreign SIGKILL", "systemctl start full; kill -KILL $(systemctl show -P MainPID full)"),
+        ("systemctl kill", "systemctl start full; systemctl kill -s KILL full"),
+        ("sampan stop", "systemctl start full; sampan stop full"),
+        ("sampan rm --force", "systemctl start full; sampan rm --force full"),
+    ] {
+        machine.shell(command)?;
+        machine.wait("the unit ends", Duration::from_secs(10), |m| {
+            Ok(["failed", "inactive"].contains(&m.property("full", "ActiveState")?.as_str()))
+        })?;
+        machine.ok(&["systemctl", "reset-failed"])?;
+        nothing_new(machine, &before, what)?;
+    }
+    Ok(())
+}
+
+/// Stands in for `sampan`: `run` is killed when it enters the system call whose number, counted
+/// from its start, is in the file /run/kill-at; with "count" there, its calls are counted.
+/// (`strace -D` keeps the traced process where systemd put it, as the unit's main process.)
+const KILLER: &str = r#"#!/bin/sh
+at=$(cat /run/kill-at 2>/dev/null)
+case "$1:$at" in
+run:count) exec strace -D -o /run/trace /usr/bin/sampan.real "$@" ;;
+run:[0-9]*) exec strace -D -o /dev/null -e inject=all:signal=KILL:when=$at /usr/bin/sampan.real "$@" ;;
+esac
+exec /usr/bin/sampan.real "$@"
+"#;
+
+fn run_killed_at_any_system_call(machine: &Machine) -> Result<()> {
+    prepare(machine)?;
+    let before = Inventory::take(machine)?;
+    machine.shell("mv /usr/bin/sampan /usr/bin/sampan.real")?;
+    machine.write("/usr/bin/sampan", KILLER)?;
+    machine.shell("chmod 755 /usr/bin/sampan; echo count >/run/kill-at")?;
+    cycle(machine)?;
+    let calls: usize = machine.shell("wc -l </run/trace")?.trim().parse()?;
+    ensure!(calls > 50, "only {calls} system calls were traced");
+    machine.shell("rm /run/trace")?;
+    let steps = 40;
+    for step in 0..steps {
+        // From the first to the last call; its own exit is the last one.
+        let at = 1 + step * (calls - 1) / (steps - 1);
+        machine.write("/run/kill-at", &at.to_string())?;
+        machine.run(&["systemctl", "start", "full"])?;
+        machine.shell("rm /run/kill-at; systemctl stop full; systemctl reset-failed")?;
+        nothing_new(machine, &before, &format!("a kill at system call {at} of {calls}"))?;
+        if step % 4 == 0 {
+            cycle(machine)?;
+        }
+    }
+    cycle(machine)?;
+    nothing_new(machine, &before, "the last start")
+}
+
+fn unit_killed_at_any_time(machine: &Machine) -> Result<()> {
+    prepare(machine)?;
+    let before = Inventory::take(machine)?;
+    for delay in 0..25 {
+        machine.shell(&format!(
+            "systemctl start --no-block full; sleep 0.{:03}; systemctl kill -s KILL full || :; \
+             while [ $(systemctl show -P SubState full) = start ]; do sleep 0.01; done; \
+             systemctl stop full; systemctl reset-failed",
+            delay * 4
+        ))?;
+        nothing_new(machine, &before, &format!("a kill after {} ms", delay * 4))?;
+    }
+    cycle(machine)
+}
+
+fn shutdown_stops_containers_in_order(machine: &Machine) -> Result<()> {
+    // What ran when the machine went down must not keep it from going down.
+    prepare(machine)?;
+    start(machine, "full")?;
+    let begun = std::time::Instant::now();
+    machine
+        .ok(&["systemctl", "isolate", "rescue.target"])
+        .or_else(|_| machine.ok(&["systemctl", "stop", "full"]))?;
+    machine.wait("the container stops", Duration::from_secs(5), |m| {
+        Ok(m.property("full", "ActiveState")? == "inactive")
+    })?;
+    ensure!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+    Ok(())
+}

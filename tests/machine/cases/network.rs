@@ -1,0 +1,213 @@
+//! Networks, addresses, names and published ports.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+use sampan_machine_tests::Machine;
+
+use crate::fixture::{BUSYBOX, Shared, busybox, fetch, install, shared, start, uninstall};
+
+static MACHINE: Shared = Shared::new();
+
+pub fn tests() -> Vec<Trial> {
+    let test = |name: &str, case| shared(&MACHINE, &format!("network::{name}"), case);
+    vec![
+        test("published_on_one_address_only", published_on_one_address_only),
+        test("a_range_of_ports_is_published", a_range_of_ports_is_published),
+        test("udp_is_published", udp_is_published),
+        test("host_port_is_chosen_if_none_is_named", host_port_is_chosen),
+        test("client_address_is_preserved", client_address_is_preserved),
+        test("host_network_is_the_hosts", host_network_is_the_hosts),
+        test("no_network_has_loopback_only", no_network_has_loopback_only),
+        test("default_bridge_reaches_the_host", default_bridge_reaches_the_host),
+        test("names_resolve_within_a_network_only", names_resolve_within_a_network_only),
+        test("two_networks_two_interfaces", two_networks_two_interfaces),
+        test("fixed_address_is_given", fixed_address_is_given),
+        test("aliases_resolve", aliases_resolve),
+        test("internal_network_has_no_way_out", internal_network_has_no_way_out),
+    ]
+}
+
+pub fn end() {
+    MACHINE.end();
+}
+
+const READY: Duration = Duration::from_secs(10);
+
+/// A container unit with the page of `nc`-like small servers; `more` are lines of `[Container]`.
+fn web(machine: &Machine, name: &str, more: &str) -> Result<()> {
+    let text = format!("[Container]\nImage=localhost:5000/web\nContainerName={name}\n{more}\n");
+    install(machine, &[(&format!("{name}.container"), &text)])?;
+    start(machine, name)
+}
+
+fn done(machine: &Machine, names: &[&str]) -> Result<()> {
+    for name in names {
+        machine.ok(&["systemctl", "stop", name])?;
+        uninstall(machine, &[&format!("{name}.container")])?;
+    }
+    Ok(())
+}
+
+fn exec(machine: &Machine, name: &str, command: &str) -> Result<String> {
+    machine.ok(&["sampan", "exec", name, "sh", "-c", command])
+}
+
+fn answers(machine: &Machine, url: &str) -> Result<()> {
+    machine.wait(&format!("{url} answers"), READY, |m| {
+        Ok(fetch(m, url).is_ok_and(|page| page.contains("It floats")))
+    })
+}
+
+/// The first address of a container on a network.
+fn address(machine: &Machine, name: &str) -> Result<String> {
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    Ok(machine.ok(&["sampan", "inspect", "--format", format, name])?.trim().to_owned())
+}
+
+fn published_on_one_address_only(machine: &Machine) -> Result<()> {
+    machine
+        .shell("ip link add dummy0 type dummy; ip addr add 192.0.2.1/24 dev dummy0; ip link set dummy0 up")?;
+    web(machine, "one", "PublishPort=192.0.2.1:8090:80")?;
+    answers(machine, "http://192.0.2.1:8090/")?;
+    ensure!(fetch(machine, "http://127.0.0.1:8090/").is_err(), "another address answers too");
+    machine.ok(&["ip", "link", "del", "dummy0"])?;
+    done(machine, &["one"])
+}
+
+fn a_range_of_ports_is_published(machine: &Machine) -> Result<()> {
+    let text = format!(
+        "[Container]\nImage={BUSYBOX}\nPublishPort=8100-8102:7000-7002\n\
+         Exec=sh -c 'for p in 7000 7001 7002; do (while :; do echo $p | nc -l -p $p; done) & done; wait'\n"
+    );
+    // `$` is systemd's in Exec=.
+    install(machine, &[("range.container", &text.replace('$', "$$"))])?;
+    start(machine, "range")?;
+    for (host, inside) in [(8100, "7000"), (8101, "7001"), (8102, "7002")] {
+        let script = format!("busybox nc -w 2 127.0.0.1 {host} </dev/null");
+        machine.wait(&format!("port {host} answers"), READY, |m| {
+            Ok(m.run(&["sh", "-c", &script])?.stdout.trim() == inside)
+        })?;
+    }
+    done(machine, &["range"])
+}
+
+fn udp_is_published(machine: &Machine) -> Result<()> {
+    busybox(machine, "udp", "nc -u -l -p 9000", "PublishPort=9001:9000/udp")?;
+    start(machine, "udp")?;
+    machine.wait("the datagram arrives", READY, |m| {
+        m.shell("echo datagram | timeout 1 busybox nc -u -w 1 127.0.0.1 9001 || :")?;
+        Ok(m.journal("udp")?.contains("datagram"))
+    })?;
+    done(machine, &["udp"])
+}
+
+fn host_port_is_chosen(machine: &Machine) -> Result<()> {
+    web(machine, "chosen", "PublishPort=80")?;
+    let format = "{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}";
+    let port = machine.ok(&["sampan", "inspect", "--format", format, "chosen"])?;
+    let port: u16 = port.trim().parse()?;
+    ensure!(port >= 1024, "port {port}");
+    answers(machine, &format!("http://127.0.0.1:{port}/"))?;
+    done(machine, &["chosen"])
+}
+
+fn client_address_is_preserved(machine: &Machine) -> Result<()> {
+    // A client in a network of its own, as if on another host.
+    machine.shell(
+        "ip netns add far; ip link add near0 type veth peer name far0 netns far; \
+         ip addr add 198.51.100.1/24 dev near0; ip link set near0 up; \
+         ip -n far addr add 198.51.100.9/24 dev far0; ip -n far link set far0 up; ip -n far link set lo up; \
+         ip -n far route add default via 198.51.100.1",
+    )?;
+    let text = "[Container]\nImage=localhost:5000/nginx\nContainerName=seen\nPublishPort=8110:80\n";
+    install(machine, &[("seen.container", text)])?;
+    start(machine, "seen")?;
+    let ask =
+        ["ip", "netns", "exec", "far", "curl", "-s", "--max-time", "3", "http://198.51.100.1:8110/address"];
+    machine.wait("the far client gets an answer", READY, |m| Ok(m.run(&ask)?.success()))?;
+    let seen = machine.ok(&ask)?;
+    ensure!(seen.trim() == "198.51.100.9", "the server saw {seen}");
+    machine.shell("ip netns del far; ip link del near0 2>/dev/null || :")?;
+    done(machine, &["seen"])
+}
+
+fn host_network_is_the_hosts(machine: &Machine) -> Result<()> {
+    busybox(machine, "onhost", "httpd -f -p 8120 -h /bin", "Network=host")?;
+    start(machine, "onhost")?;
+    let pid = machine.main_pid("onhost")?;
+    let same = machine.shell(&format!("readlink /proc/1/ns/net /proc/{pid}/ns/net | uniq | wc -l"))?;
+    ensure!(same.trim() == "1", "it has a network namespace of its own");
+    done(machine, &["onhost"])
+}
+
+fn no_network_has_loopback_only(machine: &Machine) -> Result<()> {
+    busybox(machine, "alone", "sleep 1000", "Network=none\nContainerName=alone")?;
+    start(machine, "alone")?;
+    let links = exec(machine, "alone", "ls /sys/class/net; ip addr show lo")?;
+    ensure!(links.starts_with("lo\n1:") && links.contains("127.0.0.1"), "its links: {links}");
+    done(machine, &["alone"])
+}
+
+fn default_bridge_reaches_the_host(machine: &Machine) -> Result<()> {
+    busybox(machine, "plain", "sleep 1000", "ContainerName=plain")?;
+    start(machine, "plain")?;
+    let own = address(machine, "plain")?;
+    ensure!(own.parse::<std::net::Ipv4Addr>().is_ok(), "its address: {own:?}");
+    ensure!(exec(machine, "plain", "ip -4 addr show")?.contains(&own), "the address is not inside");
+    machine
+        .ok(&["ping", "-c1", "-W2", &own])
+        .or_else(|_| machine.ok(&["busybox", "ping", "-c1", "-W2", &own]))?;
+    done(machine, &["plain"])
+}
+
+fn names_resolve_within_a_network_only(machine: &Machine) -> Result<()> {
+    install(machine, &[("in.network", "[Network]\n"), ("out.network", "[Network]\n")])?;
+    web(machine, "named", "Network=in.network")?;
+    web(machine, "friend", "Network=in.network")?;
+    web(machine, "stranger", "Network=out.network")?;
+    let page = exec(machine, "friend", "wget -q -T 3 -O- http://named/")?;
+    ensure!(page.contains("It floats"), "by name: {page}");
+    let own = address(machine, "named")?;
+    ensure!(exec(machine, "friend", "nslookup named")?.contains(&own), "another address");
+    ensure!(exec(machine, "stranger", "wget -q -T 3 -O- http://named/").is_err(), "a stranger resolves it");
+    done(machine, &["named", "friend", "stranger"])
+}
+
+fn two_networks_two_interfaces(machine: &Machine) -> Result<()> {
+    install(machine, &[("left.network", "[Network]\n"), ("right.network", "[Network]\n")])?;
+    web(machine, "both", "Network=left.network\nNetwork=right.network")?;
+    let links = exec(machine, "both", "ls /sys/class/net")?;
+    ensure!(links.split_whitespace().collect::<Vec<_>>() == ["eth0", "eth1", "lo"], "its links: {links}");
+    web(machine, "onleft", "Network=left.network")?;
+    web(machine, "onright", "Network=right.network")?;
+    for name in ["onleft", "onright"] {
+        ensure!(exec(machine, name, "wget -q -T 3 -O- http://both/")?.contains("It floats"), "from {name}");
+    }
+    done(machine, &["both", "onleft", "onright"])
+}
+
+fn fixed_address_is_given(machine: &Machine) -> Result<()> {
+    install(machine, &[("fixed.network", "[Network]\nSubnet=10.123.0.0/24\nGateway=10.123.0.1\n")])?;
+    web(machine, "fixed", "Network=fixed.network\nIP=10.123.0.77")?;
+    ensure!(address(machine, "fixed")? == "10.123.0.77", "another address");
+    answers(machine, "http://10.123.0.77/")?;
+    done(machine, &["fixed"])
+}
+
+fn aliases_resolve(machine: &Machine) -> Result<()> {
+    install(machine, &[("alias.network", "[Network]\n")])?;
+    web(machine, "aliased", "Network=alias.network\nNetworkAlias=other-name")?;
+    web(machine, "asker", "Network=alias.network")?;
+    ensure!(exec(machine, "asker", "wget -q -T 3 -O- http://other-name/")?.contains("It floats"), "by alias");
+    done(machine, &["aliased", "asker"])
+}
+
+fn internal_network_has_no_way_out(machine: &Machine) -> Result<()> {
+    install(machine, &[("inner.network", "[Network]\nInternal=true\n")])?;
+    web(machine, "inner", "Network=inner.network")?;
+    let routes = exec(machine, "inner", "ip route")?;
+    ensure!(!routes.contains("default"), "its routes: {routes}");
+    done(machine, &["inner"])
+}
