@@ -32,25 +32,25 @@ impl Context {
         Self { root, runroot }
     }
 
-    /// The persistent directory, normally [`DEFAULT_ROOT`].
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
-    }
-
     /// Compiled seccomp filters.
     pub(crate) fn seccomp_cache(&self) -> PathBuf {
         Path::new(DEFAULT_CACHE).join("seccomp")
     }
 
     /// State of all containers.
-    pub(crate) fn containers(&self) -> Containers {
-        Containers::open(&self.runroot.join("containers"))
+    pub(crate) fn containers(&self) -> anyhow::Result<Containers> {
+        let path = self.runroot.join("containers");
+        Containers::open(&path).with_context(|| format!("opening {} (are you root?)", path.display()))
+    }
+
+    /// Where this container's writable layer and anonymous volumes are.
+    pub(crate) fn writable_layer(&self, name: &str) -> PathBuf {
+        self.root.join("containers").join(name)
     }
 
     /// The image store; made if it does not exist yet.
     pub(crate) fn store(&self) -> anyhow::Result<Store> {
-        Store::open(&self.root)
-            .with_context(|| format!("opening the image store {}", self.root.display()))
+        Store::open(&self.root).with_context(|| format!("opening the image store {}", self.root.display()))
     }
 
     /// The host's registry configuration, `registries.conf(5)`.

@@ -18,6 +18,7 @@ mod rm;
 mod run;
 mod service;
 mod stop;
+mod terminal;
 mod volume;
 mod volumes;
 

@@ -1,0 +1,214 @@
+//! `sampan pull`, and the fetching that `sampan run` does when an image is missing.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use sampan_image::{Credentials, Image, Platform, Policy, Progress, PullOptions, Registries, Source, Store};
+
+use crate::context::Context;
+use crate::run::size;
+
+/// `sampan pull [options] IMAGE…`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// File with registry credentials, containers-auth.json(5)
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+    /// Directory with certificates for the registry
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
+    /// Credentials
+    #[arg(long, value_name = "USER[:PASSWORD]")]
+    creds: Option<String>,
+    /// Operating system and architecture of the image, as linux/arm64/v8
+    #[arg(long, value_name = "PLATFORM", conflicts_with_all = ["os", "arch", "variant"])]
+    platform: Option<String>,
+    /// Operating system of the image
+    #[arg(long, value_name = "OS")]
+    os: Option<String>,
+    /// Architecture of the image
+    #[arg(long, value_name = "ARCH")]
+    arch: Option<String>,
+    /// Variant of the architecture
+    #[arg(long, value_name = "VARIANT")]
+    variant: Option<String>,
+    /// When to fetch
+    #[arg(long, value_name = "POLICY", default_value = "always", value_parser = ["always", "missing", "never", "newer"])]
+    policy: String,
+    /// Print the identifier alone
+    #[arg(long, short)]
+    quiet: bool,
+    /// How often to retry a failed fetch
+    #[arg(long, value_name = "N")]
+    retry: Option<u32>,
+    /// Pause between retries, as 10s or 1m
+    #[arg(long, value_name = "DURATION")]
+    retry_delay: Option<String>,
+    /// Verify certificates; false also allows plain HTTP
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    tls_verify: Option<bool>,
+    /// The images: docker://, oci:, oci-archive:, docker-archive:, dir:, or a plain name
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+}
+
+/// How to fetch, in words that `run` and `pull` share.
+#[derive(Debug, Default)]
+pub(crate) struct Request<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) policy: &'a str,
+    pub(crate) authfile: Option<&'a PathBuf>,
+    pub(crate) cert_dir: Option<&'a PathBuf>,
+    pub(crate) creds: Option<&'a str>,
+    pub(crate) platform: Option<Platform>,
+    pub(crate) retry: Option<u32>,
+    pub(crate) retry_delay: Option<&'a str>,
+    pub(crate) tls_verify: Option<bool>,
+}
+
+/// Fetches and prints the identifiers, one a line.
+pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCode> {
+    let platform = match (&options.platform, &options.os, &options.arch, &options.variant) {
+        (Some(text), ..) => Some(parse_platform(text)),
+        (None, None, None, None) => None,
+        (None, os, arch, variant) => {
+            let host = Platform::host();
+            let os = os.clone().unwrap_or(host.os);
+            let variant = variant.clone().or(if arch.is_none() { host.variant } else { None });
+            Some(Platform { os, architecture: arch.clone().unwrap_or(host.architecture), variant })
+        }
+    };
+    for name in &options.images {
+        let request = Request {
+            name,
+            policy: &options.policy,
+            authfile: options.authfile.as_ref(),
+            cert_dir: options.cert_dir.as_ref(),
+            creds: options.creds.as_deref(),
+            platform: platform.clone(),
+            retry: options.retry,
+            retry_delay: options.retry_delay.as_deref(),
+            tls_verify: options.tls_verify,
+        };
+        let bar = if options.quiet { ProgressBar::hidden() } else { bar() };
+        let image = find_or_fetch(context, &request, &|progress| show(&bar, progress))?;
+        bar.finish_and_clear();
+        println!("{}", image.id);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The image as the policy says: from the store, or from its source.
+///
+/// # Errors
+/// The policy is `never` and the image is not there, or fetching failed.
+pub(crate) fn find_or_fetch(
+    context: &Context,
+    request: &Request<'_>,
+    report: &(dyn Fn(&Progress) + Sync),
+) -> anyhow::Result<Image> {
+    let store = context.store()?;
+    let registries = context.registries()?;
+    let local = store.find(request.name, &registries)?;
+    match (request.policy, local) {
+        ("missing" | "never", Some(image)) => Ok(image),
+        ("never", None) => anyhow::bail!(
+            "image {} is not on this machine and Pull=never forbids fetching it: run `sampan pull {0}`",
+            request.name
+        ),
+        ("newer", Some(image)) => fetch(&store, &registries, request, report).or_else(|error| {
+            log::warn!("{error:#}; going on with the image that is there (Pull=newer)");
+            Ok(image)
+        }),
+        _ => fetch(&store, &registries, request, report),
+    }
+}
+
+fn fetch(
+    store: &Store,
+    registries: &Registries,
+    request: &Request<'_>,
+    report: &(dyn Fn(&Progress) + Sync),
+) -> anyhow::Result<Image> {
+    let policy = Policy::load(std::path::Path::new("/")).context("reading policy.json")?;
+    let source = Source::parse(request.name, registries)?;
+    let credentials = request.creds.map(parse_credentials);
+    let mut options = PullOptions::new(registries, &policy);
+    options.platform = request.platform.as_ref();
+    options.auth_file = request.authfile.map(PathBuf::as_path);
+    options.cert_dir = request.cert_dir;
+    options.credentials = credentials.as_ref();
+    options.tls_verify = request.tls_verify;
+    options.retries = request.retry.unwrap_or(options.retries);
+    options.retry_delay = request.retry_delay.map(size::duration).transpose().context("RetryDelay=")?;
+    options.progress = report;
+    Ok(sampan_image::pull(store, &source, &options)?)
+}
+
+/// `linux/arm64/v8`; missing parts are the host's.
+pub(crate) fn parse_platform(text: &str) -> Platform {
+    let mut parts = text.split('/').map(str::to_owned);
+    let host = Platform::host();
+    Platform {
+        os: parts.next().unwrap_or(host.os),
+        architecture: parts.next().unwrap_or(host.architecture),
+        variant: parts.next(),
+    }
+}
+
+fn parse_credentials(text: &str) -> Credentials {
+    let (user, password) = text.split_once(':').unwrap_or((text, ""));
+    Credentials { user: user.to_owned(), password: password.to_owned() }
+}
+
+/// `layer 2/5 118 MB of 410 MB 38 MB/s`
+pub(crate) fn describe(progress: &Progress) -> String {
+    if progress.waiting {
+        return "waiting for another process that fetches the same image".to_owned();
+    }
+    let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
+    format!(
+        "layer {}/{} {} MB of {} MB {} MB/s",
+        progress.layer,
+        progress.layers,
+        megabytes(progress.bytes),
+        megabytes(progress.total),
+        megabytes(progress.rate)
+    )
+}
+
+/// Reports at most this often; `systemctl status` is read by people.
+const EVERY: Duration = Duration::from_millis(250);
+
+/// Passes reports on, but not more often than people can read.
+pub(crate) fn throttled(report: impl Fn(&Progress) + Sync) -> impl Fn(&Progress) + Sync {
+    let last: Mutex<Option<std::time::Instant>> = Mutex::new(None);
+    move |progress: &Progress| {
+        let Ok(mut last) = last.lock() else { return };
+        if last.is_none_or(|last| last.elapsed() >= EVERY) {
+            *last = Some(std::time::Instant::now());
+            report(progress);
+        }
+    }
+}
+
+fn bar() -> ProgressBar {
+    let style =
+        ProgressStyle::with_template("{msg}  {bytes:>10}/{total_bytes:<10} {bar:30} {binary_bytes_per_sec}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(0).with_style(style)
+}
+
+fn show(bar: &ProgressBar, progress: &Progress) {
+    bar.set_message(if progress.waiting {
+        "waiting for another process".to_owned()
+    } else {
+        format!("layer {}/{}", progress.layer, progress.layers)
+    });
+    bar.set_length(progress.total);
+    bar.set_position(progress.bytes);
+}

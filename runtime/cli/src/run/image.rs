@@ -1,0 +1,87 @@
+//! The root file system: an image from the store, fetched if it is missing, or a directory.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use oci_spec::image::Config;
+use sampan_container::mount;
+use sampan_image::Image;
+
+use super::options::Options;
+use super::unit::Unit;
+use crate::context::Context;
+use crate::pull;
+
+/// While bytes flow, the start has this much longer; a stalled fetch ends by its own time-out.
+const EXTENSION: Duration = Duration::from_secs(60);
+
+/// What the container starts from.
+#[derive(Debug)]
+pub(crate) enum Base {
+    /// Layers below, a writable layer on top.
+    Image(Box<Image>),
+    /// A directory of the host, used as it is.
+    Directory(PathBuf),
+}
+
+/// Finds or fetches it. Progress goes to `systemctl status`, or in a shell to standard error.
+///
+/// # Errors
+/// No such image or directory, or a failed fetch.
+pub(crate) fn find(options: &Options, context: &Context, unit: Option<&Unit>) -> anyhow::Result<Base> {
+    let name = options.arguments[0].as_str();
+    if options.rootfs {
+        let path = std::path::absolute(name)?;
+        anyhow::ensure!(path.is_dir(), "Rootfs={name}: there is no such directory");
+        return Ok(Base::Directory(path));
+    }
+    let request = pull::Request {
+        name,
+        policy: &options.pull,
+        authfile: options.authfile.as_ref(),
+        platform: options.platform.as_deref().map(pull::parse_platform),
+        retry: options.retry,
+        retry_delay: options.retry_delay.as_deref(),
+        tls_verify: options.tls_verify,
+        ..pull::Request::default()
+    };
+    let report = pull::throttled(|progress| {
+        let text = pull::describe(progress);
+        match unit {
+            Some(unit) => unit.progress(&text, EXTENSION),
+            None if !options.quiet => eprintln!("{text}"),
+            None => {}
+        }
+    });
+    Ok(Base::Image(Box::new(pull::find_or_fetch(context, &request, &report)?)))
+}
+
+impl Base {
+    /// What the image says about its program; nothing for a directory.
+    pub(crate) fn config(&self) -> Option<&Config> {
+        match self {
+            Self::Image(image) => image.config.config().as_ref(),
+            Self::Directory(_) => None,
+        }
+    }
+
+    /// The detached mount that becomes the container's root. The writable layer is `layer`/upper.
+    ///
+    /// # Errors
+    /// mkdir(2)'s and fsmount(2)'s.
+    pub(crate) fn mount(&self, layer: &Path, volatile: bool) -> anyhow::Result<OwnedFd> {
+        match self {
+            Self::Directory(path) => Ok(mount::bind(path)?),
+            Self::Image(image) => {
+                let (upper, work) = (layer.join("upper"), layer.join("work"));
+                for directory in [&upper, &work] {
+                    std::fs::create_dir_all(directory)
+                        .with_context(|| format!("making {}", directory.display()))?;
+                }
+                Ok(mount::overlay(&image.layers, &upper, &work, volatile)?)
+            }
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The options of `sampan run`: the vocabulary of podman-run(1).
+//!
+//! This is a table. Generated units are written in these words, and so are people's `PodmanArgs=`; an
+//! option that stands here is honoured, and what isn't here is refused by the parser with its name.
+
+use std::path::PathBuf;
+
+/// `sampan run [options] IMAGE [command …]`
+#[derive(Debug, clap::Args)]
+#[command(
+    disable_help_flag = true,
+    after_help = "With --rootfs the first argument is a directory instead of an image."
+)]
+pub(crate) struct Options {
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+
+    // -- life --------------------------------------------------------------------------------------
+    /// Name of the container [default: its identifier's first twelve digits]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// If another container has the name, remove that one first
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Remove the container when it has ended
+    #[arg(long)]
+    pub(crate) rm: bool,
+    /// Leave once the container runs, and print its identifier
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+    /// Who tells systemd that the service is ready
+    #[arg(long, value_name = "MODE", default_value = "conmon", value_parser = ["conmon", "container", "healthy", "ignore"])]
+    pub(crate) sdnotify: String,
+    /// Control groups: the unit's own in every mode; `disabled` asks for no limits of ours
+    #[arg(long, value_name = "MODE", default_value = "split", value_parser = ["enabled", "split", "no-conmon", "disabled"])]
+    pub(crate) cgroups: String,
+    /// Keep standard input open
+    #[arg(long, short)]
+    pub(crate) interactive: bool,
+    /// Give the container a terminal
+    #[arg(long, short)]
+    pub(crate) tty: bool,
+    /// Run an init that reaps children and forwards signals
+    #[arg(long)]
+    pub(crate) init: bool,
+    /// The init to use with --init
+    #[arg(long, value_name = "FILE")]
+    pub(crate) init_path: Option<PathBuf>,
+    /// Signal that asks the container to stop [default: the image's, else SIGTERM]
+    #[arg(long, value_name = "SIGNAL")]
+    pub(crate) stop_signal: Option<String>,
+    /// Seconds to wait after the stop signal before killing
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub(crate) stop_timeout: u32,
+    /// Write the container's identifier to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cidfile: Option<PathBuf>,
+    /// Write the process identifier to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pidfile: Option<PathBuf>,
+
+    // -- image -------------------------------------------------------------------------------------
+    /// When to fetch the image
+    #[arg(long, value_name = "POLICY", default_value = "missing", value_parser = ["always", "missing", "never", "newer"])]
+    pub(crate) pull: String,
+    /// Treat the first argument as a directory that holds the root file system
+    #[arg(long)]
+    pub(crate) rootfs: bool,
+    /// File with registry credentials, containers-auth.json(5)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authfile: Option<PathBuf>,
+    /// Verify certificates; false also allows plain HTTP
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) tls_verify: Option<bool>,
+    /// How often to retry a failed fetch
+    #[arg(long, value_name = "N")]
+    pub(crate) retry: Option<u32>,
+    /// Pause between retries, as 10s or 1m
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) retry_delay: Option<String>,
+    /// Operating system and architecture of the image, as linux/arm64/v8
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<String>,
+    /// Print nothing but errors while fetching
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+
+    // -- process -----------------------------------------------------------------------------------
+    /// Program that runs instead of the image's entry point: a word, or a JSON array
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) entrypoint: Option<String>,
+    /// Working directory
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// User and group, by name or number
+    #[arg(long, short, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+    /// Further groups of the process
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group_add: Vec<String>,
+    /// Umask of the process, octal
+    #[arg(long, value_name = "MASK")]
+    pub(crate) umask: Option<String>,
+    /// Environment variable; without `=` the value is taken from this process, `NAME*` takes all that match
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// File with environment variables
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// Pass this process's whole environment on
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) env_host: Option<bool>,
+    /// Pass http_proxy and its like on
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) http_proxy: Option<bool>,
+    /// Drop a default or image variable
+    #[arg(long, value_name = "NAME")]
+    pub(crate) unsetenv: Vec<String>,
+    /// Drop all default and image variables
+    #[arg(long)]
+    pub(crate) unsetenv_all: bool,
+    /// Time zone: a name below /usr/share/zoneinfo, or `local`
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) tz: Option<String>,
+    /// Limit of the process, as nofile=1024:2048, or `host`
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub(crate) ulimit: Vec<String>,
+    /// How readily the kernel ends this process when memory is short, -1000 to 1000
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) oom_score_adj: Option<i32>,
+    /// Secret, from the unit's credentials: NAME[,type=mount|env][,target=…][,uid=][,gid=][,mode=]
+    #[arg(long, value_name = "SECRET")]
+    pub(crate) secret: Vec<String>,
+
+    // -- confinement -------------------------------------------------------------------------------
+    /// Give a capability
+    #[arg(long, value_name = "CAPABILITY")]
+    pub(crate) cap_add: Vec<String>,
+    /// Take a capability
+    #[arg(long, value_name = "CAPABILITY")]
+    pub(crate) cap_drop: Vec<String>,
+    /// Security option: no-new-privileges, seccomp=, label=, apparmor=, mask=, unmask=
+    #[arg(long, value_name = "OPTION")]
+    pub(crate) security_opt: Vec<String>,
+    /// Take all confinement away
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) privileged: Option<bool>,
+    /// User namespace: host, auto[:size=N], or nomap
+    #[arg(long, value_name = "MODE")]
+    pub(crate) userns: Option<String>,
+    /// User mapping CONTAINER:HOST:COUNT
+    #[arg(long, value_name = "MAP")]
+    pub(crate) uidmap: Vec<String>,
+    /// Group mapping CONTAINER:HOST:COUNT
+    #[arg(long, value_name = "MAP")]
+    pub(crate) gidmap: Vec<String>,
+    /// Take the user mapping from this name's ranges in /etc/subuid
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subuidname: Option<String>,
+    /// Take the group mapping from this name's ranges in /etc/subgid
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subgidname: Option<String>,
+    /// PID namespace: private, host
+    #[arg(long, value_name = "MODE")]
+    pub(crate) pid: Option<String>,
+    /// IPC namespace: private, shareable, host, none
+    #[arg(long, value_name = "MODE")]
+    pub(crate) ipc: Option<String>,
+    /// UTS namespace: private, host
+    #[arg(long, value_name = "MODE")]
+    pub(crate) uts: Option<String>,
+    /// Cgroup namespace: private, host
+    #[arg(long, value_name = "MODE")]
+    pub(crate) cgroupns: Option<String>,
+    /// Namespaced kernel parameter, as net.ipv4.ip_unprivileged_port_start=80
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) sysctl: Vec<String>,
+
+    // -- limits ------------------------------------------------------------------------------------
+    /// Memory limit in bytes, with b, k, m, g
+    #[arg(long, short, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Memory and swap limit together, or -1
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub(crate) memory_swap: Option<String>,
+    /// Soft memory limit
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory_reservation: Option<String>,
+    /// Number of processors, as 1.5
+    #[arg(long, value_name = "N")]
+    pub(crate) cpus: Option<f64>,
+    /// Share of the processors, 2 to 262144
+    #[arg(long, short, value_name = "N")]
+    pub(crate) cpu_shares: Option<u64>,
+    /// Processors that may be used, as 0-3,5
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cpuset_cpus: Option<String>,
+    /// Number of processes and threads, -1 for no limit
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) pids_limit: Option<i64>,
+
+    // -- files -------------------------------------------------------------------------------------
+    /// Read-only root file system
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) read_only: Option<bool>,
+    /// With --read-only: a writable tmpfs on /run, /tmp, /var/tmp and /dev/shm
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) read_only_tmpfs: Option<bool>,
+    /// Volume or directory: [SOURCE:]DESTINATION[:OPTIONS]
+    #[arg(long, short, value_name = "VOLUME")]
+    pub(crate) volume: Vec<String>,
+    /// Mount: type=bind|volume|tmpfs|devpts,source=…,destination=…
+    #[arg(long, value_name = "MOUNT")]
+    pub(crate) mount: Vec<String>,
+    /// Temporary file system: DESTINATION[:OPTIONS]
+    #[arg(long, value_name = "TMPFS")]
+    pub(crate) tmpfs: Vec<String>,
+    /// Size of /dev/shm, with b, k, m, g
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) shm_size: Option<String>,
+    /// Device of the host: HOST[:CONTAINER][:rwm]; with a leading `-` only if it exists
+    #[arg(long, value_name = "DEVICE", allow_hyphen_values = true)]
+    pub(crate) device: Vec<String>,
+
+    // -- network -----------------------------------------------------------------------------------
+    /// Network: NAME[:ip=…,mac=…,alias=…], bridge, host, none, ns:PATH
+    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
+    pub(crate) network: Vec<String>,
+    /// Further name on the container's networks
+    #[arg(long, value_name = "NAME")]
+    pub(crate) network_alias: Vec<String>,
+    /// IPv4 address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip: Option<String>,
+    /// IPv6 address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip6: Option<String>,
+    /// Hardware address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) mac_address: Option<String>,
+    /// Publish a port: [[ADDRESS:][HOST[-HOST]]:]CONTAINER[-CONTAINER][/PROTOCOL]
+    #[arg(long, short, value_name = "PORT")]
+    pub(crate) publish: Vec<String>,
+    /// Say that a port is used, PORT[/PROTOCOL]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) expose: Vec<String>,
+    /// Host name
+    #[arg(long, short = 'h', value_name = "NAME")]
+    pub(crate) hostname: Option<String>,
+    /// Line for /etc/hosts: NAME[;NAME…]:ADDRESS, or :host-gateway
+    #[arg(long, value_name = "HOST:ADDRESS")]
+    pub(crate) add_host: Vec<String>,
+    /// Leave the image's /etc/hosts alone
+    #[arg(long)]
+    pub(crate) no_hosts: bool,
+    /// Name server, or `none` to leave the image's resolv.conf alone
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) dns: Vec<String>,
+    /// Option of resolv.conf(5)
+    #[arg(long, visible_alias = "dns-opt", value_name = "OPTION")]
+    pub(crate) dns_option: Vec<String>,
+    /// Search domain, or `.` for none
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) dns_search: Vec<String>,
+
+    // -- health ------------------------------------------------------------------------------------
+    /// Command that checks the health: shell words, a JSON array, or `none`
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) health_cmd: Option<String>,
+    /// Time between checks, or `disable`
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) health_interval: Option<String>,
+    /// Failed checks in a row that make it unhealthy
+    #[arg(long, value_name = "N")]
+    pub(crate) health_retries: Option<u32>,
+    /// Time after the start in which failures don't count
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) health_start_period: Option<String>,
+    /// Time that a check may take
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) health_timeout: Option<String>,
+    /// What an unhealthy container leads to
+    #[arg(long, value_name = "ACTION", value_parser = ["none", "kill", "restart", "stop"])]
+    pub(crate) health_on_failure: Option<String>,
+    /// Ignore the image's health check
+    #[arg(long)]
+    pub(crate) no_healthcheck: bool,
+
+    // -- description -------------------------------------------------------------------------------
+    /// Label
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// File with labels, one a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) label_file: Vec<PathBuf>,
+    /// Annotation
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) annotation: Vec<String>,
+    /// Where output goes: journald, passthrough (the same), none
+    #[arg(long, value_name = "DRIVER")]
+    pub(crate) log_driver: Option<String>,
+
+    /// The image (or root file system), then the command and its arguments
+    #[arg(value_name = "IMAGE [COMMAND]…", required = true, num_args = 1.., trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<String>,
+}

@@ -1,0 +1,298 @@
+//! The start itself, one step after the other, up to a container that is ready and waits.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
+use oci_spec::runtime::{Mount, MountBuilder};
+use sampan_container::state::{self, Healthcheck, State, Status};
+use sampan_container::{Creation, Held, Parent, create, defaults, process, seccomp};
+use sampan_network::{Holder, Lease, loopback_up};
+
+use super::claim::Claim;
+use super::files::{self, Facts};
+use super::image::Base;
+use super::network::{self, Network, Plan};
+use super::options::Options;
+use super::relay::{self, Relay};
+use super::security::{self, Security};
+use super::unit::Unit;
+use super::volumes::{self, Ground};
+use super::{environment, health, limits, secrets, signal, spec, user_namespace};
+use crate::containers_conf::ContainersConf;
+use crate::context::Context;
+use crate::release::LEASED;
+
+/// A container that is set up, holds its program back, and is written down as running.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) held: Held,
+    pub(crate) relay: Option<Relay>,
+    pub(crate) health: Option<Healthcheck>,
+    pub(crate) stop_signal: Signal,
+}
+
+/// Makes the container. `is_ours` makes it our child instead of systemd's.
+///
+/// # Errors
+/// Any step's; the caller gives back what was taken.
+pub(crate) fn start(
+    options: &Options,
+    context: &Context,
+    conf: &ContainersConf,
+    base: &Base,
+    claim: &Claim,
+    unit: Option<&Unit>,
+    is_ours: bool,
+) -> anyhow::Result<Started> {
+    // What can be wrong with the options is found before anything is made.
+    let plan = network::plan(options)?;
+    let security = Security::read(options, conf)?;
+    let health = health::read(options)?;
+    let image = base.config();
+    let stop_signal = stop_signal(options, image)?;
+    let read_only = options.read_only.unwrap_or(conf.containers.read_only.unwrap_or(false));
+    let image_volumes = image.and_then(|config| config.volumes().clone()).unwrap_or_default();
+    let requests = volumes::requests(options, conf, &image_volumes, read_only)?;
+    let mut environment = environment::assemble(
+        options,
+        conf,
+        image.and_then(|config| config.env().as_deref()).unwrap_or_default(),
+    )?;
+
+    let mut state = first_state(options, claim, unit, base);
+    if unit.is_none() {
+        state.unit = limits::enter_scope(claim.name())?;
+    }
+    claim.container().write(&state)?;
+    let layer = context.writable_layer(claim.name());
+    // A layer that goes with the container needs no protection from a power cut.
+    let root = base.mount(&layer, options.rm)?;
+    let user = spec::user(root.as_fd(), options, image)?;
+    let mappings = user_namespace::mappings(options, &context.containers()?)?;
+
+    let lease = reserve(&plan, context, claim)?;
+    let hostname = hostname(options, claim);
+    let directory = claim.container().path();
+    let relay = (is_ours && options.sdnotify == "container" && unit.is_some())
+        .then(|| Relay::open(directory))
+        .transpose()?;
+
+    let ground = Ground {
+        root: root.as_fd(),
+        volumes: &context.volumes(),
+        anonymous: &layer.join("volumes"),
+        user: &user,
+    };
+    let (user_mounts, records) = volumes::place(&requests, &ground)?;
+    let is_taken = |place: &Path| user_mounts.iter().any(|mount| mount.destination() == place);
+    let facts = facts(&hostname, claim, options, &plan, &lease);
+    let mut mounts = files::write(directory, options, conf, &facts.borrow(), &is_taken)?;
+    // The user's own come first: `/run` as a tmpfs must not hide `/run/.containerenv`.
+    mounts.splice(0..0, user_mounts);
+    mounts.extend(secrets::place(&options.secret, directory, &mut environment)?);
+    if let Some(relay) = &relay {
+        mounts.push(notify_mount(relay)?);
+        environment.insert("NOTIFY_SOCKET".into(), Relay::address());
+    }
+
+    let spec = spec::build(spec::Decisions {
+        options,
+        conf,
+        image,
+        security: &security,
+        network: &plan.network,
+        mappings: mappings.as_ref(),
+        user: &user,
+        hostname: &hostname,
+        environment,
+        mounts,
+        read_only,
+    })?;
+    describe(&mut state, &spec, &lease, spec::labels(options, image)?, records, hostname);
+    state.stop_signal = Some(stop_signal.to_string());
+    state.healthcheck.clone_from(&health);
+    claim.container().write_spec(&spec)?;
+    claim.container().write(&state)?;
+
+    limits::apply(options, state.unit.as_deref())?;
+    let capabilities = spec.process().as_ref().and_then(|p| p.capabilities().as_ref()?.bounding().clone());
+    let profile = security.profile();
+    security::remember_profile(&profile, directory)?;
+    let filter = seccomp::load(&profile, &capabilities.unwrap_or_default(), &context.seccomp_cache())?;
+    let mut creation = Creation::new(&spec, root);
+    creation.parent = if is_ours { Parent::Caller } else { Parent::Systemd };
+    creation.filter = filter;
+    creation.default_rlimits = defaults::rlimits();
+    creation.id = claim.id();
+    creation.bundle = directory;
+    let mut held = create(creation)?;
+    // The links are made while the process assembles its mounts.
+    connect(&plan, context, &lease, &held)?;
+    held.wait_ready()?;
+
+    state.pid = Some(held.pid());
+    state.start_time = Some(process::start_time(held.pid())?);
+    state.started = Some(jiff::Timestamp::now().to_string());
+    state.status = Status::Running;
+    claim.container().write(&state)?;
+    Ok(Started { held, relay, health, stop_signal })
+}
+
+fn stop_signal(options: &Options, image: Option<&oci_spec::image::Config>) -> anyhow::Result<Signal> {
+    let image = image.and_then(|config| config.stop_signal().as_deref()).filter(|text| !text.is_empty());
+    let text = options.stop_signal.as_deref().or(image).unwrap_or("SIGTERM");
+    signal::parse(text).context("StopSignal=")
+}
+
+fn first_state(options: &Options, claim: &Claim, unit: Option<&Unit>, base: &Base) -> State {
+    let (image, rootfs) = match base {
+        Base::Directory(path) => (None, Some(path.clone())),
+        Base::Image(image) => {
+            let name = image.names.first().cloned().unwrap_or_else(|| options.arguments[0].clone());
+            (Some(state::Image { name, id: image.id.clone(), digest: image.digest.to_string() }), None)
+        }
+    };
+    State {
+        oci_version: "1.2.0".to_owned(),
+        id: claim.id().to_owned(),
+        name: claim.name().to_owned(),
+        status: Status::Creating,
+        created: jiff::Timestamp::now().to_string(),
+        unit: unit.and_then(|unit| unit.name.clone()),
+        invocation_id: unit.map(|unit| unit.invocation_id.clone()),
+        bundle: claim.container().path().to_owned(),
+        image,
+        rootfs,
+        stop_timeout: options.stop_timeout,
+        remove: options.rm,
+        ..State::default()
+    }
+}
+
+/// The container's own name, as Podman does it: without one the first digits of its identifier.
+fn hostname(options: &Options, claim: &Claim) -> String {
+    match (&options.hostname, options.uts.as_deref()) {
+        (Some(name), _) => name.clone(),
+        (None, Some("host")) => {
+            nix::unistd::gethostname().ok().and_then(|n| n.into_string().ok()).unwrap_or_default()
+        }
+        (None, _) => claim.id()[..12].to_owned(),
+    }
+}
+
+fn reserve(plan: &Plan, context: &Context, claim: &Claim) -> anyhow::Result<Lease> {
+    let holder = Holder { id: claim.id().to_owned(), name: claim.name().to_owned() };
+    let Network::Joined(requests) = &plan.network else { return Ok(Lease::empty(holder)) };
+    // Noted first: whoever cleans up after us must know that there may be a lease.
+    std::fs::write(claim.container().path().join(LEASED), "").context("noting the lease")?;
+    Ok(context.networks()?.reserve(&holder, requests, &plan.ports)?)
+}
+
+fn connect(plan: &Plan, context: &Context, lease: &Lease, held: &Held) -> anyhow::Result<()> {
+    match &plan.network {
+        Network::Host | Network::Path(_) => Ok(()),
+        Network::None => Ok(loopback_up(held.network_namespace()?.as_fd())?),
+        Network::Joined(_) => Ok(context.networks()?.attach(lease, held.network_namespace()?.as_fd())?),
+    }
+}
+
+/// Owned parts of [`Facts`].
+#[derive(Debug)]
+struct OwnedFacts {
+    hostname: String,
+    name: String,
+    id: String,
+    image: String,
+    addresses: Vec<IpAddr>,
+    gateway: Option<IpAddr>,
+    dns_servers: Vec<IpAddr>,
+    search: Vec<String>,
+    host_network: bool,
+}
+
+impl OwnedFacts {
+    fn borrow(&self) -> Facts<'_> {
+        Facts {
+            hostname: &self.hostname,
+            name: &self.name,
+            id: &self.id,
+            image: &self.image,
+            addresses: &self.addresses,
+            gateway: self.gateway,
+            dns_servers: &self.dns_servers,
+            search: &self.search,
+            host_network: self.host_network,
+        }
+    }
+}
+
+fn facts(hostname: &str, claim: &Claim, options: &Options, plan: &Plan, lease: &Lease) -> OwnedFacts {
+    let attachments = &lease.attachments;
+    OwnedFacts {
+        hostname: hostname.to_owned(),
+        name: claim.name().to_owned(),
+        id: claim.id().to_owned(),
+        image: options.arguments[0].clone(),
+        addresses: attachments
+            .iter()
+            .flat_map(|a| a.addresses.iter().map(|address| address.address))
+            .collect(),
+        gateway: attachments.iter().find_map(|attachment| attachment.gateways.first().copied()),
+        dns_servers: lease.dns_servers.clone(),
+        search: lease.search.clone(),
+        host_network: matches!(plan.network, Network::Host),
+    }
+}
+
+fn notify_mount(relay: &Relay) -> anyhow::Result<Mount> {
+    Ok(MountBuilder::default()
+        .destination(relay::DIRECTORY)
+        .typ("bind")
+        .source(relay.directory())
+        .options(["bind", "ro", "rprivate", "nosuid", "nodev", "noexec"].map(str::to_owned).to_vec())
+        .build()?)
+}
+
+fn describe(
+    state: &mut State,
+    spec: &oci_spec::runtime::Spec,
+    lease: &Lease,
+    labels: impl IntoIterator<Item = (String, String)>,
+    mounts: Vec<state::UserMount>,
+    hostname: String,
+) {
+    state.command = spec.process().as_ref().and_then(|process| process.args().clone()).unwrap_or_default();
+    state.annotations = spec.annotations().clone().unwrap_or_default().into_iter().collect();
+    state.labels = labels.into_iter().collect();
+    state.mounts = mounts;
+    state.hostname = hostname;
+    state.networks = lease
+        .attachments
+        .iter()
+        .map(|attachment| {
+            let shown = state::Attachment {
+                interface: attachment.interface.clone(),
+                addresses: attachment.addresses.iter().map(ToString::to_string).collect(),
+                gateways: attachment.gateways.iter().map(ToString::to_string).collect(),
+                mac: attachment.mac.clone(),
+                aliases: attachment.aliases.clone(),
+            };
+            (attachment.network.name.clone(), shown)
+        })
+        .collect::<BTreeMap<_, _>>();
+    state.ports = lease
+        .ports
+        .iter()
+        .map(|port| state::Port {
+            host_ip: port.host_ip.map(|address| address.to_string()).unwrap_or_default(),
+            host_port: port.host_port,
+            container_port: port.container_port,
+            range: port.range,
+            protocol: port.protocol.to_string(),
+        })
+        .collect();
+}

@@ -1,0 +1,204 @@
+//! Requests become mounts of the Spec: volumes are made and filled, sources are checked.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use oci_spec::runtime::{Mount, MountBuilder};
+use sampan_container::state::UserMount;
+use sampan_container::user::User;
+
+use super::mounts::{self, Request, Source};
+use super::options::Options;
+use super::tree;
+use crate::containers_conf::ContainersConf;
+use crate::volumes::Volumes;
+
+/// Where `--read-only` leaves memory to write to; `/dev/shm` is memory anyway.
+const WRITABLE: [&str; 3] = ["/run", "/tmp", "/var/tmp"];
+
+/// All that the user, the image and `--read-only` want mounted, parents before children, each place once.
+///
+/// # Errors
+/// A malformed option.
+pub(crate) fn requests(
+    options: &Options,
+    conf: &ContainersConf,
+    image_volumes: &[String],
+    read_only: bool,
+) -> anyhow::Result<Vec<Request>> {
+    let mut all: Vec<Request> = Vec::new();
+    for text in conf.containers.volumes.iter().chain(&options.volume) {
+        all.push(mounts::volume(text)?);
+    }
+    for text in &options.mount {
+        all.push(mounts::mount(text)?);
+    }
+    for text in &options.tmpfs {
+        all.push(mounts::tmpfs(text)?);
+    }
+    for (position, request) in all.iter().enumerate() {
+        ensure!(
+            all[..position].iter().all(|earlier| earlier.destination != request.destination),
+            "two volumes have the same place in the container, {}",
+            request.destination.display()
+        );
+    }
+    // The image's own wishes come last: a place that the user has filled is left alone.
+    for place in image_volumes {
+        let request =
+            mounts::volume(place).with_context(|| format!("the image declares the volume {place}"))?;
+        add_unless_taken(&mut all, request);
+    }
+    if read_only && options.read_only_tmpfs.unwrap_or(true) {
+        for place in WRITABLE {
+            add_unless_taken(&mut all, mounts::tmpfs(&format!("{place}:mode=1777"))?);
+        }
+    }
+    all.sort_by_key(|request| request.destination.components().count());
+    Ok(all)
+}
+
+fn add_unless_taken(all: &mut Vec<Request>, request: Request) {
+    if all.iter().all(|other| other.destination != request.destination) {
+        all.push(request);
+    }
+}
+
+/// Where things are, for [`place`].
+#[derive(Debug)]
+pub(crate) struct Ground<'a> {
+    /// The container's root, for what an empty volume is filled with.
+    pub(crate) root: BorrowedFd<'a>,
+    pub(crate) volumes: &'a Volumes,
+    /// Anonymous volumes are made here and go with the container.
+    pub(crate) anonymous: &'a Path,
+    /// Who the files are handed to with `U`.
+    pub(crate) user: &'a User,
+}
+
+/// Makes each request a mount, and notes what `inspect` shows of it.
+///
+/// # Errors
+/// A source that isn't there, or a volume that can't be made or filled.
+pub(crate) fn place(
+    requests: &[Request],
+    ground: &Ground<'_>,
+) -> anyhow::Result<(Vec<Mount>, Vec<UserMount>)> {
+    let mut mounts = Vec::new();
+    let mut records = Vec::new();
+    for request in requests {
+        let (source, name) = source(request, ground)?;
+        let (typ, options) = match request.source {
+            Source::Tmpfs => ("tmpfs", with_defaults(request, &["rprivate"])),
+            Source::DevPts => {
+                ("devpts", with_defaults(request, &["newinstance", "ptmxmode=0666", "nosuid", "noexec"]))
+            }
+            Source::Bind(_) => ("bind", with_defaults(request, &["rbind", "rprivate"])),
+            Source::Volume(_) | Source::Anonymous => {
+                ("bind", with_defaults(request, &["rbind", "rprivate", "nosuid", "nodev"]))
+            }
+        };
+        records.push(UserMount {
+            kind: if name.is_some() { "volume" } else { typ }.to_owned(),
+            name,
+            source: source.display().to_string(),
+            destination: request.destination.display().to_string(),
+            options: options.clone(),
+        });
+        mounts.push(
+            MountBuilder::default()
+                .destination(&request.destination)
+                .typ(typ)
+                .source(source)
+                .options(options)
+                .build()?,
+        );
+    }
+    Ok((mounts, records))
+}
+
+fn source(request: &Request, ground: &Ground<'_>) -> anyhow::Result<(PathBuf, Option<String>)> {
+    match &request.source {
+        Source::Bind(path) => {
+            ensure!(
+                path.exists(),
+                "Volume={}:{}: {} does not exist on this host; make it first (mkdir, or tmpfiles.d(5)), or name a \
+                 volume instead of a path",
+                path.display(),
+                request.destination.display(),
+                path.display()
+            );
+            if request.chown && path.is_dir() {
+                tree::chown(tree::open(path)?.as_fd(), ground.user.uid, ground.user.gid)?;
+            }
+            Ok((path.clone(), None))
+        }
+        Source::Volume(name) => {
+            let volume = ground.volumes.open_or_create(name)?;
+            let data = volume.data();
+            fill(request, &data, ground).with_context(|| format!("preparing the volume {name}"))?;
+            Ok((data, Some(name.clone())))
+        }
+        Source::Anonymous => {
+            let place = request.destination.to_string_lossy().trim_matches('/').replace('/', "-");
+            let data = ground.anonymous.join(place);
+            std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
+            fill(request, &data, ground)?;
+            Ok((data, None))
+        }
+        Source::Tmpfs => Ok(("tmpfs".into(), None)),
+        Source::DevPts => Ok(("devpts".into(), None)),
+    }
+}
+
+/// An empty volume begins with what the image has at its place, owner and mode included.
+fn fill(request: &Request, data: &Path, ground: &Ground<'_>) -> anyhow::Result<()> {
+    let target = tree::open(data)?;
+    if request.copy && tree::is_empty(target.as_fd())? {
+        if let Some(below) = tree::open_in(ground.root, &request.destination)? {
+            tree::copy(below.as_fd(), target.as_fd())?;
+        }
+    }
+    if request.chown {
+        tree::chown(target.as_fd(), ground.user.uid, ground.user.gid)?;
+    }
+    Ok(())
+}
+
+/// The request's options, and each default that none of them contradicts.
+fn with_defaults(request: &Request, defaults: &[&str]) -> Vec<String> {
+    const CONTRADICTORY: [&[&str]; 4] = [
+        &["bind", "rbind"],
+        &["shared", "rshared", "slave", "rslave", "private", "rprivate", "unbindable", "runbindable"],
+        &["suid", "nosuid"],
+        &["dev", "nodev"],
+    ];
+    let mut options = request.options.clone();
+    for default in defaults {
+        let group = CONTRADICTORY.iter().find(|group| group.contains(default)).copied();
+        let is_decided = options
+            .iter()
+            .any(|option| option == default || group.is_some_and(|group| group.contains(&option.as_str())));
+        if !is_decided {
+            options.push((*default).to_owned());
+        }
+    }
+    if request.is_writable() && !matches!(request.source, Source::DevPts) {
+        options.push("rw".to_owned());
+    }
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_default_gives_way_to_the_users_word() {
+        let request = mounts::volume("/a:/b:rslave,ro").unwrap();
+        assert_eq!(with_defaults(&request, &["rbind", "rprivate"]), ["rslave", "ro", "rbind"]);
+        let request = mounts::volume("v:/b:suid").unwrap();
+        assert_eq!(with_defaults(&request, &["rbind", "nosuid", "nodev"]), ["suid", "rbind", "nodev", "rw"]);
+    }
+}

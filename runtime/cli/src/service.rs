@@ -1,0 +1,119 @@
+//! `sampan service`: what generated units call when they stop. People use `systemctl stop` and `sampan stop`.
+//!
+//! The first process of a PID namespace ignores every signal that it has no handler for. `stop` therefore asks
+//! first whether the stop signal can arrive, and kills at once where it can't. The unit counts SIGKILL as success
+//! (`SuccessExitStatus=SIGKILL`), and `cleanup` puts right what that would hide: a SIGKILL that was not ours is a
+//! failure. DESIGN: an asked-for stop ends `inactive`, a foreign `kill -9` restarts.
+
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
+use sampan_container::Error;
+use sampan_container::process;
+use sampan_container::state::{ContainerDir, State};
+
+use crate::context::Context;
+use crate::release;
+use crate::run::{signal, supervise};
+
+/// Holds the `$INVOCATION_ID` of the run of the unit that we ended by SIGKILL.
+const OURS: &str = "killed-by-stop";
+
+/// `sampan service stop|cleanup NAME`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// ExecStop=: end the main process, politely where it listens
+    Stop {
+        /// The container
+        name: String,
+    },
+    /// ExecStopPost=: give back what the container held
+    Cleanup {
+        /// The container
+        name: String,
+    },
+}
+
+/// Runs the verb in a unit's surroundings: `$MAINPID`, `$INVOCATION_ID`, `$SERVICE_RESULT`, `$EXIT_STATUS`.
+pub(crate) fn command(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
+    match command.verb {
+        Verb::Stop { name } => stop(&name, context),
+        Verb::Cleanup { name } => cleanup(&name, context),
+    }
+}
+
+fn find(name: &str, context: &Context) -> anyhow::Result<Option<ContainerDir>> {
+    match context.containers()?.get(name) {
+        Ok(container) => Ok(Some(container)),
+        Err(Error::NoSuchContainer(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn stop(name: &str, context: &Context) -> anyhow::Result<ExitCode> {
+    // ExecStop= also runs after the main process has ended by itself; then there is nothing to stop.
+    let Some(main) = std::env::var("MAINPID").ok().and_then(|text| text.parse::<i32>().ok()) else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let Some(container) = find(name, context)? else { return Ok(ExitCode::SUCCESS) };
+    let state = container.read()?;
+    if state.pid != Some(main) {
+        // The main process is `sampan run` itself, which acts on systemd's SIGTERM.
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(pidfd) = process::open(main, state.start_time)? else { return Ok(ExitCode::SUCCESS) };
+    let signal = stop_signal(&state);
+    if process::handles(main, signal as i32)? {
+        process::signal(pidfd.as_fd(), signal as i32)?;
+        let timeout = Duration::from_secs(state.stop_timeout.into());
+        if process::wait(pidfd.as_fd(), Some(timeout))? {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    // Only now, after the process was seen alive: the mark must not cover a SIGKILL that came before.
+    std::fs::write(container.path().join(OURS), invocation()).context("noting that the SIGKILL is ours")?;
+    process::signal(pidfd.as_fd(), Signal::SIGKILL as i32)?;
+    process::wait(pidfd.as_fd(), Some(Duration::from_secs(10)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn cleanup(name: &str, context: &Context) -> anyhow::Result<ExitCode> {
+    let mut is_ours = false;
+    if let Some(container) = find(name, context)? {
+        let _lock = container.lock()?;
+        // Another unit may hold the name by now, or ours was refused because it does.
+        let is_foreign =
+            container.read().is_ok_and(|state| state.invocation_id.is_some_and(|id| id != invocation()));
+        if !is_foreign {
+            is_ours =
+                std::fs::read_to_string(container.path().join(OURS)).is_ok_and(|mark| mark == invocation());
+            release::release(context, &container)?;
+        }
+    }
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let is_killed = variable("EXIT_CODE") == "killed" && variable("EXIT_STATUS") == "KILL";
+    if is_killed && !is_ours && variable("SERVICE_RESULT") == "success" {
+        // An unclean signal makes on-failure, on-abnormal and on-abort restart alike; an exit code wouldn't.
+        eprintln!("container {name} was killed by SIGKILL, and not by us: the unit fails");
+        supervise::die_by(Signal::SIGABRT);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn invocation() -> String {
+    std::env::var("INVOCATION_ID").unwrap_or_default()
+}
+
+/// The signal that asks the program to end.
+pub(crate) fn stop_signal(state: &State) -> Signal {
+    state.stop_signal.as_deref().and_then(|text| signal::parse(text).ok()).unwrap_or(Signal::SIGTERM)
+}
