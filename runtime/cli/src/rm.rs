@@ -2,12 +2,17 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
 use sampan_container::state::Status;
 
+use crate::Coded;
 use crate::context::Context;
 use crate::release;
 use crate::stop::{choose, each, stop};
+
+/// podman-rm(1), "Exit Status": no such container.
+const MISSING: u8 = 1;
+/// The same: the container is running or paused.
+const RUNNING: u8 = 2;
 
 /// `sampan rm [options] CONTAINER…`
 #[derive(Debug, clap::Args)]
@@ -32,14 +37,17 @@ pub(crate) struct Options {
 /// Removes each.
 pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCode> {
     let containers = context.containers()?;
-    let chosen = choose(&containers, &options.containers, options.all, options.ignore || options.force)?;
+    let chosen = choose(&containers, &options.containers, options.all, options.ignore || options.force)
+        .map_err(|error| Coded { code: MISSING, message: format!("{error:#}") })?;
     each(chosen, |word, container| {
         let state = container.read()?;
         let status = state.live_status();
         if status != Status::Stopped && !options.force {
-            bail!(
-                "cannot remove container {word} as it is {status} - running or paused containers cannot be removed without force"
+            let message = format!(
+                "cannot remove container {word} as it is {status} - running or paused containers cannot be removed \
+                 without force"
             );
+            return Err(Coded { code: RUNNING, message }.into());
         }
         stop(&state, None)?;
         // A unit's own clean-up may have been here already.

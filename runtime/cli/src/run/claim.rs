@@ -108,7 +108,7 @@ impl Claim {
         state.status = Status::Stopped;
         state.exit_code = match end {
             End::Exited(code) => Some(code.into()),
-            End::Killed(signal) => Some(128 + signal),
+            End::Killed(signal) | End::Stopped(signal) => Some(128 + signal),
             End::HandedOver => None,
         };
         state.finished = Some(jiff::Timestamp::now().to_string());

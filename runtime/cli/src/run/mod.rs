@@ -75,7 +75,7 @@ pub(crate) fn run(options: Options, context: &Context, modules: &[PathBuf]) -> a
         .and_then(|started| finish(&options, started, &claim, unit.as_ref(), stay));
     match started {
         Ok(end) => {
-            if stay == Stay::UntilExit && unit.is_none() {
+            if stay == Stay::UntilExit {
                 claim.ended(context, options.rm, end)?;
             }
             Ok(end.mirror(unit.is_some()))

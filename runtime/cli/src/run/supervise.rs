@@ -52,6 +52,8 @@ pub(crate) enum End {
     Exited(u8),
     /// The container was ended by this signal.
     Killed(i32),
+    /// The same, and we were asked to end it.
+    Stopped(i32),
     /// It is ready, and systemd's from now on.
     HandedOver,
 }
@@ -76,6 +78,7 @@ impl Supervised<'_> {
     /// poll(2)'s or waitid(2)'s, or systemd doesn't answer.
     pub(crate) fn stay(mut self, signals: &SignalFd) -> anyhow::Result<End> {
         let mut kill_at: Option<Instant> = None;
+        let mut is_asked = false;
         let mut checks = self.health.map(Checks::new);
         loop {
             let deadline = [kill_at, checks.as_ref().map(Checks::next)].into_iter().flatten().min();
@@ -87,12 +90,17 @@ impl Supervised<'_> {
                 }
             }
             if ended {
-                return status(self.pidfd.as_fd(), WaitIdOptions::EXITED)?
-                    .context("the container's status is lost");
+                let end = status(self.pidfd.as_fd(), WaitIdOptions::EXITED)?
+                    .context("the container's status is lost")?;
+                return Ok(match end {
+                    End::Killed(signal) if is_asked => End::Stopped(signal),
+                    end => end,
+                });
             }
             if signalled {
                 while let Some(signal) = signals.read_signal().context("reading a signal")? {
                     kill_at = self.forward(signal.ssi_signo)?.or(kill_at);
+                    is_asked |= kill_at.is_some();
                 }
             }
             if kill_at.is_some_and(|at| at <= Instant::now()) {
@@ -183,7 +191,8 @@ impl End {
         match self {
             Self::HandedOver => ExitCode::SUCCESS,
             Self::Exited(code) => ExitCode::from(code),
-            Self::Killed(number) => {
+            Self::Stopped(_) if is_unit => ExitCode::SUCCESS,
+            Self::Stopped(number) | Self::Killed(number) => {
                 if let Some(signal) = Signal::try_from(number).ok().filter(|_| is_unit) {
                     die_by(signal);
                 }
