@@ -1,0 +1,152 @@
+//! What Quadlet files know of each other: the service that each becomes, and the name of the
+//! container, network, volume or image that it makes.
+
+use crate::engine::Engine;
+use crate::keys::{UnitType, build, container, image, network, pod, volume};
+use crate::unit::UnitFile;
+use std::collections::HashMap;
+
+/// What others need to know of a file.
+#[derive(Debug)]
+pub(crate) struct Card {
+    /// The name of its service, without `.service`.
+    pub(crate) service: String,
+    /// The name of what it makes; `None` if it isn't known before the service runs, or if the file
+    /// can't be translated.
+    pub(crate) resource: Option<String>,
+    /// For a pod: the services of the containers that start with it.
+    pub(crate) members: Vec<String>,
+}
+
+impl Card {
+    /// The file name of its service.
+    pub(crate) fn unit(&self) -> String {
+        format!("{}.service", self.service)
+    }
+}
+
+/// The cards of all files, by file name.
+#[derive(Debug, Default)]
+pub(crate) struct Book(HashMap<String, Card>);
+
+impl Book {
+    /// Makes the cards.
+    pub(crate) fn new(units: &[UnitFile], engine: Engine) -> Self {
+        let cards = units.iter().map(|unit| {
+            let service = service_name(unit);
+            let known = engine.knows_resource_early(unit.kind);
+            let resource = known.then(|| resource_name(unit, &service)).flatten();
+            (unit.name.clone(), Card { service, resource, members: Vec::new() })
+        });
+        Self(cards.collect())
+    }
+
+    /// The card of a file.
+    pub(crate) fn get(&self, file: &str) -> Option<&Card> {
+        self.0.get(file)
+    }
+
+    /// The card of a file, to change it.
+    pub(crate) fn get_mut(&mut self, file: &str) -> Option<&mut Card> {
+        self.0.get_mut(file)
+    }
+
+    /// The names of all files.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
+/// The service's name without `.service`: `ServiceName=`, or the file's name with the suffix of its
+/// kind put before an `@` at its end.
+pub(crate) fn service_name(unit: &UnitFile) -> String {
+    let named = unit.text(unit.kind.section(), container::SERVICE_NAME.name);
+    if let Some(name) = named.filter(|name| !name.is_empty()) {
+        return name.to_owned();
+    }
+    let suffix = unit.kind.service_suffix();
+    match unit.stem().strip_suffix('@') {
+        Some(stem) => format!("{stem}{suffix}@"),
+        None => format!("{}{suffix}", unit.stem()),
+    }
+}
+
+/// The name of what the unit makes, if it can be known without systemd.
+pub(crate) fn resource_name(unit: &UnitFile, service: &str) -> Option<String> {
+    let text = |key: &str| unit.text(unit.kind.section(), key).filter(|text| !text.is_empty());
+    match unit.kind {
+        UnitType::Container => {
+            let name = container_name(unit).replace("%N", service);
+            (!name.contains('%')).then_some(name)
+        }
+        UnitType::Pod => {
+            Some(text(pod::POD_NAME.name).map_or_else(|| format!("systemd-{}", unit.stem()), str::to_owned))
+        }
+        UnitType::Network => {
+            Some(text(network::NETWORK_NAME.name).map_or_else(|| default_name(unit), str::to_owned))
+        }
+        UnitType::Volume => {
+            Some(text(volume::VOLUME_NAME.name).map_or_else(|| default_name(unit), str::to_owned))
+        }
+        UnitType::Image => text(image::IMAGE_TAG.name).or_else(|| text(image::IMAGE.name)).map(str::to_owned),
+        UnitType::Artifact => text("Artifact").map(str::to_owned),
+        UnitType::Build => {
+            let tags = unit.section(unit.kind.section())?.list(build::IMAGE_TAG.name);
+            tags.first().map(|entry| entry.value.clone())
+        }
+        UnitType::Kube => None,
+    }
+}
+
+/// The container's name, in which systemd may have to resolve specifiers.
+pub(crate) fn container_name(unit: &UnitFile) -> String {
+    match unit.text(container::CONTAINER_NAME.section, container::CONTAINER_NAME.name) {
+        Some(name) if !name.is_empty() => name.to_owned(),
+        _ if unit.name.contains('@') => "systemd-%p_%i".to_owned(),
+        _ => "systemd-%N".to_owned(),
+    }
+}
+
+/// The default name of a network or volume. For a template or instance the last character is
+/// replaced by the instance; people's volumes already have these names, so the rule stays Podman's.
+fn default_name(unit: &UnitFile) -> String {
+    let name = format!("systemd-{}", unit.stem());
+    if !unit.name.contains('@') {
+        return name;
+    }
+    let mut characters = name.chars();
+    characters.next_back();
+    format!("{}-%i", characters.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::syntax::scanner::Fold;
+    use crate::unit::Parsed;
+    use std::path::Path;
+
+    fn unit(name: &str, text: &str) -> UnitFile {
+        let path = Path::new("/u").join(name);
+        let file = Parsed::new(&path, text.as_bytes().to_vec(), Fold::Blank);
+        UnitFile::new(UnitType::of(name).unwrap(), name, &path, file)
+    }
+
+    #[test]
+    fn services_are_named_after_files() {
+        assert_eq!(service_name(&unit("a.b.container", "")), "a.b");
+        assert_eq!(service_name(&unit("t@.volume", "")), "t-volume@");
+        assert_eq!(service_name(&unit("t@i.network", "")), "t@i-network");
+        assert_eq!(service_name(&unit("x.pod", "[Pod]\nServiceName=p\n")), "p");
+    }
+
+    #[test]
+    fn resources_are_named_after_files() {
+        let name = |file: &str, text: &str| resource_name(&unit(file, text), "svc");
+        assert_eq!(name("w.container", "").as_deref(), Some("systemd-svc"));
+        assert_eq!(name("w@.container", ""), None);
+        assert_eq!(name("t@.volume", "").as_deref(), Some("systemd-t-%i"));
+        assert_eq!(name("n.network", "[Network]\nNetworkName=x\n").as_deref(), Some("x"));
+        assert_eq!(name("i.image", "[Image]\nImage=a\nImageTag=b\n").as_deref(), Some("b"));
+    }
+}

@@ -1,0 +1,165 @@
+//! The two engines that units can be written for, and all in which they differ.
+//!
+//! Translation asks an [`Engine`] the few questions below; only what a container's service looks
+//! like differs in more than a word, and there each engine has a small writer: [`podman`] writes
+//! what Podman's own Quadlet writes, [`sampan`] what sampan needs (see "A container's life" in the
+//! manual page sampan(7)).
+
+mod podman;
+mod sampan;
+
+use crate::command::CommandLine;
+use crate::diagnostic::Severity;
+use crate::keys::UnitType;
+use crate::service::Service;
+use crate::syntax::scanner::Fold;
+use crate::syntax::words;
+use std::fmt;
+use std::str::FromStr;
+
+/// Who runs the containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Engine {
+    /// sampan itself.
+    #[default]
+    Sampan,
+    /// Podman: the units are those that Podman's own Quadlet writes.
+    Podman,
+}
+
+impl FromStr for Engine {
+    type Err = UnknownEngine;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "sampan" => Ok(Self::Sampan),
+            "podman" => Ok(Self::Podman),
+            other => Err(UnknownEngine(other.to_owned())),
+        }
+    }
+}
+
+/// The name of an engine that doesn't exist.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown engine \"{0}\": write \"sampan\" or \"podman\"")]
+pub struct UnknownEngine(String);
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sampan => "sampan",
+            Self::Podman => "podman",
+        })
+    }
+}
+
+impl Engine {
+    /// The program of the `Exec…=` lines.
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Self::Sampan => "/usr/bin/sampan",
+            Self::Podman => "/usr/bin/podman",
+        }
+    }
+
+    /// Whether the engine runs such units.
+    pub(crate) fn runs(self, kind: UnitType) -> bool {
+        match self {
+            Self::Sampan => {
+                matches!(kind, UnitType::Container | UnitType::Network | UnitType::Volume | UnitType::Image)
+            }
+            Self::Podman => true,
+        }
+    }
+
+    /// Whether the name of what such a file makes is known before the file is translated. Under
+    /// sampan it always is, so that a file may refer to one that turns out to be broken: that one's
+    /// service fails and says why. Podman's Quadlet learns most names only from the translation.
+    pub(crate) fn knows_resource_early(self, kind: UnitType) -> bool {
+        self == Self::Sampan || matches!(kind, UnitType::Container | UnitType::Build | UnitType::Pod)
+    }
+
+    /// How continued lines are joined.
+    pub(crate) fn fold(self) -> Fold {
+        match self {
+            Self::Sampan => Fold::Blank,
+            Self::Podman => Fold::Nothing,
+        }
+    }
+
+    /// What an unknown key means: Podman's Quadlet refuses the file.
+    pub(crate) fn unknown_key(self) -> Severity {
+        match self {
+            Self::Sampan => Severity::Warning,
+            Self::Podman => Severity::Error,
+        }
+    }
+
+    /// What a value of the wrong form means: Podman's Quadlet doesn't look.
+    pub(crate) fn wrong_value(self) -> Severity {
+        match self {
+            Self::Sampan => Severity::Error,
+            Self::Podman => Severity::Warning,
+        }
+    }
+
+    /// The unit that says that the network is up, if there is one.
+    pub(crate) fn network_online(self, user: bool) -> Option<&'static str> {
+        match (self, user) {
+            (_, false) => Some("network-online.target"),
+            (Self::Podman, true) => Some("podman-user-wait-network-online.service"),
+            (Self::Sampan, true) => None,
+        }
+    }
+
+    /// The directories that must be mounted before the engine can work.
+    pub(crate) fn storage(self) -> &'static str {
+        match self {
+            Self::Sampan => "%S/sampan %t/sampan",
+            Self::Podman => "%t/containers",
+        }
+    }
+
+    /// A path as a word of `RequiresMountsFor=`, in which systemd resolves quotes but no escapes.
+    /// Podman's Quadlet writes escapes there.
+    pub(crate) fn mount_path(self, path: &str) -> String {
+        match self {
+            Self::Sampan if path.contains('"') => format!("'{path}'"),
+            Self::Sampan if path.contains([' ', '\t', '\'']) => format!("\"{path}\""),
+            Self::Sampan => path.to_owned(),
+            Self::Podman => words::quote(path).replace(' ', "\\x20"),
+        }
+    }
+
+    /// Writes what makes the unit a container's service.
+    pub(crate) fn container(self, service: &mut Service, plan: &ContainerPlan) -> Vec<Service> {
+        match self {
+            Self::Sampan => sampan::container(service, plan),
+            Self::Podman => {
+                podman::container(service, plan);
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// What a container's service is to do, in no engine's words yet.
+#[derive(Debug)]
+pub(crate) struct ContainerPlan {
+    /// The container's name; may hold specifiers.
+    pub(crate) name: String,
+    /// The program, with the options before its subcommand.
+    pub(crate) base: CommandLine,
+    /// The whole command that runs the container.
+    pub(crate) run: CommandLine,
+    /// The command for `systemctl reload`.
+    pub(crate) reload: Option<CommandLine>,
+    /// Whether the service is done when the container ends.
+    pub(crate) oneshot: bool,
+    /// `Memory=`.
+    pub(crate) memory: Option<String>,
+    /// `PidsLimit=`.
+    pub(crate) pids_limit: Option<String>,
+    /// How often health is checked, if at all.
+    pub(crate) health_interval: Option<String>,
+}

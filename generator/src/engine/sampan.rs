@@ -1,0 +1,134 @@
+//! Containers as sampan runs them: the container's first process is the service's main process,
+//! and nothing of ours stays beside it.
+
+use super::ContainerPlan;
+use crate::service::Service;
+use crate::syntax::{values, words};
+
+/// Completes the service of a container, and makes the units that go with it.
+pub(super) fn container(service: &mut Service, plan: &ContainerPlan) -> Vec<Service> {
+    service.add("Service", "Environment", "PODMAN_SYSTEMD_UNIT=%n");
+    service.add("Service", "ExecStop", plan.base.with(["service", "stop", &plan.name]).value());
+    // No "-" before it: when a SIGKILL was not asked for, this dies by a signal, and that must count.
+    service.add("Service", "ExecStopPost", plan.base.with(["service", "cleanup", &plan.name]).value());
+    if let Some(reload) = &plan.reload {
+        service.add("Service", "ExecReload", reload.value());
+    }
+    supervision(service, plan);
+    limits(service, plan);
+    service.set_default("Service", "SyslogIdentifier", "%N");
+    service.add("Service", "LogExtraFields", words::quote(&format!("CONTAINER_NAME={}", plan.name)));
+    service.add("Service", "ExecStart", plan.run.value());
+    match &plan.health_interval {
+        Some(interval) => health(service, plan, interval),
+        None => Vec::new(),
+    }
+}
+
+/// How systemd watches the container's first process.
+fn supervision(service: &mut Service, plan: &ContainerPlan) {
+    service.add("Service", "Delegate", "yes");
+    if !plan.oneshot {
+        service.set("Service", "Type", "notify");
+    }
+    // Only the main process may speak for the service; it hands the role to the container itself.
+    service.set("Service", "NotifyAccess", "main");
+    // A process without handlers can only be stopped by SIGKILL: our own is no failure.
+    service.add("Service", "SuccessExitStatus", "SIGKILL");
+    // Delegate= would turn this into "continue", and an OOM kill would look like any SIGKILL.
+    service.set_default("Service", "OOMPolicy", "stop");
+    // The first process of a PID namespace ignores SIGABRT, systemd's own choice.
+    let watched =
+        service.last("Service", "WatchdogSec").is_some_and(|time| !matches!(time, "" | "0" | "infinity"));
+    if watched {
+        service.set_default("Service", "WatchdogSignal", "SIGKILL");
+    }
+}
+
+/// The container's limits are the service's, unless the file sets those itself.
+fn limits(service: &mut Service, plan: &ContainerPlan) {
+    let memory = plan.memory.as_deref().and_then(values::bytes).filter(|bytes| *bytes > 0);
+    if let Some(bytes) = memory {
+        service.set_default("Service", "MemoryMax", &bytes.to_string());
+    }
+    let tasks = match plan.pids_limit.as_deref().map(str::parse::<i64>) {
+        Some(Ok(limit)) if limit > 0 => limit.to_string(),
+        Some(Ok(_)) => "infinity".to_owned(),
+        _ => return,
+    };
+    service.set_default("Service", "TasksMax", &tasks);
+}
+
+/// A timer and its service that check the container's health while it runs.
+fn health(service: &mut Service, plan: &ContainerPlan, interval: &str) -> Vec<Service> {
+    let container = service.name.clone();
+    let stem = container.strip_suffix(".service").unwrap_or(&container);
+    let (prefix, instance) = match stem.split_once('@') {
+        Some((prefix, "")) => (prefix, "@%i"),
+        Some((prefix, _)) => (prefix, &stem[prefix.len()..]),
+        None => (stem, ""),
+    };
+    let file_instance = if instance == "@%i" { "@" } else { instance };
+    let unit = |extension: &str| format!("{prefix}-health{file_instance}.{extension}");
+    let name = |extension: &str| format!("{prefix}-health{instance}.{extension}");
+    let watched = format!("{prefix}{instance}.service");
+    service.add("Unit", "Wants", name("timer"));
+
+    let mut timer = Service::new(unit("timer"));
+    timer.add("Unit", "Description", format!("Health check timer of {watched}"));
+    timer.add("Unit", "BindsTo", watched.as_str());
+    timer.add("Unit", "After", watched.as_str());
+    timer.add("Timer", "OnActiveSec", interval);
+    timer.add("Timer", "OnUnitActiveSec", interval);
+    timer.add("Timer", "AccuracySec", "1s");
+
+    let mut check = Service::new(unit("service"));
+    let container_name = resolve(&plan.name, &watched);
+    check.add("Unit", "Description", format!("Health check of {watched}"));
+    check.add("Unit", "Requisite", watched.as_str());
+    check.add("Unit", "After", watched.as_str());
+    check.add("Service", "Type", "oneshot");
+    check.add("Service", "SyslogIdentifier", words::quote(watched.trim_end_matches(".service")));
+    // Keeps out systemd's own lines about each start, and lets the check's output through.
+    check.add("Service", "LogLevelMax", "notice");
+    check.add("Service", "SyslogLevel", "notice");
+    check.add("Service", "ExecStart", plan.base.with(["healthcheck", "run", &container_name]).value());
+    vec![timer, check]
+}
+
+/// The text with those specifiers resolved that mean something else in another unit.
+fn resolve(text: &str, unit: &str) -> String {
+    let stem = unit.strip_suffix(".service").unwrap_or(unit);
+    let prefix = stem.split_once('@').map_or(stem, |(prefix, _)| prefix);
+    let last = prefix.rsplit_once('-').map_or(prefix, |(_, last)| last);
+    let mut resolved = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        match (c, characters.as_str().chars().next()) {
+            ('%', Some(specifier)) => {
+                characters.next();
+                match specifier {
+                    'n' => resolved.push_str(unit),
+                    'N' => resolved.push_str(stem),
+                    'p' | 'P' => resolved.push_str(prefix),
+                    'j' | 'J' => resolved.push_str(last),
+                    other => resolved.extend(['%', other]),
+                }
+            }
+            _ => resolved.push(c),
+        }
+    }
+    resolved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolves_what_depends_on_the_unit() {
+        assert_eq!(resolve("systemd-%N", "web.service"), "systemd-web");
+        assert_eq!(resolve("systemd-%p_%i-%%N", "web@%i.service"), "systemd-web_%i-%%N");
+        assert_eq!(resolve("%j 100%", "a-b.service"), "b 100%");
+    }
+}

@@ -1,0 +1,269 @@
+//! The key table: every section and key of a Quadlet file, defined once.
+//!
+//! Each unit type has a file here with one row per key: its name, how its value is read
+//! ([`Kind`]), what it becomes on the command line ([`Emit`]), what a value must look like
+//! ([`Shape`]) and its documentation. Translation walks the rows in their order, so the order of a
+//! table is the order of the options in the generated units; diagnostics, man pages and
+//! completions read the same rows. To add a key, add a row; only a key that isn't simply an option
+//! ([`Emit::Own`]) also needs code in `translate`.
+
+pub(crate) mod artifact;
+pub(crate) mod build;
+pub(crate) mod container;
+pub(crate) mod image;
+pub(crate) mod kube;
+pub(crate) mod network;
+pub(crate) mod pod;
+pub(crate) mod quadlet;
+mod shape;
+pub(crate) mod volume;
+
+pub use shape::Shape;
+
+/// How the value of a key is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// One string, the last one wins; an empty one unsets it.
+    Text,
+    /// One string, the last one wins; an empty one counts as a value.
+    TextOrEmpty,
+    /// yes or no, the last one wins.
+    Boolean,
+    /// An unsigned number, the last one wins.
+    Number,
+    /// Every line is a value; an empty line forgets those before.
+    Lines,
+    /// Blank-separated words with quotes, without escapes; an empty line forgets those before.
+    Words,
+    /// Blank-separated words with quotes and C escapes; an empty line forgets those before.
+    Arguments,
+    /// Like [`Kind::Arguments`], but only the last line counts.
+    Command,
+    /// Words `NAME=VALUE` with quotes and C escapes; the last one of a name wins.
+    Pairs,
+}
+
+impl Kind {
+    /// Whether the key may be given several times.
+    pub fn repeats(self) -> bool {
+        matches!(self, Self::Lines | Self::Words | Self::Arguments | Self::Pairs)
+    }
+
+    /// The kind in words, for the manual.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Text | Self::TextOrEmpty => "a string",
+            Self::Boolean => "a boolean",
+            Self::Number => "a number",
+            Self::Lines => "one value per line, may be given several times",
+            Self::Words => "words separated by blanks, may be given several times",
+            Self::Arguments => {
+                "arguments separated by blanks, with quotes and C escapes, may be given several times"
+            }
+            Self::Command => "a command line",
+            Self::Pairs => "NAME=VALUE words separated by blanks, may be given several times",
+        }
+    }
+}
+
+/// What a key becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emit {
+    /// `FLAG VALUE` for each value; a boolean becomes `FLAG` or `FLAG=false`.
+    Flag(&'static str),
+    /// `FLAG=VALUE` in one word.
+    Joined(&'static str),
+    /// `FLAG PREFIXVALUE` for each value.
+    Prefixed(&'static str, &'static str),
+    /// These words if the boolean is true, nothing otherwise.
+    WhenTrue(&'static [&'static str]),
+    /// The unit type's translator handles it; the text says what becomes of it.
+    Own(&'static str),
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct Key {
+    /// The section that the key belongs to.
+    pub section: &'static str,
+    /// The key.
+    pub name: &'static str,
+    /// How its value is read.
+    pub kind: Kind,
+    /// What it becomes.
+    pub emit: Emit,
+    /// What one value must look like.
+    pub shape: Shape,
+    /// What it does, in one or a few sentences.
+    pub doc: &'static str,
+}
+
+impl Key {
+    /// What the key becomes, as a reader of the manual would write it.
+    pub fn equivalent(&self) -> String {
+        match self.emit {
+            Emit::Flag(flag) | Emit::Joined(flag) => flag.to_owned(),
+            Emit::Prefixed(flag, prefix) => format!("{flag} {prefix}"),
+            Emit::WhenTrue(words) => words.join(" "),
+            Emit::Own(text) => text.to_owned(),
+        }
+    }
+}
+
+/// Defines the rows of one section: a constant per key, and `KEYS` with all of them in order.
+macro_rules! table {
+    ($section:literal; $($id:ident $name:literal $kind:ident, $emit:expr, $shape:expr, $doc:expr;)*) => {
+        $(pub(crate) static $id: $crate::keys::Key = $crate::keys::Key {
+            section: $section,
+            name: $name,
+            kind: $crate::keys::Kind::$kind,
+            emit: $emit,
+            shape: $shape,
+            doc: $doc,
+        };)*
+        pub(crate) static KEYS: &[&$crate::keys::Key] = &[$(&$id),*];
+    };
+}
+pub(crate) use table;
+
+/// The kinds of Quadlet files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum UnitType {
+    /// `.container`: a container that runs as a service.
+    Container,
+    /// `.network`: a network that containers join.
+    Network,
+    /// `.volume`: a named volume.
+    Volume,
+    /// `.image`: an image that is pulled.
+    Image,
+    /// `.build`: an image that is built.
+    Build,
+    /// `.pod`: containers that share namespaces.
+    Pod,
+    /// `.kube`: Kubernetes YAML.
+    Kube,
+    /// `.artifact`: an OCI artifact that is pulled.
+    Artifact,
+}
+
+impl UnitType {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Container,
+        Self::Network,
+        Self::Volume,
+        Self::Image,
+        Self::Build,
+        Self::Pod,
+        Self::Kube,
+        Self::Artifact,
+    ];
+
+    /// The kind of a file by its name's extension.
+    pub fn of(name: &str) -> Option<Self> {
+        let (_, extension) = name.rsplit_once('.')?;
+        Self::ALL.into_iter().find(|kind| kind.extension() == extension)
+    }
+
+    /// The extension without the dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Network => "network",
+            Self::Volume => "volume",
+            Self::Image => "image",
+            Self::Build => "build",
+            Self::Pod => "pod",
+            Self::Kube => "kube",
+            Self::Artifact => "artifact",
+        }
+    }
+
+    /// The section that such a file is about.
+    pub fn section(self) -> &'static str {
+        match self {
+            Self::Container => "Container",
+            Self::Network => "Network",
+            Self::Volume => "Volume",
+            Self::Image => "Image",
+            Self::Build => "Build",
+            Self::Pod => "Pod",
+            Self::Kube => "Kube",
+            Self::Artifact => "Artifact",
+        }
+    }
+
+    /// What is put behind the file's name to make the service's name.
+    pub fn service_suffix(self) -> &'static str {
+        match self {
+            Self::Container | Self::Kube => "",
+            Self::Network => "-network",
+            Self::Volume => "-volume",
+            Self::Image => "-image",
+            Self::Build => "-build",
+            Self::Pod => "-pod",
+            Self::Artifact => "-artifact",
+        }
+    }
+
+    /// The keys of its section.
+    pub fn keys(self) -> &'static [&'static Key] {
+        match self {
+            Self::Container => container::KEYS,
+            Self::Network => network::KEYS,
+            Self::Volume => volume::KEYS,
+            Self::Image => image::KEYS,
+            Self::Build => build::KEYS,
+            Self::Pod => pod::KEYS,
+            Self::Kube => kube::KEYS,
+            Self::Artifact => artifact::KEYS,
+        }
+    }
+}
+
+/// Every key of every section.
+pub fn keys() -> impl Iterator<Item = &'static Key> {
+    UnitType::ALL.into_iter().flat_map(UnitType::keys).chain(quadlet::KEYS).copied()
+}
+
+/// The whole table as a JSON array, for editors and other tools.
+pub fn json() -> serde_json::Value {
+    keys()
+        .map(|key| {
+            serde_json::json!({
+                "section": key.section,
+                "key": key.name,
+                "kind": key.kind,
+                "repeats": key.kind.repeats(),
+                "equivalent": key.equivalent(),
+                "values": key.shape.describe(),
+                "doc": key.doc,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_key_stands_once_and_is_documented() {
+        let mut seen = HashSet::new();
+        for key in keys() {
+            assert!(seen.insert((key.section, key.name)), "{} twice in {}", key.name, key.section);
+            assert!(key.doc.ends_with('.') && key.doc.len() > 15, "{}: {}", key.name, key.doc);
+        }
+        assert_eq!(seen.len(), 236);
+    }
+
+    #[test]
+    fn unit_types_are_found_by_extension() {
+        assert_eq!(UnitType::of("a.b.container"), Some(UnitType::Container));
+        assert_eq!(UnitType::of("container"), None);
+        assert_eq!(UnitType::of("x.service"), None);
+    }
+}

@@ -1,0 +1,42 @@
+//! The keys of `[Network]` in `.network` files.
+
+use super::{Emit::*, Shape::*, table};
+
+table! { "Network";
+    NETWORK_NAME "NetworkName" Text, Own("NAME"), Any,
+        "The network's name. The default is \"systemd-\" and the file's name without its extension.";
+    SERVICE_NAME "ServiceName" Text, Own("name of the generated service"), Any,
+        "The name of the generated service, without \".service\". The default is the file's name and \"-network\".";
+    DRIVER "Driver" Text, Flag("--driver"), Any,
+        "How the network is made: bridge (the default), macvlan or ipvlan.";
+    INTERFACE_NAME "InterfaceName" Text, Flag("--interface-name"), Any,
+        "The name of the bridge interface on the host, or of the parent interface with macvlan and ipvlan.";
+    INTERNAL "Internal" Boolean, Flag("--internal"), Any,
+        "Whether the network is cut off from the outside: no default route, no published ports.";
+    IPV6 "IPv6" Boolean, Flag("--ipv6"), Any,
+        "Whether the network has IPv6 addresses as well.";
+    SUBNET "Subnet" Lines, Own("--subnet"), Subnet,
+        "A range of addresses of the network, in CIDR notation. The default is a free range.";
+    GATEWAY "Gateway" Lines, Own("--gateway"), Address,
+        "The gateway of a subnet: the first Gateway= belongs to the first Subnet=, and so on.";
+    IP_RANGE "IPRange" Lines, Own("--ip-range"), Any,
+        "The part of a subnet that addresses are given out from, as CIDR or START-END; the first IPRange= belongs to the first Subnet=.";
+    IPAM_DRIVER "IPAMDriver" Text, Flag("--ipam-driver"), Any,
+        "Who gives out addresses: host-local, dhcp or none.";
+    DNS "DNS" Lines, Flag("--dns"), Address,
+        "A name server that the network's own name server asks.";
+    DISABLE_DNS "DisableDNS" Boolean, Flag("--disable-dns"), Any,
+        "Whether names of containers are not resolved in this network.";
+    OPTIONS "Options" Pairs, Flag("--opt"), Any,
+        "Options of the driver, such as mtu=9000 or isolate=true.";
+    LABEL "Label" Pairs, Flag("--label"), Any,
+        "Labels of the network.";
+    NETWORK_DELETE_ON_STOP "NetworkDeleteOnStop" Boolean, Own("ExecStopPost= removes the network"), Any,
+        "Whether stopping the service removes the network. The default is no.";
+    CONTAINERS_CONF_MODULE "ContainersConfModule" Lines, Own("--module"), Any,
+        "A containers.conf(5) module to load.";
+    GLOBAL_ARGS "GlobalArgs" Arguments, Own("arguments before the subcommand"), Any,
+        "Arguments that are put before the subcommand, for options that have no key.";
+    PODMAN_ARGS "PodmanArgs" Arguments, Own("arguments after the other options"), Any,
+        "Arguments that are put behind all other options, for options that have no key.";
+}

@@ -1,0 +1,216 @@
+//! What a single value must look like, so that a mistake is found before a service starts.
+//!
+//! A value with a specifier (`%i`) or a variable (`${PORT}`) is only known when the service starts,
+//! so it is never refused here.
+
+use crate::syntax::values;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The form of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Anything.
+    Any,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// A whole number, perhaps negative.
+    Integer,
+    /// A size such as `512m`.
+    Size,
+    /// A time such as `30s` or `1m30s`, or `disable`.
+    Duration,
+    /// A signal's name or number.
+    Signal,
+    /// `[ip:][hostPort[-end]:]containerPort[-end][/protocol]`.
+    PublishedPort,
+    /// `port[-end][/protocol]`.
+    Port,
+    /// An IPv4 address.
+    Ipv4,
+    /// An IPv6 address.
+    Ipv6,
+    /// An IP address, or `none`.
+    Address,
+    /// A network such as `10.90.0.0/24`.
+    Subnet,
+}
+
+impl Shape {
+    /// The form in words; empty for [`Shape::Any`].
+    pub fn describe(self) -> String {
+        match self {
+            Self::Any => String::new(),
+            Self::OneOf(words) => {
+                format!(
+                    "one of {}",
+                    words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
+                )
+            }
+            Self::Integer => "a whole number".to_owned(),
+            Self::Size => "a size such as 512m".to_owned(),
+            Self::Duration => "a time such as 30s or 1m30s".to_owned(),
+            Self::Signal => "a signal such as SIGTERM".to_owned(),
+            Self::PublishedPort => {
+                "[IP:][HOSTPORT[-END]:]CONTAINERPORT[-END][/tcp|/udp|/sctp], such as 8080:80".to_owned()
+            }
+            Self::Port => "PORT[-END][/tcp|/udp|/sctp], such as 80".to_owned(),
+            Self::Ipv4 => "an IPv4 address".to_owned(),
+            Self::Ipv6 => "an IPv6 address".to_owned(),
+            Self::Address => "an IP address".to_owned(),
+            Self::Subnet => "a network such as 10.90.0.0/24".to_owned(),
+        }
+    }
+
+    /// Whether a value has this form.
+    pub fn fits(self, value: &str) -> bool {
+        if value.contains(['%', '$']) {
+            return true;
+        }
+        match self {
+            Self::Any => true,
+            Self::OneOf(words) => words.contains(&value),
+            Self::Integer => value.parse::<i64>().is_ok(),
+            Self::Size => value == "-1" || values::bytes(value).is_some(),
+            Self::Duration => value == "disable" || is_duration(value),
+            Self::Signal => is_signal(value),
+            Self::PublishedPort => is_published_port(value),
+            Self::Port => is_port_range(value),
+            Self::Ipv4 => value.parse::<Ipv4Addr>().is_ok(),
+            Self::Ipv6 => value.parse::<Ipv6Addr>().is_ok(),
+            Self::Address => value == "none" || value.parse::<IpAddr>().is_ok(),
+            Self::Subnet => is_subnet(value),
+        }
+    }
+}
+
+/// A time in Go's notation (`1h2m3.5s`), or a bare number.
+fn is_duration(value: &str) -> bool {
+    const UNITS: [&str; 8] = ["ns", "us", "µs", "ms", "s", "m", "h", ""];
+    let mut rest = value.strip_prefix(['+', '-']).unwrap_or(value);
+    if rest.is_empty() {
+        return false;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        if rest[..digits].parse::<f64>().is_err() {
+            return false;
+        }
+        let unit = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |end| digits + end);
+        if !UNITS.contains(&&rest[digits..unit]) {
+            return false;
+        }
+        rest = &rest[unit..];
+    }
+    true
+}
+
+fn is_signal(value: &str) -> bool {
+    const NAMES: [&str; 32] = [
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "IOT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+        "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+        "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "PWR", "SYS",
+    ];
+    if let Ok(number) = value.parse::<u8>() {
+        return (1..=64).contains(&number);
+    }
+    let name = value.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    NAMES.contains(&name)
+        || name == "IO"
+        || name == "POLL"
+        || name.starts_with("RTMIN")
+        || name.starts_with("RTMAX")
+}
+
+fn is_published_port(value: &str) -> bool {
+    let rest = match value.strip_prefix('[') {
+        Some(rest) => match rest.split_once("]:") {
+            Some((address, rest)) if address.parse::<Ipv6Addr>().is_ok() => rest,
+            _ => return false,
+        },
+        None => match value.matches(':').count() {
+            0 | 1 => value,
+            2 => {
+                let (address, rest) = value.split_once(':').unwrap_or(("", value));
+                if !address.is_empty() && address.parse::<Ipv4Addr>().is_err() {
+                    return false;
+                }
+                rest
+            }
+            _ => return false,
+        },
+    };
+    match rest.split_once(':') {
+        Some(("", container)) => is_port_range(container),
+        Some((host, container)) => !host.contains('/') && is_port_range(host) && is_port_range(container),
+        None => is_port_range(rest),
+    }
+}
+
+fn is_port_range(value: &str) -> bool {
+    let (ports, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
+    let port =
+        |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();
+    let range = match ports.split_once('-') {
+        Some((first, last)) => {
+            matches!((port(first), port(last)), (Some(first), Some(last)) if first <= last)
+        }
+        None => port(ports).is_some(),
+    };
+    range && ["tcp", "udp", "sctp"].contains(&protocol.to_ascii_lowercase().as_str())
+}
+
+fn is_subnet(value: &str) -> bool {
+    let Some((address, length)) = value.split_once('/') else { return false };
+    match (address.parse::<IpAddr>(), length.parse::<u8>()) {
+        (Ok(IpAddr::V4(_)), Ok(length)) => length <= 32,
+        (Ok(IpAddr::V6(_)), Ok(length)) => length <= 128,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Shape::*;
+
+    #[test]
+    fn ports() {
+        for good in [
+            "80",
+            "8080:80",
+            "127.0.0.1:1:2/udp",
+            "[::1]:1:2",
+            "1000-1010:1000-1010",
+            ":80",
+            "127.0.0.1::80",
+            "${P}:80",
+            "80/SCTP",
+        ] {
+            assert!(PublishedPort.fits(good), "{good}");
+        }
+        for bad in
+            ["", "http", "80:", "1:2:3", "65536", "80/icmp", "20-10:20-10", "1.2.3.4:1:2:3", "[::1:1:2"]
+        {
+            assert!(!PublishedPort.fits(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_sizes_and_signals() {
+        for good in ["30s", "1m30s", "1.5h", "disable", "0", "%i"] {
+            assert!(Duration.fits(good), "{good}");
+        }
+        for bad in ["", "s", "1 min", "10x"] {
+            assert!(!Duration.fits(bad), "{bad}");
+        }
+        assert!(Size.fits("512m") && Size.fits("-1") && !Size.fits("lots"));
+        assert!(Signal.fits("SIGTERM") && Signal.fits("hup") && Signal.fits("15") && !Signal.fits("TREM"));
+    }
+
+    #[test]
+    fn addresses() {
+        assert!(Subnet.fits("10.0.0.0/24") && Subnet.fits("fd00::/64") && !Subnet.fits("10.0.0.0"));
+        assert!(!Subnet.fits("10.0.0.0/33"));
+        assert!(Address.fits("::1") && !Address.fits("example.org"));
+    }
+}

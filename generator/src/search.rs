@@ -1,0 +1,307 @@
+//! Where Quadlet files are looked for, and what lies there.
+//!
+//! [`roots`] names the directories of an engine; [`walk`] goes through them once, depth first, and
+//! lists the Quadlet files and drop-in directories in the order in which they count: the first
+//! file of a name wins. Symbolic links are followed, hidden directories are read, directories that
+//! end in `.d` hold drop-ins only.
+
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::engine::Engine;
+use crate::keys::UnitType;
+use crate::neighbour;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where sampan's own files are, which no other program reads.
+const OWN: &str = "/etc/sampan/systemd";
+/// Where Podman's Quadlet reads files, the first counts most.
+const SHARED: [&str; 3] =
+    ["/run/containers/systemd", "/etc/containers/systemd", "/usr/share/containers/systemd"];
+
+/// What of the process's environment decides where files are looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// `$QUADLET_UNIT_DIRS`: directories, separated by colons, that are read instead of all others.
+    pub unit_dirs: Option<OsString>,
+    /// `$XDG_RUNTIME_DIR`.
+    pub runtime_dir: Option<OsString>,
+    /// `$XDG_CONFIG_HOME`.
+    pub config_home: Option<OsString>,
+    /// `$HOME`.
+    pub home: Option<OsString>,
+    /// The user's number.
+    pub uid: u32,
+}
+
+impl Environment {
+    /// That of this process.
+    pub fn of_process() -> Self {
+        use std::os::unix::fs::MetadataExt;
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self {
+            unit_dirs: variable("QUADLET_UNIT_DIRS"),
+            runtime_dir: variable("XDG_RUNTIME_DIR"),
+            config_home: variable("XDG_CONFIG_HOME"),
+            home: variable("HOME"),
+            // proc(5): the owner of /proc/PID is the process's effective user.
+            uid: fs::metadata("/proc/self").map_or(0, |metadata| metadata.uid()),
+        }
+    }
+
+    fn config(&self) -> Option<PathBuf> {
+        let config = self.config_home.as_ref().map(PathBuf::from);
+        config
+            .or_else(|| self.home.as_ref().map(|home| Path::new(home).join(".config")))
+            .filter(|path| path.is_absolute())
+    }
+}
+
+/// A directory to read, with all below it but what the filter leaves out.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// The directory.
+    pub path: PathBuf,
+    filter: Filter,
+}
+
+impl Root {
+    /// A directory that is read with everything below it.
+    pub fn whole(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), filter: Filter::Nothing }
+    }
+}
+
+/// What is left out below a root. The path is that of the `users` directory, links resolved.
+#[derive(Clone, Debug)]
+enum Filter {
+    Nothing,
+    /// The files for users' own systemd.
+    Users(PathBuf),
+    /// The files of single users, whose directories are named by number.
+    SingleUsers(PathBuf),
+}
+
+impl Filter {
+    fn leaves_out(&self, path: &Path) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Users(users) => path.starts_with(users),
+            Self::SingleUsers(users) => path
+                .strip_prefix(users)
+                .ok()
+                .and_then(|below| below.components().next())
+                .is_some_and(|first| first.as_os_str().as_encoded_bytes().iter().all(u8::is_ascii_digit)),
+        }
+    }
+}
+
+/// The directories that an engine's units come from, those that count most first.
+pub fn roots(engine: Engine, user: bool, environment: &Environment) -> (Vec<Root>, Vec<Diagnostic>) {
+    if let Some(list) = &environment.unit_dirs {
+        return explicit(list);
+    }
+    let mut notes = Vec::new();
+    let mut found = Vec::new();
+    let shared = engine == Engine::Podman || !neighbour::is_active(Path::new("/"), user);
+    if engine == Engine::Sampan {
+        found.extend(if user { own_of_user(environment) } else { vec![system(OWN, OWN)] });
+    }
+    if !shared {
+        notes.extend(neighbour::note(&SHARED));
+    } else if user {
+        found.extend(shared_of_user(environment, &mut notes));
+    } else {
+        found.extend(SHARED.iter().map(|path| system(path, SHARED[1])));
+    }
+    (found, notes)
+}
+
+fn explicit(list: &OsStr) -> (Vec<Root>, Vec<Diagnostic>) {
+    let mut found = Vec::new();
+    for path in std::env::split_paths(list) {
+        if !path.is_absolute() {
+            let reason =
+                "this entry of QUADLET_UNIT_DIRS is no absolute path; it and all behind it are left out";
+            let note = Diagnostic::whole(Severity::Warning, &path, reason)
+                .help("write absolute paths, separated by colons");
+            return (found, vec![note]);
+        }
+        found.push(Root::whole(path));
+    }
+    (found, Vec::new())
+}
+
+/// The `users` directory of a base directory, links resolved.
+fn users_below(base: &str) -> PathBuf {
+    let users = Path::new(base).join("users");
+    fs::canonicalize(&users).unwrap_or(users)
+}
+
+fn system(path: &str, users_base: &str) -> Root {
+    Root { path: path.into(), filter: Filter::Users(users_below(users_base)) }
+}
+
+fn own_of_user(environment: &Environment) -> Vec<Root> {
+    let mut found: Vec<_> =
+        environment.config().map(|config| Root::whole(config.join("sampan/systemd"))).into_iter().collect();
+    found.extend(for_all_users(OWN, OWN, environment));
+    found
+}
+
+fn shared_of_user(environment: &Environment, notes: &mut Vec<Diagnostic>) -> Vec<Root> {
+    let mut found = Vec::new();
+    if let Some(runtime) = &environment.runtime_dir {
+        found.push(Root::whole(Path::new(runtime).join("containers/systemd")));
+    }
+    // Without a home the directories for all users are not read either, as with Podman.
+    let Some(config) = environment.config() else {
+        let note = Diagnostic::whole(
+            Severity::Warning,
+            Path::new("~/.config"),
+            "neither XDG_CONFIG_HOME nor HOME is set",
+        );
+        notes.push(note.help("set HOME; no further directory is read"));
+        return found;
+    };
+    found.push(Root::whole(config.join("containers/systemd")));
+    for base in &SHARED[1..] {
+        found.extend(for_all_users(base, SHARED[1], environment));
+    }
+    found
+}
+
+fn for_all_users(base: &str, users_base: &str, environment: &Environment) -> [Root; 2] {
+    let users = Path::new(base).join("users");
+    let one = Root::whole(users.join(environment.uid.to_string()));
+    [Root { path: users, filter: Filter::SingleUsers(users_below(users_base)) }, one]
+}
+
+/// What lies in the directories.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Quadlet files, those that count most first; a name may come several times.
+    pub(crate) files: Vec<FoundFile>,
+    /// Drop-in directories by name, those that count most first.
+    pub(crate) dropins: HashMap<String, Vec<PathBuf>>,
+    /// Directories that could not be read.
+    pub(crate) notes: Vec<Diagnostic>,
+    visited: HashSet<PathBuf>,
+}
+
+/// A Quadlet file that was found.
+#[derive(Debug)]
+pub(crate) struct FoundFile {
+    pub(crate) kind: UnitType,
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
+/// Goes through all directories.
+pub(crate) fn walk(roots: &[Root]) -> Found {
+    let mut found = Found::default();
+    for root in roots {
+        if let Ok(path) = fs::canonicalize(&root.path) {
+            found.directory(path, &root.filter);
+        }
+    }
+    found
+}
+
+impl Found {
+    /// Reads a directory whose path has no links, unless it was read before.
+    fn directory(&mut self, path: PathBuf, filter: &Filter) {
+        if path.as_os_str().as_encoded_bytes().ends_with(b".d")
+            || filter.leaves_out(&path)
+            || self.visited.contains(&path)
+        {
+            return;
+        }
+        let mut entries = match fs::read_dir(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
+            Ok(entries) => entries,
+            Err(error) => {
+                if error.kind() != std::io::ErrorKind::NotADirectory {
+                    let reason = format!("the directory can't be read: {error}");
+                    self.notes.push(Diagnostic::whole(Severity::Warning, &path, reason));
+                }
+                return;
+            }
+        };
+        entries.sort_unstable_by_key(fs::DirEntry::file_name);
+        let mut below = Vec::new();
+        for entry in entries {
+            self.entry(&path, &entry, &mut below);
+        }
+        self.visited.insert(path);
+        for directory in below {
+            self.directory(directory, filter);
+        }
+    }
+
+    fn entry(&mut self, directory: &Path, entry: &fs::DirEntry, below: &mut Vec<PathBuf>) {
+        let path = directory.join(entry.file_name());
+        let kind = entry.file_type();
+        let is_link = kind.as_ref().is_ok_and(fs::FileType::is_symlink);
+        let target = if is_link { fs::canonicalize(&path).ok() } else { None };
+        let is_directory = match &target {
+            Some(target) => target.is_dir(),
+            None => kind.is_ok_and(|kind| kind.is_dir()),
+        };
+        let Ok(name) = entry.file_name().into_string() else { return };
+        if is_directory {
+            if name.ends_with(".d") {
+                self.dropins.entry(name).or_default().push(path.clone());
+            }
+            below.push(target.unwrap_or(path));
+        } else if let Some(kind) = UnitType::of(&name) {
+            self.files.push(FoundFile { kind, name, path });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn names(found: &Found) -> Vec<&str> {
+        found.files.iter().map(|file| file.name.as_str()).collect()
+    }
+
+    #[test]
+    fn walks_depth_first_through_links_and_hidden_directories_once() {
+        let root = tempfile::tempdir().unwrap();
+        let base = fs::canonicalize(root.path()).unwrap();
+        for directory in ["b", ".hidden", "b/x.container.d", "z.d", "dir.container"] {
+            fs::create_dir_all(base.join(directory)).unwrap();
+        }
+        for file in ["z.container", "b/a.network", ".hidden/h.volume", "z.d/no.container", "b/readme"] {
+            fs::write(base.join(file), "").unwrap();
+        }
+        symlink("b", base.join("c")).unwrap();
+        symlink("..", base.join("b/loop")).unwrap();
+        symlink("nowhere", base.join("y.pod")).unwrap();
+        let found = walk(&[Root::whole(&base)]);
+        assert_eq!(names(&found), ["y.pod", "z.container", "h.volume", "a.network"]);
+        assert_eq!(found.dropins["x.container.d"], [base.join("b/x.container.d")]);
+    }
+
+    #[test]
+    fn filters_look_at_whole_names() {
+        let users = Filter::Users("/e/users".into());
+        assert!(users.leaves_out(Path::new("/e/users/1")));
+        assert!(!users.leaves_out(Path::new("/e/users2")));
+        let single = Filter::SingleUsers("/e/users".into());
+        assert!(!single.leaves_out(Path::new("/e/users")));
+        assert!(single.leaves_out(Path::new("/e/users/1000/sub")));
+        assert!(!single.leaves_out(Path::new("/e/users/group/1000")));
+    }
+
+    #[test]
+    fn a_relative_entry_ends_the_list() {
+        let (found, notes) = explicit(OsStr::new("/a:b:/c"));
+        assert_eq!(found.len(), 1);
+        assert_eq!(notes.len(), 1);
+    }
+}

@@ -1,0 +1,9 @@
+//! The syntax of unit files, as systemd.syntax(7) and systemd.exec(5) define it.
+//!
+//! [`scanner`] turns a file's text into sections and entries that remember where they stood;
+//! [`words`] splits a value into words and writes words back; [`values`] reads booleans and
+//! numbers. Nothing here knows what a key means.
+
+pub mod scanner;
+pub mod values;
+pub mod words;

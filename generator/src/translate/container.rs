@@ -1,0 +1,308 @@
+//! `.container`: a container that runs as a service.
+
+use super::Translator;
+use super::users::MappingKeys;
+use crate::command::CommandLine;
+use crate::diagnostic::Severity;
+use crate::engine::{ContainerPlan, Engine};
+use crate::keys::container::*;
+
+static MAPPINGS: MappingKeys = MappingKeys {
+    modern: &[&USER_NS, &UID_MAP, &GID_MAP, &SUB_UID_MAP, &SUB_GID_MAP],
+    remap_users: &REMAP_USERS,
+    remap_uid: &REMAP_UID,
+    remap_gid: &REMAP_GID,
+    remap_uid_size: &REMAP_UID_SIZE,
+    manual: true,
+};
+
+impl Translator<'_> {
+    pub(super) fn container(&mut self) {
+        let name = crate::book::container_name(self.unit);
+        let base = self.base();
+        let image = self.image_or_rootfs();
+        self.kill_mode();
+        let oneshot = self.is_oneshot();
+        self.check_own_start(oneshot);
+        let reload = self.reload(&base, &name);
+
+        let mut run = base.with(["run", "--name", &name, "--replace", "--rm"]);
+        let cgroups = self.text(&CGROUPS_MODE).map(str::to_owned);
+        match cgroups {
+            Some(mode) => run.flag("--cgroups", mode),
+            None => run.word("--cgroups=split"),
+        }
+        if !oneshot {
+            let notify = self.notify();
+            run.word(format!("--sdnotify={notify}"));
+            run.word("-d");
+        }
+        self.networks(&NETWORK, &mut run);
+        self.user(&USER, &GROUP, &mut run);
+        self.options(&mut run);
+        self.remap(&MAPPINGS, &mut run);
+        self.privileges(&mut run);
+        self.volatile_tmp(&mut run);
+        self.volumes(&VOLUME, &mut run);
+        self.mounts(&mut run);
+        self.exposed_ports(&mut run);
+        for file in self.values(&ENVIRONMENT_FILE) {
+            run.flag("--env-file", self.absolute(&file));
+        }
+        self.pod_membership(&POD, &START_WITH_POD, &mut run);
+        self.further_arguments(&mut run);
+        run.words(image);
+        run.words(self.values(&EXEC));
+
+        let plan = ContainerPlan {
+            name,
+            base,
+            run,
+            reload,
+            oneshot,
+            memory: self.text(&MEMORY).map(str::to_owned),
+            pids_limit: self.text(&PIDS_LIMIT).map(str::to_owned),
+            health_interval: self.health_interval(),
+        };
+        self.more = self.engine().container(&mut self.service, &plan);
+    }
+
+    /// The words for what runs: the image, or `--rootfs` and a directory.
+    fn image_or_rootfs(&mut self) -> Vec<String> {
+        let rootfs = self.text(&ROOTFS).map(str::to_owned);
+        match (self.text(&IMAGE), rootfs) {
+            (None, None) => {
+                self.fail("neither Image= nor Rootfs= is set", "add Image= with the image to run");
+                Vec::new()
+            }
+            (Some(_), Some(_)) => {
+                self.fail_at(&ROOTFS, "Image= and Rootfs= can't be set both", "remove one of them");
+                Vec::new()
+            }
+            (Some(_), None) => self.image_source(&IMAGE).into_iter().collect(),
+            (None, Some(rootfs)) => vec!["--rootfs".to_owned(), rootfs],
+        }
+    }
+
+    /// systemd takes one `ExecStart=` only, unless the service is oneshot; Podman leaves it at that.
+    fn check_own_start(&mut self, oneshot: bool) {
+        if self.engine() == Engine::Sampan
+            && !oneshot
+            && self.service.last("Service", "ExecStart").is_some_and(|line| !line.is_empty())
+        {
+            let reason = "ExecStart= is what this generator writes".to_owned();
+            self.fail_service("ExecStart", reason, "write the container's command as Exec= in [Container], a command to run before as ExecStartPre=");
+        }
+    }
+
+    /// Who says that the service is ready.
+    fn notify(&mut self) -> &'static str {
+        match self.text(&NOTIFY) {
+            Some(text) if text.eq_ignore_ascii_case("healthy") => "healthy",
+            Some(_) if self.boolean(&NOTIFY) == Some(true) => "container",
+            _ => "conmon",
+        }
+    }
+
+    /// The command for `systemctl reload`.
+    fn reload(&mut self, base: &CommandLine, name: &str) -> Option<CommandLine> {
+        let command = self.values(&RELOAD_CMD);
+        match (command.is_empty(), self.text(&RELOAD_SIGNAL)) {
+            (true, None) => None,
+            (false, None) => {
+                let mut exec = base.with(["exec", name]);
+                exec.words(command);
+                Some(exec)
+            }
+            (true, Some(signal)) => Some(base.with(["kill", "--signal", signal, name])),
+            (false, Some(_)) => {
+                self.fail_at(
+                    &RELOAD_SIGNAL,
+                    "ReloadCmd= and ReloadSignal= can't be set both",
+                    "remove one of them",
+                );
+                None
+            }
+        }
+    }
+
+    /// Devices and capabilities.
+    fn privileges(&mut self, run: &mut CommandLine) {
+        for device in self.values(&ADD_DEVICE) {
+            let wanted = device.strip_prefix('-');
+            let path = wanted.unwrap_or(&device).split(':').next().unwrap_or_default();
+            let missing =
+                || std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+            if wanted.is_none() || !missing() {
+                run.flag("--device", wanted.unwrap_or(&device));
+            }
+        }
+        for capability in self.values(&DROP_CAPABILITY) {
+            run.flag("--cap-drop", capability.to_lowercase());
+        }
+        for capability in self.values(&ADD_CAPABILITY) {
+            run.flag("--cap-add", capability.to_lowercase());
+        }
+    }
+
+    fn volatile_tmp(&mut self, run: &mut CommandLine) {
+        let read_only = self.boolean(&READ_ONLY).unwrap_or(false);
+        if self.boolean(&VOLATILE_TMP).unwrap_or(false) && !read_only {
+            run.flag("--tmpfs", "/tmp:rw,size=512M,mode=1777");
+        }
+        self.deprecated(&VOLATILE_TMP, "write Tmpfs=/tmp instead");
+    }
+
+    /// Mounts in the long form, whose source may be another Quadlet file.
+    fn mounts(&mut self, run: &mut CommandLine) {
+        for mount in self.list(&MOUNT) {
+            let Some(fields) = csv::split(&mount.text) else {
+                let diagnostic =
+                    mount.place.diagnose(Severity::Error, "the quotes of this mount don't match");
+                self.note(diagnostic.help("write type=TYPE,source=…,destination=…; a field with a comma is enclosed in double quotes"));
+                continue;
+            };
+            let is_type =
+                |field: &String| field.strip_prefix("type=").is_some_and(|kind| !kind.contains('='));
+            let (mut kind, mut rest) = ("volume".to_owned(), fields);
+            if let Some(at) = rest.iter().position(is_type) {
+                kind = rest.remove(at).split_off("type=".len());
+            }
+            if !["volume", "bind", "glob", "image", "artifact"].contains(&kind.as_str()) {
+                run.flag("--mount", mount.text);
+                continue;
+            }
+            if self.mount_source(&mount, &kind, &mut rest) {
+                rest.insert(0, format!("type={kind}"));
+                run.flag("--mount", csv::join(&rest));
+            }
+        }
+    }
+
+    /// Resolves the source among a mount's fields; `false` if that is impossible.
+    fn mount_source(&mut self, mount: &super::read::Argument, kind: &str, fields: &mut [String]) -> bool {
+        let mut source = None;
+        for (at, field) in fields.iter().enumerate() {
+            match field.split_once('=').unwrap_or((field, "\0")) {
+                ("source" | "src", "\0") => {
+                    let diagnostic = mount.place.diagnose(Severity::Error, "the mount's source has no value");
+                    self.note(diagnostic.help("write source=PATH or source=NAME.volume"));
+                    return false;
+                }
+                ("source" | "src", value) => source = Some((at, value.to_owned())),
+                _ => {}
+            }
+        }
+        match source.filter(|(_, source)| !source.is_empty()) {
+            Some((at, source)) => match self.storage_source(&mount.place, &source, true) {
+                Some(resolved) => {
+                    fields[at] = format!("source={resolved}");
+                    true
+                }
+                None => false,
+            },
+            None if kind == "volume" => true,
+            None => {
+                let diagnostic =
+                    mount.place.diagnose(Severity::Error, format!("a mount of type {kind} needs a source"));
+                self.note(diagnostic.help("add source=…"));
+                false
+            }
+        }
+    }
+
+    /// Ports that the container is said to listen on. Podman's Quadlet only looks at the end of the
+    /// value, and knows neither sctp nor variables.
+    fn exposed_ports(&mut self, run: &mut CommandLine) {
+        for port in self.list(&EXPOSE_HOST_PORT) {
+            let text = port.text.trim();
+            if self.engine() == Engine::Podman && !ends_with_port(text) {
+                let diagnostic = port.place.diagnose(Severity::Error, format!("\"{text}\" is no port"));
+                self.note(diagnostic.help("write PORT[-END][/tcp|/udp]"));
+                continue;
+            }
+            run.flag("--expose", text);
+        }
+    }
+
+    /// How often a timer checks the container's health, if its command is in the file.
+    fn health_interval(&mut self) -> Option<String> {
+        self.text(&HEALTH_CMD).filter(|command| !command.eq_ignore_ascii_case("none"))?;
+        let interval = self.text(&HEALTH_INTERVAL).unwrap_or("30s");
+        (interval != "disable").then(|| interval.to_owned())
+    }
+}
+
+/// Whether the text ends in a port as Podman's Quadlet sees it.
+fn ends_with_port(text: &str) -> bool {
+    let ports = text.strip_suffix("/udp").or_else(|| text.strip_suffix("/tcp")).unwrap_or(text);
+    ports.ends_with(|c: char| c.is_ascii_digit())
+}
+
+/// Comma-separated fields, where double quotes hold a field together (RFC 4180).
+mod csv {
+    /// The fields of one record, or `None` if its quotes don't match.
+    pub(super) fn split(record: &str) -> Option<Vec<String>> {
+        let mut fields = Vec::new();
+        let mut rest = record;
+        loop {
+            let (field, after) = match rest.strip_prefix('"') {
+                Some(quoted) => quoted_field(quoted)?,
+                None => {
+                    let end = rest.find(',').unwrap_or(rest.len());
+                    if rest[..end].contains('"') {
+                        return None;
+                    }
+                    (rest[..end].to_owned(), &rest[end..])
+                }
+            };
+            fields.push(field);
+            match after.strip_prefix(',') {
+                Some(next) => rest = next,
+                None if after.is_empty() => return Some(fields),
+                None => return None,
+            }
+        }
+    }
+
+    fn quoted_field(text: &str) -> Option<(String, &str)> {
+        let mut field = String::new();
+        let mut rest = text;
+        loop {
+            let (part, after) = rest.split_once('"')?;
+            field.push_str(part);
+            match after.strip_prefix('"') {
+                Some(next) => {
+                    field.push('"');
+                    rest = next;
+                }
+                None => return Some((field, after)),
+            }
+        }
+    }
+
+    /// One record of these fields.
+    pub(super) fn join(fields: &[String]) -> String {
+        let quoted = fields.iter().map(|field| {
+            let needs_quotes =
+                field.contains([',', '"', '\r', '\n']) || field.starts_with(char::is_whitespace);
+            if needs_quotes { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.clone() }
+        });
+        quoted.collect::<Vec<_>>().join(",")
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn fields_with_commas_and_quotes() {
+            let record = "type=bind,\"src=/a,\"\"b\"\"\",dst=/c";
+            let fields = split(record).unwrap();
+            assert_eq!(fields, ["type=bind", "src=/a,\"b\"", "dst=/c"]);
+            assert_eq!(join(&fields), record);
+            assert_eq!(split("a,\"b"), None);
+            assert_eq!(split("a\"b"), None);
+        }
+    }
+}

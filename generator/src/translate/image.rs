@@ -1,0 +1,20 @@
+//! `.image`: an image that is pulled.
+
+use super::Translator;
+use crate::keys::image::*;
+
+impl Translator<'_> {
+    pub(super) fn image(&mut self) {
+        let mut pull = self.base().with(["image", "pull"]);
+        self.options(&mut pull);
+        self.further_arguments(&mut pull);
+        match self.text(&IMAGE) {
+            Some(image) => pull.word(image),
+            None => self.fail("Image= is not set", "add Image= with the image to pull"),
+        }
+        self.oneshot(&pull, true);
+        if let Some(name) = crate::book::resource_name(self.unit, "") {
+            self.makes(&name);
+        }
+    }
+}

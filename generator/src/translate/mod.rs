@@ -1,0 +1,388 @@
+//! Turns a Quadlet file into the systemd service that does what it says.
+//!
+//! [`unit`] is the way in: it copies the file's own sections, translates what every kind of file
+//! has in common, and hands over to the kind's own file. Each of those reads as a list of steps;
+//! keys that are simply options need no step, because [`Translator::options`] walks the key table.
+//! How values are read is in [`read`]; what other files are meant is in [`references`].
+//!
+//! A mistake doesn't stop a translation: it is noted and the rest is looked at too, so that a user
+//! sees all of them at once.
+
+mod artifact;
+mod build;
+mod container;
+mod image;
+mod kube;
+mod network;
+mod paths;
+mod pod;
+mod read;
+mod references;
+mod users;
+mod volume;
+
+use crate::book::{Book, Card};
+use crate::command::CommandLine;
+use crate::diagnostic::{Diagnostic, Severity, suggest};
+use crate::engine::Engine;
+use crate::keys::{Emit, Key, Kind, UnitType, container as container_keys, quadlet};
+use crate::service::Service;
+use crate::syntax::words;
+use crate::unit::UnitFile;
+
+/// For whom units are written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    /// The engine that runs them.
+    pub(crate) engine: Engine,
+    /// Whether a user's systemd runs them.
+    pub(crate) user: bool,
+}
+
+/// What became of a file.
+#[derive(Debug)]
+pub(crate) struct Translation {
+    /// The units; the first is the service. Empty if the file can't be translated.
+    pub(crate) units: Vec<Service>,
+    /// What is wrong with the file.
+    pub(crate) findings: Vec<Diagnostic>,
+}
+
+/// Translates one file, and notes in the book what others may need to know of it.
+pub(crate) fn unit(unit: &UnitFile, book: &mut Book, target: Target) -> Translation {
+    let name = book.get(&unit.name).map(Card::unit).unwrap_or_default();
+    let mut translator = Translator {
+        unit,
+        book,
+        target,
+        service: Service::new(name),
+        more: Vec::new(),
+        findings: unit.mistakes.clone(),
+    };
+    translator.check_names();
+    translator.check_engine();
+    translator.check_keys();
+    translator.copy_sections();
+    translator.dependencies();
+    translator.common();
+    match unit.kind {
+        UnitType::Container => translator.container(),
+        UnitType::Network => translator.network(),
+        UnitType::Volume => translator.volume(),
+        UnitType::Image => translator.image(),
+        UnitType::Build => translator.build(),
+        UnitType::Pod => translator.pod(),
+        UnitType::Kube => translator.kube(),
+        UnitType::Artifact => translator.artifact(),
+    }
+    translator.finish()
+}
+
+/// A file that is being translated.
+struct Translator<'a> {
+    unit: &'a UnitFile,
+    book: &'a mut Book,
+    target: Target,
+    service: Service,
+    more: Vec<Service>,
+    findings: Vec<Diagnostic>,
+}
+
+impl Translator<'_> {
+    fn engine(&self) -> Engine {
+        self.target.engine
+    }
+
+    /// Notes a finding; a value that is read twice is reported once.
+    fn note(&mut self, diagnostic: Diagnostic) {
+        if !self.findings.contains(&diagnostic) {
+            self.findings.push(diagnostic);
+        }
+    }
+
+    /// Notes an error about the unit as a whole.
+    fn fail(&mut self, reason: impl Into<String>, help: impl Into<String>) {
+        let diagnostic = self.unit.diagnose(Severity::Error, reason).help(help);
+        self.findings.push(diagnostic);
+    }
+
+    /// Notes an error at the last assignment of a key.
+    fn fail_at(&mut self, key: &Key, reason: impl Into<String>, help: impl Into<String>) {
+        match self.unit.last(key.section, key.name) {
+            Some(entry) => {
+                let diagnostic = entry.place().diagnose(Severity::Error, reason).help(help);
+                self.findings.push(diagnostic);
+            }
+            None => self.fail(reason, help),
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    fn finish(mut self) -> Translation {
+        let failed = self.has_failed();
+        if failed && !self.engine().knows_resource_early(self.unit.kind) {
+            self.book.get_mut(&self.unit.name).map(|card| card.resource.take());
+        }
+        let mut units = Vec::new();
+        if !failed {
+            units.push(self.service);
+            units.append(&mut self.more);
+        }
+        self.findings.sort_by_key(|finding| (finding.file.clone(), finding.line, finding.column));
+        Translation { units, findings: self.findings }
+    }
+
+    /// The service's name must be one that systemd takes, and nothing but a file name.
+    fn check_names(&mut self) {
+        let name = self.service.name.clone();
+        if is_unit_name(&name) {
+            return;
+        }
+        let reason = format!("\"{name}\" is no valid name of a service");
+        let help = "a service's name has letters, digits and : - _ . \\ @ only, and at most 255 of them";
+        let service_name = &container_keys::SERVICE_NAME;
+        match self.unit.last(self.unit.kind.section(), service_name.name) {
+            Some(entry) => {
+                let diagnostic = entry.place().diagnose(Severity::Error, reason).help(help);
+                self.note(diagnostic);
+            }
+            None => self.note(
+                Diagnostic::whole(Severity::Error, &self.unit.path, reason)
+                    .help(format!("rename the file: {help}")),
+            ),
+        }
+    }
+
+    /// Whether the engine can run such a unit at all.
+    fn check_engine(&mut self) {
+        let kind = self.unit.kind;
+        if !self.engine().runs(kind) {
+            let help = "set engine = \"podman\" in /etc/sampan/sampan.toml, or leave the file to Podman's own generator";
+            self.fail(format!("sampan itself does not run .{} files; Podman does", kind.extension()), help);
+        }
+    }
+
+    /// Unknown keys and sections. Podman's Quadlet refuses a unit with an unknown key.
+    fn check_keys(&mut self) {
+        let severity = self.engine().unknown_key();
+        let tables = [
+            (self.unit.kind.section(), self.unit.kind.keys()),
+            (quadlet::DEFAULT_DEPENDENCIES.section, quadlet::KEYS),
+        ];
+        for (section, keys) in tables {
+            let Some(found) = self.unit.section(section) else { continue };
+            for entry in &found.entries {
+                if keys.iter().any(|key| key.name == entry.key) {
+                    continue;
+                }
+                let reason = format!("unknown key \"{}\" in [{section}]", entry.key);
+                let help = match suggest(&entry.key, keys.iter().map(|key| key.name)) {
+                    Some(name) => format!("did you mean \"{name}\"?"),
+                    None => elsewhere(&entry.key, section),
+                };
+                let diagnostic = entry.key_place().diagnose(severity, reason).help(help);
+                self.findings.push(diagnostic);
+            }
+        }
+        self.check_sections();
+    }
+
+    fn check_sections(&mut self) {
+        let own = self.unit.kind.section();
+        for section in &self.unit.sections {
+            let name = section.name.as_str();
+            if ["Unit", "Service", "Install", "Quadlet", own].contains(&name) || name.starts_with("X-") {
+                continue;
+            }
+            let reason =
+                format!("[{name}] has no meaning in a .{} file and is ignored", self.unit.kind.extension());
+            let help = match suggest(name, [own, "Unit", "Service", "Install", "Quadlet"]) {
+                Some(meant) => format!("did you mean \"[{meant}]\"?"),
+                None => format!("remove it, or call it [X-{name}]"),
+            };
+            let diagnostic = section.place.diagnose(Severity::Warning, reason).help(help);
+            self.findings.push(diagnostic);
+        }
+    }
+
+    /// The service starts with all sections of the file; those that systemd doesn't know are put
+    /// aside under an `X-` name.
+    fn copy_sections(&mut self) {
+        for section in &self.unit.sections {
+            let aside = [self.unit.kind.section(), quadlet::DEFAULT_DEPENDENCIES.section]
+                .contains(&section.name.as_str());
+            let name = if aside { format!("X-{}", section.name) } else { section.name.clone() };
+            for entry in &section.entries {
+                self.service.add(&name, &entry.key, entry.value.as_str());
+            }
+        }
+    }
+
+    /// What every service gets: it waits for the network, names its source and needs the storage.
+    fn common(&mut self) {
+        let waits = self.boolean(&quadlet::DEFAULT_DEPENDENCIES).unwrap_or(true);
+        if let Some(online) = self.engine().network_online(self.target.user).filter(|_| waits) {
+            self.service.prepend("Unit", &[("Wants", online), ("After", online)]);
+        }
+        let path = self.unit.path.to_string_lossy();
+        self.service.add("Unit", "SourcePath", words::literal(&path));
+        self.service.add("Unit", "RequiresMountsFor", self.engine().storage());
+        self.check_service_users();
+    }
+
+    /// `User=` and its kin in `[Service]` change the user that the engine runs as.
+    fn check_service_users(&mut self) {
+        for key in ["User", "Group", "DynamicUser"] {
+            let Some(entry) = self.unit.last("Service", key) else { continue };
+            if matches!(entry.value.as_str(), "" | "no" | "false" | "0" | "off") {
+                continue;
+            }
+            let (severity, reason) = match self.engine() {
+                Engine::Sampan => (
+                    Severity::Error,
+                    format!("{key}= in [Service] is not supported: the engine itself needs root"),
+                ),
+                Engine::Podman => (
+                    Severity::Warning,
+                    format!("{key}= in [Service] is not supported by Podman, at your own risk"),
+                ),
+            };
+            let help = match self.unit.kind {
+                UnitType::Container => {
+                    "write User= in [Container] for the user in the container, UserNS= for the users that it is mapped to"
+                }
+                _ => "remove it",
+            };
+            let diagnostic = entry.key_place().diagnose(severity, reason).help(help);
+            self.findings.push(diagnostic);
+        }
+    }
+
+    /// The program with the options that stand before its subcommand.
+    fn base(&mut self) -> CommandLine {
+        let keys = self.unit.kind.keys();
+        let mut command = CommandLine::new(self.engine().program());
+        for key in keys.iter().filter(|key| key.name == container_keys::CONTAINERS_CONF_MODULE.name) {
+            command.words(self.values(key).into_iter().map(|module| format!("--module={module}")));
+        }
+        for key in keys.iter().filter(|key| key.name == container_keys::GLOBAL_ARGS.name) {
+            command.words(self.values(key));
+        }
+        command
+    }
+
+    /// Adds every key whose row in the table says which option it becomes.
+    fn options(&mut self, command: &mut CommandLine) {
+        for key in self.unit.kind.keys() {
+            if matches!(key.emit, Emit::Own(_)) || self.unit.last(key.section, key.name).is_none() {
+                continue;
+            }
+            if key.kind == Kind::Boolean {
+                let Some(on) = self.boolean(key) else { continue };
+                match key.emit {
+                    Emit::Flag(flag) => command.switch(flag, on),
+                    Emit::WhenTrue(words) if on => command.words(words.iter().copied()),
+                    _ => {}
+                }
+                continue;
+            }
+            for value in self.values(key) {
+                match key.emit {
+                    Emit::Flag(flag) => command.flag(flag, value),
+                    Emit::Joined(flag) => command.word(format!("{flag}={value}")),
+                    Emit::Prefixed(flag, prefix) => command.flag(flag, format!("{prefix}{value}")),
+                    Emit::WhenTrue(_) | Emit::Own(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Adds `PodmanArgs=`, which comes behind all other options.
+    fn further_arguments(&mut self, command: &mut CommandLine) {
+        let key = self.unit.kind.keys().iter().find(|key| key.name == container_keys::PODMAN_ARGS.name);
+        if let Some(key) = key {
+            command.words(self.values(key));
+        }
+    }
+
+    /// A service that does one thing and is then taken for running, as networks and volumes are.
+    fn oneshot(&mut self, command: &CommandLine, remain: bool) {
+        self.service.add("Service", "ExecStart", command.value());
+        self.service.set_default("Service", "SyslogIdentifier", "%N");
+        self.service.set_default("Service", "Type", "oneshot");
+        if remain {
+            self.service.set_default("Service", "RemainAfterExit", "yes");
+        }
+    }
+
+    /// Notes the name of what the unit makes.
+    fn makes(&mut self, resource: &str) {
+        if let Some(card) = self.book.get_mut(&self.unit.name) {
+            card.resource = Some(resource.to_owned());
+        }
+    }
+
+    /// `KillMode=` must reach the whole control group, or a half-made container stays behind.
+    fn kill_mode(&mut self) {
+        match self.service.last("Service", "KillMode") {
+            None => self.service.add("Service", "KillMode", "mixed"),
+            Some("mixed" | "control-group") => {}
+            Some(mode) => {
+                let reason = format!("KillMode={mode} would leave processes of the container behind");
+                self.fail_service(
+                    "KillMode",
+                    reason,
+                    "remove it, or write KillMode=mixed or KillMode=control-group",
+                );
+            }
+        }
+    }
+
+    /// Whether `Type=` is oneshot; only that and notify are possible.
+    fn is_oneshot(&mut self) -> bool {
+        match self.service.last("Service", "Type") {
+            None | Some("notify") => false,
+            Some("oneshot") => true,
+            Some(kind) => {
+                let reason = format!("Type={kind} is not possible for a container");
+                self.fail_service(
+                    "Type",
+                    reason,
+                    "remove it (the default is notify), or write Type=oneshot for a command that ends",
+                );
+                false
+            }
+        }
+    }
+
+    /// Notes an error at the last assignment of a key in `[Service]`.
+    fn fail_service(&mut self, key: &str, reason: String, help: &str) {
+        match self.unit.last("Service", key) {
+            Some(entry) => {
+                let diagnostic = entry.place().diagnose(Severity::Error, reason).help(help);
+                self.note(diagnostic);
+            }
+            None => self.fail(reason, help),
+        }
+    }
+}
+
+/// What to say about an unknown key: perhaps it belongs to another section.
+fn elsewhere(key: &str, section: &str) -> String {
+    let other = crate::keys::keys().find(|row| row.name == key && row.section != section);
+    match other {
+        Some(row) => format!("\"{key}\" is a key of [{}]", row.section),
+        None => {
+            format!("remove it; see \"man 5 sampan-{}\" for the keys of [{section}]", section.to_lowercase())
+        }
+    }
+}
+
+/// systemd's rule for the names of units (systemd.unit(5)); a name is also a file name.
+pub(crate) fn is_unit_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@');
+    name.len() <= 255 && !name.starts_with("..") && name != ".service" && name.chars().all(allowed)
+}

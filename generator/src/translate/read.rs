@@ -1,0 +1,220 @@
+//! Reads the values of keys: one string, a boolean, a list — as the key's row in the table says.
+
+use super::Translator;
+use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::engine::Engine;
+use crate::keys::{Key, Kind};
+use crate::syntax::values;
+use crate::syntax::words::{self, Escapes, Oddity};
+use crate::unit::{Entry, unquoted};
+
+/// A word of a value, and where it stands.
+pub(super) struct Argument {
+    pub(super) text: String,
+    pub(super) place: Place,
+}
+
+impl<'a> Translator<'a> {
+    /// The last assignment of a key as one string, or `None` if there is none or it is empty.
+    pub(super) fn text(&mut self, key: &Key) -> Option<&'a str> {
+        self.text_or_empty(key).filter(|text| !text.is_empty())
+    }
+
+    /// The last assignment of a key as one string, also an empty one.
+    pub(super) fn text_or_empty(&mut self, key: &Key) -> Option<&'a str> {
+        let unit = self.unit;
+        let entry = unit.last(key.section, key.name)?;
+        let text = unquoted(&entry.value);
+        if !text.is_empty() {
+            self.check_shape(key, text, &entry.place());
+        }
+        Some(text)
+    }
+
+    /// The last assignment of a key as a boolean. To Podman's Quadlet whatever isn't yes is no.
+    pub(super) fn boolean(&mut self, key: &Key) -> Option<bool> {
+        let unit = self.unit;
+        let entry = unit.last(key.section, key.name)?;
+        let text = unquoted(&entry.value);
+        let engine = self.engine();
+        match values::boolean(text) {
+            Some(value) if engine == Engine::Sampan || text.len() > 1 || !value || text == "1" => Some(value),
+            _ if text.is_empty() => Some(false),
+            value => {
+                let reason = format!("\"{text}\" is neither yes nor no");
+                let diagnostic = entry.place().diagnose(engine.wrong_value(), reason);
+                let help = match (engine, value) {
+                    (Engine::Podman, _) => "it counts as no; write yes or no",
+                    (Engine::Sampan, _) => "write yes or no",
+                };
+                self.note(diagnostic.help(help));
+                Some(false)
+            }
+        }
+    }
+
+    /// The last assignment of a key as a number.
+    pub(super) fn number(&mut self, key: &Key) -> Option<u32> {
+        let unit = self.unit;
+        let entry = unit.last(key.section, key.name)?;
+        let text = unquoted(&entry.value);
+        let number = values::number(text);
+        if number.is_none() {
+            let reason = format!("{}= takes a number, not \"{text}\"", key.name);
+            let diagnostic = entry.place().diagnose(self.engine().wrong_value(), reason);
+            self.note(diagnostic.help("write a number; names are not looked up here"));
+        }
+        Some(number.unwrap_or(0))
+    }
+
+    /// The values of a key, each as it becomes one word.
+    pub(super) fn values(&mut self, key: &Key) -> Vec<String> {
+        match key.kind {
+            Kind::Text => self.text(key).map(str::to_owned).into_iter().collect(),
+            Kind::TextOrEmpty => self.text_or_empty(key).map(str::to_owned).into_iter().collect(),
+            Kind::Boolean => self.boolean(key).map(|value| value.to_string()).into_iter().collect(),
+            Kind::Number => self.number(key).map(|value| value.to_string()).into_iter().collect(),
+            Kind::Lines | Kind::Words | Kind::Arguments | Kind::Command => {
+                self.list(key).into_iter().map(|argument| argument.text).collect()
+            }
+            Kind::Pairs => self.pairs(key),
+        }
+    }
+
+    /// The values of a list, each with its place.
+    pub(super) fn list(&mut self, key: &Key) -> Vec<Argument> {
+        let unit = self.unit;
+        let Some(section) = unit.section(key.section) else { return Vec::new() };
+        let mut found = Vec::new();
+        match key.kind {
+            Kind::Lines => {
+                found.extend(
+                    section.list(key.name).into_iter().map(|entry| Argument {
+                        text: entry.value.trim_end().to_owned(),
+                        place: entry.place(),
+                    }),
+                );
+            }
+            Kind::Command => {
+                if let Some(entry) = section.last(key.name) {
+                    found = self.split(entry, Escapes::Resolved);
+                }
+            }
+            kind => {
+                let escapes = if kind == Kind::Words { Escapes::Kept } else { Escapes::Resolved };
+                for entry in section.list(key.name) {
+                    found.extend(
+                        self.split(entry, escapes)
+                            .into_iter()
+                            .filter(|word| kind != Kind::Words || !word.text.is_empty()),
+                    );
+                }
+            }
+        }
+        for argument in &found {
+            self.check_shape(key, &argument.text, &argument.place);
+        }
+        found
+    }
+
+    /// `NAME=VALUE` words: the last one of a name wins, sorted by name.
+    fn pairs(&mut self, key: &Key) -> Vec<String> {
+        let mut pairs = std::collections::BTreeMap::new();
+        for argument in self.list(key) {
+            let (name, value) = match argument.text.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (argument.text.as_str(), None),
+            };
+            if name.is_empty() {
+                if !argument.text.is_empty() {
+                    let diagnostic =
+                        argument.place.diagnose(self.engine().wrong_value(), "there is no name before \"=\"");
+                    self.note(diagnostic.help(format!("write {}=NAME=VALUE", key.name)));
+                }
+                continue;
+            }
+            pairs.insert(name.to_owned(), value);
+        }
+        let joined = pairs.into_iter().map(|(name, value)| match value {
+            Some(value) => format!("{name}={value}"),
+            None => name,
+        });
+        joined.collect()
+    }
+
+    /// The words of a value. Podman's Quadlet drops a value that it can't split; here the words are
+    /// kept, except where Podman's own cases ask for the loss.
+    fn split(&mut self, entry: &Entry, escapes: Escapes) -> Vec<Argument> {
+        let split = words::split(&entry.value, escapes);
+        let mut lost = false;
+        for oddity in &split.oddities {
+            let (diagnostic, loses) = self.describe(entry, oddity);
+            lost |= loses;
+            self.note(diagnostic);
+        }
+        if lost {
+            return Vec::new();
+        }
+        let count = self.counted(entry, &split.words);
+        let place = |word: &words::Word, next: usize| {
+            entry.part(word.at, entry.value[word.at..next].trim_end().len())
+        };
+        let ends = split.words.iter().skip(1).map(|word| word.at).chain([entry.value.len()]);
+        split
+            .words
+            .iter()
+            .zip(ends)
+            .take(count)
+            .map(|(word, next)| Argument { text: word.text.clone(), place: place(word, next) })
+            .collect()
+    }
+
+    /// How many of the words count: Podman's Quadlet loses everything from an empty word on.
+    fn counted(&mut self, entry: &Entry, words: &[words::Word]) -> usize {
+        let empty = words.iter().position(|word| word.text.is_empty());
+        match empty.filter(|_| self.engine() == Engine::Podman) {
+            Some(at) => {
+                let rest = entry.part(words[at].at, entry.value.len() - words[at].at);
+                let diagnostic =
+                    rest.diagnose(Severity::Warning, "Podman loses everything from this empty word on");
+                self.note(diagnostic.help("pass an empty argument through a shell, as in /bin/sh -c"));
+                at
+            }
+            None => words.len(),
+        }
+    }
+
+    /// Says what is odd about a value, and whether Podman loses the value over it.
+    fn describe(&self, entry: &Entry, oddity: &Oddity) -> (Diagnostic, bool) {
+        let podman = self.engine() == Engine::Podman;
+        match *oddity {
+            Oddity::UnknownEscape { at, character } => {
+                let place = entry.part(at, 1 + character.len_utf8());
+                let effect = if podman { "Podman drops the whole value" } else { "it is kept as it stands" };
+                let diagnostic = place.diagnose(
+                    Severity::Warning,
+                    format!("\"\\{character}\" is an unsupported escape char sequence; {effect}"),
+                );
+                (diagnostic.help(format!("write \"\\\\{character}\" for a backslash")), podman)
+            }
+            Oddity::OpenQuote { at, quote } => {
+                let diagnostic = entry
+                    .part(at, 1)
+                    .diagnose(self.engine().wrong_value(), format!("this {quote} is never closed"));
+                (
+                    diagnostic
+                        .help(format!("close it with {quote}, or write \\{quote} for the character itself")),
+                    false,
+                )
+            }
+        }
+    }
+
+    fn check_shape(&mut self, key: &Key, value: &str, place: &Place) {
+        if !key.shape.fits(value) {
+            let reason = format!("\"{value}\" is no valid value of {}=", key.name);
+            let diagnostic = place.diagnose(self.engine().wrong_value(), reason);
+            self.note(diagnostic.help(format!("write {}", key.shape.describe())));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Users and user namespaces.
+
+use super::Translator;
+use crate::command::CommandLine;
+use crate::diagnostic::Severity;
+use crate::keys::Key;
+
+/// The rows of the mapping keys of a section; not every section has all of them.
+pub(super) struct MappingKeys {
+    /// Keys that map users; the table says which options they become.
+    pub(super) modern: &'static [&'static Key],
+    pub(super) remap_users: &'static Key,
+    pub(super) remap_uid: &'static Key,
+    pub(super) remap_gid: &'static Key,
+    pub(super) remap_uid_size: &'static Key,
+    /// Whether `RemapUsers=manual` is possible.
+    pub(super) manual: bool,
+}
+
+impl Translator<'_> {
+    /// Adds what the deprecated `Remap…=` keys say; the other mapping keys are plain options.
+    pub(super) fn remap(&mut self, keys: &MappingKeys, command: &mut CommandLine) {
+        let unit = self.unit;
+        let given = |key: &Key| unit.last(key.section, key.name).is_some();
+        let modern = keys.modern.iter().any(|key| !self.values(key).is_empty());
+        if modern {
+            for key in [keys.remap_uid, keys.remap_gid, keys.remap_users] {
+                if given(key) {
+                    let reason = format!(
+                        "the deprecated {}= can't be used together with UserNS= and the mapping keys",
+                        key.name
+                    );
+                    return self.fail_at(key, reason, "remove it");
+                }
+            }
+            return;
+        }
+        let mode = self.text(keys.remap_users);
+        let (uids, gids) = (self.values(keys.remap_uid), self.values(keys.remap_gid));
+        match mode {
+            None => {
+                for (key, given) in [(keys.remap_uid, !uids.is_empty()), (keys.remap_gid, !gids.is_empty())] {
+                    if given {
+                        self.fail_at(
+                            key,
+                            format!("{}= needs RemapUsers=", key.name),
+                            "use UserNS= or UIDMap= and GIDMap= instead",
+                        );
+                    }
+                }
+            }
+            Some("manual") if keys.manual => {
+                uids.into_iter().for_each(|map| command.flag("--uidmap", map));
+                gids.into_iter().for_each(|map| command.flag("--gidmap", map));
+            }
+            Some("auto") => {
+                let mut options: Vec<_> = uids.into_iter().map(|map| format!("uidmapping={map}")).collect();
+                options.extend(gids.into_iter().map(|map| format!("gidmapping={map}")));
+                let size = self.number(keys.remap_uid_size).filter(|size| *size > 0);
+                options.extend(size.map(|size| format!("size={size}")));
+                command.flag("--userns", namespace("auto", &options));
+            }
+            Some("keep-id") => {
+                for (key, maps) in [(keys.remap_uid, &uids), (keys.remap_gid, &gids)] {
+                    if maps.len() > 1 {
+                        self.fail_at(
+                            key,
+                            format!("RemapUsers=keep-id takes one {}= only", key.name),
+                            "remove the others",
+                        );
+                    }
+                }
+                let mut options: Vec<_> = uids.first().map(|uid| format!("uid={uid}")).into_iter().collect();
+                options.extend(gids.first().map(|gid| format!("gid={gid}")));
+                command.flag("--userns", namespace("keep-id", &options));
+            }
+            Some(other) => {
+                let reason = format!("RemapUsers={other} is not possible here");
+                let choices = if keys.manual { "manual, auto or keep-id" } else { "auto or keep-id" };
+                self.fail_at(keys.remap_users, reason, format!("write {choices}, or better use UserNS="));
+            }
+        }
+    }
+
+    /// Adds the user, and the group behind a colon.
+    pub(super) fn user(&mut self, user: &Key, group: &Key, command: &mut CommandLine) {
+        match (self.text(user), self.text(group)) {
+            (Some(user), Some(group)) => command.flag("--user", format!("{user}:{group}")),
+            (Some(user), None) => command.flag("--user", user),
+            (None, Some(_)) => self.fail_at(group, "Group= is set without User=", "add User="),
+            (None, None) => {}
+        }
+    }
+
+    /// Notes a key that still works but has a better successor.
+    pub(super) fn deprecated(&mut self, key: &Key, instead: &str) {
+        if let Some(entry) = self.unit.last(key.section, key.name) {
+            let diagnostic =
+                entry.key_place().diagnose(Severity::Warning, format!("{}= is deprecated", key.name));
+            self.note(diagnostic.help(instead));
+        }
+    }
+}
+
+fn namespace(mode: &str, options: &[String]) -> String {
+    if options.is_empty() { mode.to_owned() } else { format!("{mode}:{}", options.join(",")) }
+}
