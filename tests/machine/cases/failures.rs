@@ -144,8 +144,10 @@ echo '{"imageLayoutVersion":"1.0.0"}' >oci-layout
 
 fn corrupt_layer(machine: &Machine) -> Result<()> {
     // Its digest is right, so only unpacking it can tell: half of a good layer.
-    let script = LAYOUT
-        .replace("; cd /srv/broken", "; cd /srv/broken; tar -C / -cz bin/busybox | head -c 300000 >layer");
+    let script = LAYOUT.replace(
+        "; cd /srv/broken",
+        "; cd /srv/broken; tar -C / -cz bin/busybox 2>/dev/null | head -c 300000 >layer",
+    );
     machine.shell(&script)?;
     install(machine, &[("broken.container", "[Container]\nImage=oci:/srv/broken\n")])?;
     fails(machine, "broken", &["broken.container", "/srv/broken", "sha256:"])?;

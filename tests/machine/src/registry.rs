@@ -60,12 +60,12 @@ pub fn install(layer: &Path, layouts: &[&Path]) -> Result<()> {
             }
         }
     }
-    write(layer, "etc/sampan-test/registry.yml", CONFIGURATION)?;
+    write(layer, "etc/test-registry/registry.yml", CONFIGURATION)?;
     write(layer, "etc/containers/registries.conf.d/50-test.conf", REGISTRIES)?;
     write(layer, "etc/systemd/system/registry.service", &unit(""))?;
     let tls = "Environment=REGISTRY_HTTP_ADDR=127.0.0.1:5443 \
-        REGISTRY_HTTP_TLS_CERTIFICATE=/etc/sampan-test/tls/server.crt \
-        REGISTRY_HTTP_TLS_KEY=/etc/sampan-test/tls/server.key\n";
+        REGISTRY_HTTP_TLS_CERTIFICATE=/etc/test-registry/tls/server.crt \
+        REGISTRY_HTTP_TLS_KEY=/etc/test-registry/tls/server.key\n";
     write(layer, "etc/systemd/system/registry-tls.service", &unit(tls))?;
     certificates(layer)
 }
@@ -74,14 +74,14 @@ pub fn install(layer: &Path, layouts: &[&Path]) -> Result<()> {
 fn unit(environment: &str) -> String {
     format!(
         "[Unit]\nDescription=Registry of test images\n[Service]\n{environment}\
-         ExecStart=/usr/bin/docker-registry serve /etc/sampan-test/registry.yml\n"
+         ExecStart=/usr/bin/docker-registry serve /etc/test-registry/registry.yml\n"
     )
 }
 
 /// Makes an authority and a certificate for `localhost`; the authority is where containers'
 /// tools look for it, `/etc/containers/certs.d`.
 fn certificates(layer: &Path) -> Result<()> {
-    let tls = layer.join("etc/sampan-test/tls");
+    let tls = layer.join("etc/test-registry/tls");
     let trusted = layer.join("etc/containers/certs.d").join(TLS_ADDRESS);
     fs::create_dir_all(&tls)?;
     fs::create_dir_all(&trusted)?;
