@@ -18,7 +18,7 @@ pub(crate) fn attach(networks: &Networks, lease: &Lease, netns: BorrowedFd<'_>) 
     // The socket made inside stays there: all else is done from here.
     let mut inside = namespace::within(netns, || {
         // New interfaces of the container take this over.
-        sysctl::ignore_router_advertisements("default")?;
+        sysctl::settle_ipv6("default")?;
         link::socket()
     })?;
     let mut host = link::socket()?;
@@ -60,6 +60,9 @@ fn connect(host: &mut Socket, attachment: &Attachment, published: bool, netns: B
         mtu: network.options.mtu,
     };
     link::add_pair(&mut batch, &pair, netns);
+    if published {
+        link::allow_hairpin(&mut batch, &attachment.host_interface);
+    }
     host.run(batch).map(drop)
 }
 
@@ -68,19 +71,24 @@ fn connect(host: &mut Socket, attachment: &Attachment, published: bool, netns: B
 fn bridge(host: &mut Socket, attachment: &Attachment) -> Result<u32> {
     let network = &attachment.network;
     let name = &network.network_interface;
-    if let Some(index) = link::index(host, name)? {
-        return Ok(index);
+    let mut index = link::index(host, name)?;
+    if index.is_none() {
+        // With a fixed address the bridge keeps it when ports come and go, and with
+        // it the neighbours' ARP entries.
+        let mac =
+            network.gateways().next().map_or(Mac([0x5a, 0x6d, 0, 0, 0, 1]), |(gateway, _)| Mac::of(gateway));
+        let mut batch = Batch::default();
+        link::add_bridge(&mut batch, name, mac.0, network.options.mtu);
+        host.run(batch)?;
+        index = link::index(host, name)?;
     }
-    // With a fixed address the bridge keeps it when ports come and go, and with it
-    // the neighbours' ARP entries.
-    let mac =
-        network.gateways().next().map_or(Mac([0x5a, 0x6d, 0, 0, 0, 1]), |(gateway, _)| Mac::of(gateway));
-    let mut batch = Batch::default();
-    link::add_bridge(&mut batch, name, mac.0, network.options.mtu);
-    host.run(batch)?;
-    sysctl::ignore_router_advertisements(name)?;
-    link::index(host, name)?
-        .ok_or_else(|| Error::kernel(format!("find bridge {name}"))(rustix::io::Errno::NODEV.into()))
+    // Every container does it, because its maker may not have come to it yet.
+    sysctl::settle_ipv6(name)?;
+    index.ok_or_else(|| missing(&format!("find bridge {name}")))
+}
+
+fn missing(operation: &str) -> Error {
+    Error::kernel(operation)(rustix::io::Errno::NODEV.into())
 }
 
 /// The container's side: loopback, addresses and default routes.
@@ -89,12 +97,13 @@ fn configure(inside: &mut Socket, attachments: &[Attachment]) -> Result<()> {
     link::loopback_up(&mut batch);
     for (place, attachment) in (0..).zip(attachments) {
         let name = &attachment.interface;
-        let index = link::index(inside, name)?.ok_or_else(|| {
-            Error::kernel(format!("find interface {name} in the container"))(rustix::io::Errno::NODEV.into())
-        })?;
+        let index = link::index(inside, name)?
+            .ok_or_else(|| missing(&format!("find interface {name} in the container")))?;
         for address in &attachment.addresses {
             link::add_address(&mut batch, index, address.address, address.subnet);
         }
+        // Routes want the interface up.
+        link::up(&mut batch, index, name, false);
         let metric = attachment.network.options.metric;
         for gateway in &attachment.gateways {
             let metric = metric.unwrap_or(FIRST_METRIC + place);

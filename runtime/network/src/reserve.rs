@@ -4,7 +4,7 @@
 //! claims are made; all of it under one lock, so that any number of containers
 //! that start at once get different addresses and ports.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use sha2::{Digest, Sha256};
 
@@ -216,6 +216,11 @@ fn choose_ports(networks: &Networks, chosen: &[PortMapping], port: &PortMapping)
             value: port.to_string(),
             why: "ports are 1 to 65535".to_owned(),
         });
+    }
+    if port.host_ip == Some(IpAddr::V6(Ipv6Addr::LOCALHOST)) {
+        log::warn!(
+            "published port {port}: the kernel can't carry packets for ::1 to a container; publish 127.0.0.1 instead"
+        );
     }
     if port.host_port != 0 {
         check_ports(networks, chosen, port)?;

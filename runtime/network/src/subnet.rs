@@ -71,6 +71,11 @@ impl Subnet {
         (offset <= self.host_mask()).then(|| from_bits(self.address, to_bits(self.address) + offset))
     }
 
+    /// The last address of the block.
+    pub fn last(&self) -> IpAddr {
+        from_bits(self.address, to_bits(self.address) | self.host_mask())
+    }
+
     /// How far `address` is from the block's first address.
     pub(crate) fn offset(&self, address: IpAddr) -> u128 {
         to_bits(address) - to_bits(self.address)

@@ -18,8 +18,10 @@ const IFNAMSIZ: usize = 16;
 pub(crate) struct Element {
     /// The set or map.
     pub(crate) set: &'static str,
-    /// The key.
+    /// The key, or the first key of an interval.
     pub(crate) key: Vec<u8>,
+    /// The last key of an interval.
+    pub(crate) key_end: Option<Vec<u8>>,
     /// What the key leads to.
     pub(crate) data: Option<Vec<u8>>,
 }
@@ -48,13 +50,15 @@ impl fmt::Display for Element {
 }
 
 /// The names of the sets and maps, as `table.nft` has them.
-pub(super) const SETS: [&str; 9] = [
+pub(super) const SETS: [&str; 11] = [
     "published4",
     "published6",
     "published4_at",
     "published6_at",
     "bridges",
     "loops",
+    "neighbours4",
+    "neighbours6",
     "internal",
     "isolated",
     "strict",
@@ -63,16 +67,24 @@ pub(super) const SETS: [&str; 9] = [
 /// The elements of a network: they are there as long as its bridge is.
 pub(crate) fn of_network(network: &Network) -> Vec<Element> {
     let name = interface_name(&network.network_interface);
-    let member = |set| Element { set, key: name.clone(), data: None };
-    let mut elements =
-        vec![member("bridges"), Element { set: "loops", key: [name.as_slice(), &name].concat(), data: None }];
+    let member = |set, key: &[u8]| Element { set, key: key.to_vec(), key_end: None, data: None };
+    let mut elements = vec![member("bridges", &name), member("loops", &[name.as_slice(), &name].concat())];
+    elements.extend(network.subnets.iter().map(|config| {
+        let subnet = config.subnet;
+        let (first, last) = (octets(subnet.address()), octets(subnet.last()));
+        let set = if subnet.is_ipv6() { "neighbours6" } else { "neighbours4" };
+        Element {
+            key_end: Some([last.as_slice(), &last].concat()),
+            ..member(set, &[first.as_slice(), &first].concat())
+        }
+    }));
     if network.internal {
-        elements.push(member("internal"));
+        elements.push(member("internal", &name));
     }
     match network.options.isolate {
         Isolate::No => {}
-        Isolate::Isolated => elements.push(member("isolated")),
-        Isolate::Strict => elements.push(member("strict")),
+        Isolate::Isolated => elements.push(member("isolated", &name)),
+        Isolate::Strict => elements.push(member("strict", &name)),
     }
     elements
 }
@@ -118,7 +130,7 @@ fn published(port: &PortMapping, target: IpAddr) -> Vec<Element> {
             key.extend(port_number(port.host_port.wrapping_add(step)));
             let mut data = octets(target);
             data.extend(port_number(port.container_port.wrapping_add(step)));
-            Element { set, key, data: Some(data) }
+            Element { set, key, key_end: None, data: Some(data) }
         })
         .collect()
 }

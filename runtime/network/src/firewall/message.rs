@@ -30,6 +30,7 @@ const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_SET_ELEM_KEY: u16 = 1;
 const NFTA_SET_ELEM_DATA: u16 = 2;
+const NFTA_SET_ELEM_KEY_END: u16 = 10;
 const NFTA_DATA_VALUE: u16 = 1;
 const NLA_F_NESTED: u16 = 1 << 15;
 
@@ -61,6 +62,9 @@ pub(super) fn elements(set: &str, elements: &[Element]) -> Vec<u8> {
         for element in elements {
             put_nested(list, NFTA_LIST_ELEM, |item| {
                 put_value(item, NFTA_SET_ELEM_KEY, &element.key);
+                if let Some(end) = &element.key_end {
+                    put_value(item, NFTA_SET_ELEM_KEY_END, end);
+                }
                 if let Some(data) = &element.data {
                     put_value(item, NFTA_SET_ELEM_DATA, data);
                 }
@@ -80,6 +84,7 @@ pub(super) fn parse_element(payload: &[u8]) -> Option<Element> {
     Some(Element {
         set: SETS.into_iter().find(|known| *known == set)?,
         key: value(NFTA_SET_ELEM_KEY)?,
+        key_end: value(NFTA_SET_ELEM_KEY_END),
         data: value(NFTA_SET_ELEM_DATA),
     })
 }
@@ -124,6 +129,7 @@ mod tests {
         let element = Element {
             set: "published4",
             key: vec![6, 0, 0, 0, 0x1f, 0x90, 0, 0],
+            key_end: None,
             data: Some(vec![10, 86, 0, 2, 0, 80, 0, 0]),
         };
         let payload = elements("published4", std::slice::from_ref(&element));

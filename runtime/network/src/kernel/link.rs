@@ -6,8 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, Parseable};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    AfSpecInet, AfSpecUnspec, InetDevConf, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
-    LinkMessage,
+    AfSpecInet, AfSpecUnspec, InetDevConf, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind,
+    InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -91,10 +91,10 @@ pub(crate) struct Pair<'a> {
 }
 
 /// Makes a pair, one end in the namespace `netns` from the first moment, and
-/// brings both ends up.
+/// brings the host's end up. (The kernel refuses to bring up the other one before
+/// the pair is complete.)
 pub(crate) fn add_pair(batch: &mut Batch, pair: &Pair<'_>, netns: BorrowedFd<'_>) {
     let mut peer = named(pair.peer);
-    set_up(&mut peer);
     peer.attributes.push(LinkAttribute::Address(pair.mac.to_vec()));
     peer.attributes.push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
     peer.attributes.extend(pair.mtu.map(LinkAttribute::Mtu));
@@ -112,6 +112,23 @@ pub(crate) fn add_pair(batch: &mut Batch, pair: &Pair<'_>, netns: BorrowedFd<'_>
         NLM_F_CREATE | NLM_F_EXCL,
         &[],
         format!("make the pair of interfaces {} and {}", pair.name, pair.peer),
+    );
+}
+
+/// Lets a bridge send packets back through the port that they came from, to a
+/// container that reaches itself by a port of the host. Only where `br_netfilter`
+/// redirects packets before the host could route them; harmless elsewhere.
+pub(crate) fn allow_hairpin(batch: &mut Batch, port: &str) {
+    let mut message = named(port);
+    message.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::PortKind(InfoPortKind::Bridge),
+        LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)])),
+    ]));
+    batch.push(
+        &RouteNetlinkMessage::NewLink(message),
+        0,
+        &[],
+        format!("set the hairpin mode of interface {port}"),
     );
 }
 
@@ -138,7 +155,9 @@ pub(crate) fn add_address(batch: &mut Batch, index: u32, address: IpAddr, subnet
     if address.is_ipv6() {
         let flags = AddressAttribute::Flags(AddressFlags::Nodad);
         message.attributes.push(flags);
-    } else if let Some(IpAddr::V4(last)) = subnet.nth(subnet.host_offsets().1 + 1) {
+    } else if let IpAddr::V4(last) = subnet.last()
+        && subnet.prefix() < 31
+    {
         message.attributes.push(AddressAttribute::Broadcast(last));
     }
     batch.push(

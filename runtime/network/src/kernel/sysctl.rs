@@ -26,13 +26,23 @@ pub(crate) fn forward_packets(addresses: impl Iterator<Item = IpAddr>) -> Result
     Ok(())
 }
 
-/// Makes an interface deaf to IPv6 router advertisements, so that no container
-/// can make itself its neighbours' router (CVE-2020-10749, CVE-2020-13401).
+/// Settles how an interface gets its IPv6 addresses: from us alone. It must be
+/// called before the interface comes up.
+///
+/// Router advertisements are ignored, or a container could make itself its
+/// neighbours' router (CVE-2020-10749, CVE-2020-13401). Duplicates aren't searched
+/// for: our leases see to it that there are none, and a link-local address in doubt
+/// keeps the interface from finding its neighbours for the first second.
+///
+/// `default` stands for all interfaces that don't exist yet.
 ///
 /// # Errors
-/// [`Error::File`] if the setting exists and can't be written.
-pub(crate) fn ignore_router_advertisements(interface: &str) -> Result<()> {
-    set(&format!("/proc/sys/net/ipv6/conf/{interface}/accept_ra"), "0")
+/// [`Error::File`] if a setting exists and can't be written.
+pub(crate) fn settle_ipv6(interface: &str) -> Result<()> {
+    for setting in ["accept_ra", "accept_dad"] {
+        set(&format!("/proc/sys/net/ipv6/conf/{interface}/{setting}"), "0")?;
+    }
+    Ok(())
 }
 
 /// Writes a setting that isn't so already; one that doesn't exist (a kernel

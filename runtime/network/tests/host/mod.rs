@@ -1,0 +1,247 @@
+//! A host of the test's own: a private network namespace, with containers and
+//! outside peers that are network namespaces too.
+//!
+//! Namespaces belong to threads, so each test is its own host.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "each test program uses a part of it"
+)]
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, setns, unshare};
+use sampan_network::{Holder, Lease, Networks, PortMapping, Request, loopback_up, parse_ports};
+use tempfile::TempDir;
+
+/// How long a packet may take that should arrive, or is waited for that shouldn't.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+pub struct Host {
+    directory: TempDir,
+    pub networks: Networks,
+}
+
+/// A container's network namespace.
+pub struct Container {
+    pub holder: Holder,
+    pub netns: OwnedFd,
+}
+
+impl Host {
+    /// Moves the calling thread into a network namespace of its own; absent, with a
+    /// word why, where that can't be done.
+    pub fn new() -> Option<Self> {
+        if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
+            eprintln!("SKIP: no private network namespace ({error}); run as root");
+            return None;
+        }
+        loopback_up(own_netns().as_fd()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let networks = open(directory.path());
+        Some(Self { directory, networks })
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn container(&self, name: &str) -> Container {
+        container(name)
+    }
+
+    /// Reserves and attaches.
+    pub fn start(&self, name: &str, requests: &[Request], ports: &[&str]) -> (Container, Lease) {
+        let container = container(name);
+        let lease = self.networks.reserve(&container.holder, requests, &parse(ports)).unwrap();
+        self.networks.attach(&lease, container.netns.as_fd()).unwrap();
+        (container, lease)
+    }
+
+    /// Another machine, on a link of the host: 192.0.2.1 and fd00:2::1 are the
+    /// host's, .9 and ::9 its own.
+    pub fn neighbour(&self) -> Container {
+        let neighbour = container("neighbour");
+        ip("link add lan type veth peer name lan0");
+        let pid_of_namespace = neighbour.clone_into_named();
+        ip(&format!("link set lan0 netns {pid_of_namespace}"));
+        ip("addr add 192.0.2.1/24 dev lan");
+        ip("addr add fd00:2::1/64 dev lan nodad");
+        ip("link set lan up");
+        neighbour.run(|| {
+            ip("addr add 192.0.2.9/24 dev lan0");
+            ip("addr add fd00:2::9/64 dev lan0 nodad");
+            ip("link set lan0 up");
+            ip("link set lo up");
+            ip("route add default via 192.0.2.1");
+            ip("route add default via fd00:2::1");
+        });
+        neighbour
+    }
+
+    /// Everything that a container could leave behind.
+    pub fn traces(&self) -> String {
+        let links = command("ip", &["-br", "link"]);
+        let rules = command("nft", &["list", "ruleset"]);
+        let mut files = Vec::new();
+        list(self.directory.path(), &mut files);
+        files.sort();
+        let names: Vec<&str> = links.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        format!("{names:?}\n{rules}\n{files:#?}")
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(pid) = name_server(self.directory.path()) {
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}
+
+/// The process of the name server that was started for this directory.
+pub fn name_server(directory: &Path) -> Option<nix::unistd::Pid> {
+    let text = fs::read_to_string(directory.join("run/dns/aardvark.pid")).ok()?;
+    Some(nix::unistd::Pid::from_raw(text.trim().parse().ok()?))
+}
+
+pub fn open(directory: &Path) -> Networks {
+    Networks::open(&directory.join("lib"), &directory.join("run/network")).unwrap()
+}
+
+fn list(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            list(&path, files);
+        }
+        files.push(path);
+    }
+}
+
+pub fn container(name: &str) -> Container {
+    let id = format!("{:0>64}", name.bytes().map(|b| format!("{b:x}")).collect::<String>());
+    let netns = thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        own_netns()
+    });
+    Container { holder: Holder { id, name: name.to_owned() }, netns: netns.join().unwrap() }
+}
+
+impl Container {
+    /// Runs something inside.
+    pub fn run<T: Send + 'static>(&self, inside: impl FnOnce() -> T + Send + 'static) -> T {
+        self.spawn(inside).join().unwrap()
+    }
+
+    /// Runs something inside, beside the test.
+    pub fn spawn<T: Send + 'static>(&self, inside: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        let netns = self.netns.try_clone().unwrap();
+        thread::spawn(move || {
+            setns(netns, CloneFlags::CLONE_NEWNET).unwrap();
+            inside()
+        })
+    }
+
+    /// A TCP server that tells each client its name and the client's address.
+    pub fn serve(&self, port: u16) {
+        let name = self.holder.name.clone();
+        let listener = self.run(move || {
+            TcpListener::bind(("::", port)).or_else(|_| TcpListener::bind(("0.0.0.0", port))).unwrap()
+        });
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let peer = stream.peer_addr().unwrap().ip().to_canonical();
+                let _ = write!(stream, "{name} sees {peer}");
+            }
+        });
+    }
+
+    /// A UDP server that does the same.
+    pub fn serve_udp(&self, port: u16) {
+        let name = self.holder.name.clone();
+        let socket = self.run(move || UdpSocket::bind(("0.0.0.0", port)).unwrap());
+        thread::spawn(move || {
+            let mut buffer = [0; 64];
+            while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
+                let _ = socket.send_to(format!("{name} sees {}", peer.ip()).as_bytes(), peer);
+            }
+        });
+    }
+
+    pub fn get(&self, address: &str) -> Option<String> {
+        let address = address.to_owned();
+        self.run(move || get(&address))
+    }
+
+    /// A process number that `ip link set netns` understands: a sleeper inside.
+    fn clone_into_named(&self) -> u32 {
+        self.run(|| {
+            let child = Command::new("sleep").arg("5").spawn().unwrap();
+            let pid = child.id();
+            thread::spawn(move || {
+                let mut child = child;
+                let _ = child.wait();
+            });
+            pid
+        })
+    }
+}
+
+/// What a TCP server says, if it can be reached.
+pub fn get(address: &str) -> Option<String> {
+    let address: SocketAddr = address.parse().unwrap();
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// What a UDP server says, if it can be reached.
+pub fn get_udp(address: &str) -> Option<String> {
+    let address: SocketAddr = address.parse().unwrap();
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.send_to(b"hello", address).ok()?;
+    let mut buffer = [0; 64];
+    let (length, _) = socket.recv_from(&mut buffer).ok()?;
+    Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+}
+
+pub fn parse(ports: &[&str]) -> Vec<PortMapping> {
+    ports.iter().flat_map(|text| parse_ports(text).unwrap()).collect()
+}
+
+pub fn on(network: &str) -> Request {
+    Request { network: network.to_owned(), ..Request::default() }
+}
+
+pub fn address(lease: &Lease) -> IpAddr {
+    lease.attachments[0].addresses[0].address
+}
+
+pub fn ip(arguments: &str) {
+    let arguments: Vec<&str> = arguments.split(' ').collect();
+    command("ip", &arguments);
+}
+
+pub fn command(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn own_netns() -> OwnedFd {
+    File::open("/proc/thread-self/ns/net").unwrap().into()
+}
