@@ -1,5 +1,7 @@
 mkdir -p bin etc tmp root var www
-cp "$SAMPAN_ROOT/bin/busybox" bin/busybox
+for place in bin sbin usr/bin usr/sbin; do
+	[ ! -x "$SAMPAN_ROOT/$place/busybox" ] || cp "$SAMPAN_ROOT/$place/busybox" bin/busybox
+done
 for applet in $(bin/busybox --list); do
 	[ "$applet" = busybox ] || ln -s busybox "bin/$applet"
 done

@@ -78,6 +78,11 @@ pub fn machine() -> Result<Machine> {
 
 /// Why no machine can be booted here at all, if so.
 fn reason_to_skip() -> Option<String> {
+    if !std::path::Path::new("/usr/bin/apt-get").exists() {
+        return Some(
+            "the images and their registry are made of Debian's packages, which need apt-get".into(),
+        );
+    }
     if !nix::unistd::geteuid().is_root() {
         return Some("needs root, to boot a systemd in namespaces".into());
     }

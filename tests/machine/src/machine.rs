@@ -65,7 +65,7 @@ impl Machine {
     /// Boots a machine that stays when this process ends, until someone stops it by its name.
     pub fn boot_detached(name: &str, options: &Options) -> Result<Machine> {
         let place = start(name, options)?;
-        keeper(&place, options)?.stdin(Stdio::null()).process_group(0).spawn().context("start the keeper")?;
+        keeper(&place, options)?.stdin(Stdio::null()).spawn().context("start the keeper")?;
         let mut machine = Machine { place, pid: 0, keeper: None };
         machine.wait_for_boot()?;
         Ok(machine)
@@ -272,6 +272,7 @@ fn keeper(place: &Place, options: &Options) -> Result<Command> {
     let log = fs::File::create(place.log())?;
     let mut command = Command::new(&options.program);
     command.arg("keep").arg(place.name()).arg(place.files()).args(&options.layers);
-    command.stdout(log.try_clone()?).stderr(log);
+    // An interrupt from the terminal is for us; the keeper has to clean up after that.
+    command.stdout(log.try_clone()?).stderr(log).process_group(0);
     Ok(command)
 }
