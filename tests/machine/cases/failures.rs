@@ -1,5 +1,5 @@
-//! Bad input: what is wrong is said where administrators look, with the file, and what to do; and
-//! nothing half-made stays behind.
+//! Bad input: what is wrong is said where administrators look, with the file, its line, and what to
+//! do; and nothing half-made stays behind.
 
 use std::time::Duration;
 
@@ -92,20 +92,20 @@ fn missing_image_key(machine: &Machine) -> Result<()> {
 
 fn missing_image(machine: &Machine) -> Result<()> {
     install(machine, &[("absent.container", "[Container]\nImage=localhost:5000/no-such:1.0\n")])?;
-    fails(machine, "absent", &["absent.container", "localhost:5000/no-such:1.0", "not found"])?;
+    fails(machine, "absent", &["absent.container:2", "localhost:5000/no-such:1.0", "not found"])?;
     uninstall(machine, &["absent.container"])
 }
 
 fn unreachable_registry(machine: &Machine) -> Result<()> {
     install(machine, &[("nobody.container", "[Container]\nImage=localhost:5999/x:latest\n")])?;
-    fails(machine, "nobody", &["nobody.container", "localhost:5999", "refused"])?;
+    fails(machine, "nobody", &["nobody.container:2", "localhost:5999", "refused"])?;
     uninstall(machine, &["nobody.container"])
 }
 
 fn absent_digest(machine: &Machine) -> Result<()> {
     let image = format!("localhost:5000/busybox@sha256:{}", "0".repeat(64));
     install(machine, &[("digest.container", &format!("[Container]\nImage={image}\n"))])?;
-    fails(machine, "digest", &["digest.container", &image])?;
+    fails(machine, "digest", &["digest.container:2", &image])?;
     uninstall(machine, &["digest.container"])
 }
 
@@ -118,7 +118,7 @@ fn wrong_digest(machine: &Machine) -> Result<()> {
     install(machine, &[("forged.container", "[Container]\nImage=localhost:5000/redis\n")])?;
     let before = Inventory::take(machine)?;
     let said = start_fails(machine, "forged")?;
-    says(&said, &["forged.container", "localhost:5000/redis", "sha256:", "digest"])?;
+    says(&said, &["forged.container:2", "localhost:5000/redis", "sha256:", "digest"])?;
     let files = machine.shell("find /var/lib/sampan -type f -size +4k 2>/dev/null || :")?;
     ensure!(files.is_empty(), "left of the download: {files}");
     machine.ok(&["systemctl", "reset-failed"])?;
@@ -150,14 +150,14 @@ fn corrupt_layer(machine: &Machine) -> Result<()> {
     );
     machine.shell(&script)?;
     install(machine, &[("broken.container", "[Container]\nImage=oci:/srv/broken\n")])?;
-    fails(machine, "broken", &["broken.container", "/srv/broken", "sha256:"])?;
+    fails(machine, "broken", &["broken.container:2", "/srv/broken", "sha256:"])?;
     uninstall(machine, &["broken.container"])
 }
 
 fn port_of_a_process(machine: &Machine) -> Result<()> {
     // The registry listens there.
     busybox(machine, "taken", "sleep 1000", "PublishPort=127.0.0.1:5000:80")?;
-    fails(machine, "taken", &["taken.container", "5000", "in use"])?;
+    fails(machine, "taken", &["taken.container:4", "5000", "in use"])?;
     uninstall(machine, &["taken.container"])
 }
 
@@ -165,7 +165,7 @@ fn port_of_a_container(machine: &Machine) -> Result<()> {
     busybox(machine, "holder", "sleep 1000", "ContainerName=the-holder\nPublishPort=8200:80")?;
     busybox(machine, "second", "sleep 1000", "PublishPort=8200:80")?;
     start(machine, "holder")?;
-    fails(machine, "second", &["second.container", "8200", "the-holder"])?;
+    fails(machine, "second", &["second.container:4", "8200", "the-holder"])?;
     machine.ok(&["systemctl", "stop", "holder"])?;
     start(machine, "second")?;
     machine.ok(&["systemctl", "stop", "second"])?;
@@ -182,7 +182,7 @@ fn subnet_overlap(machine: &Machine) -> Result<()> {
     )?;
     start(machine, "first-network")?;
     let said = start_fails(machine, "overlap-network")?;
-    says(&said, &["overlap.network", "10.77.4.0/24", "10.77.0.0/16", "first"])?;
+    says(&said, &["overlap.network:2", "10.77.4.0/24", "10.77.0.0/16", "first"])?;
     let list = machine.ok(&["sampan", "network", "ls"])?;
     ensure!(!list.contains("overlap"), "the network exists: {list}");
     uninstall(machine, &["first.network", "overlap.network"])
@@ -190,13 +190,13 @@ fn subnet_overlap(machine: &Machine) -> Result<()> {
 
 fn missing_volume_source(machine: &Machine) -> Result<()> {
     busybox(machine, "source", "sleep 1000", "Volume=/no/such/folder:/data")?;
-    fails(machine, "source", &["source.container", "/no/such/folder", "no such file"])?;
+    fails(machine, "source", &["source.container:4", "/no/such/folder", "no such file"])?;
     uninstall(machine, &["source.container"])
 }
 
 fn missing_program(machine: &Machine) -> Result<()> {
     busybox(machine, "program", "/no/such/program --flag", "")?;
-    fails(machine, "program", &["program.container", "/no/such/program", "no such file"])?;
+    fails(machine, "program", &["program.container:3", "/no/such/program", "no such file"])?;
     let code = machine.property("program", "ExecMainStatus")?;
     ensure!(code == "127", "ExecMainStatus is {code}");
     uninstall(machine, &["program.container"])
@@ -215,7 +215,7 @@ fn full_disk(machine: &Machine) -> Result<()> {
         &[("large.container", &format!("[Container]\nImage={}\n", BUSYBOX.replace("busybox", "redis")))],
     )?;
     let said = start_fails(machine, "large")?;
-    says(&said, &["large.container", "no space left", "/var/lib/sampan"])?;
+    says(&said, &["large.container:2", "no space left", "/var/lib/sampan"])?;
     machine.ok(&["systemctl", "reset-failed"])?;
     let left = Inventory::take(machine)?.since(&before);
     ensure!(left.is_empty(), "left behind: {left:#?}");
