@@ -2,8 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::process;
+use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
@@ -62,11 +61,14 @@ pub(crate) enum Durability {
 }
 
 /// Writes a JSON file in the place of an older one, atomically.
+///
+/// The caller holds the lock of the directory, which has one scratch file: if its
+/// writer is killed, the next one overwrites it.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize, durability: Durability) -> Result<()> {
     let mut bytes = serde_json::to_vec_pretty(value)
         .map_err(|source| Error::Damaged { path: path.to_owned(), source })?;
     bytes.push(b'\n');
-    write(path, &scratch(path), &bytes, durability)
+    write(path, &path.with_file_name(".scratch"), &bytes, durability)
 }
 
 /// Writes a file by way of `scratch`, a name of the same file system.
@@ -84,12 +86,6 @@ pub(crate) fn write(path: &Path, scratch: &Path, bytes: &[u8], durability: Durab
         let _ = fs::remove_file(scratch);
         Error::file("write", path)(error)
     })
-}
-
-/// A hidden name beside `path` that no other process uses.
-fn scratch(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}", process::id()))
 }
 
 /// Removes a file that may be gone already.

@@ -53,7 +53,7 @@ impl Names {
         Self {
             directory: runtime_dir.with_file_name("dns"),
             lock: runtime_dir.join("dns.lock"),
-            scratch: runtime_dir.join(format!(".dns.{}", std::process::id())),
+            scratch: runtime_dir.join(".dns"),
             program: PROGRAMS.iter().map(Path::new).find(|program| program.exists()),
         }
     }

@@ -129,7 +129,7 @@ fn list(directory: &Path, files: &mut Vec<PathBuf>) {
 }
 
 pub fn container(name: &str) -> Container {
-    let id = format!("{:0>64}", name.bytes().map(|b| format!("{b:x}")).collect::<String>());
+    let id = format!("{:0<64}", name.bytes().map(|b| format!("{b:x}")).collect::<String>());
     let netns = thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         own_netns()
@@ -244,4 +244,25 @@ pub fn command(program: &str, arguments: &[&str]) -> String {
 
 fn own_netns() -> OwnedFd {
     File::open("/proc/thread-self/ns/net").unwrap().into()
+}
+
+/// What a name server answers to `name`: addresses, or none.
+pub fn resolve(server: IpAddr, name: &str) -> Vec<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut question = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0".to_vec();
+    for label in name.split('.') {
+        question.push(label.len().try_into().unwrap());
+        question.extend(label.as_bytes());
+    }
+    question.extend(b"\0\0\x01\0\x01");
+    socket.send_to(&question, (server, 53)).unwrap();
+    let mut answer = [0; 512];
+    let length = socket.recv(&mut answer).unwrap_or(0);
+    // Every record of type A ends in its length, 4, and the address.
+    answer[question.len().min(length)..length]
+        .windows(6)
+        .filter(|window| window[..2] == [0, 4])
+        .map(|window| IpAddr::from([window[2], window[3], window[4], window[5]]))
+        .collect()
 }
