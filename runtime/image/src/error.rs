@@ -181,6 +181,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// The kernel refused to create something of a layer.
+    #[error("layer {layer} cannot be unpacked below {}: {cause}", path.display())]
+    Unpack {
+        /// The layer's digest.
+        layer: Digest,
+        /// The store.
+        path: PathBuf,
+        /// The failed operation, the path inside the layer and the kernel's answer.
+        cause: String,
+    },
+
     /// No image of the index fits the machine.
     #[error("image \"{reference}\" has no variant for {wanted}; it has {available}")]
     NoPlatform {
@@ -212,6 +223,15 @@ pub enum Error {
         image: String,
         /// Names of the containers.
         containers: Vec<String>,
+    },
+
+    /// An id was to be removed that several names lead to.
+    #[error("image {image} has several names ({}); remove them one by one, or force", .names.join(", "))]
+    SeveralNames {
+        /// The id as given.
+        image: String,
+        /// Its names.
+        names: Vec<String>,
     },
 
     /// An id prefix that several images share.

@@ -18,21 +18,30 @@
 
 #![forbid(unsafe_code)]
 
+mod auth;
+mod compression;
 mod digest;
 mod error;
+mod fetch;
+mod manifest;
+mod platform;
 mod policy;
 mod progress;
 mod pull;
 mod reference;
 mod registries;
+mod registry;
 mod source;
 mod store;
+mod transport;
+mod unpack;
 
 pub use digest::{Digest, InvalidDigest};
 pub use error::{Error, Result};
+pub use platform::Platform;
 pub use policy::Policy;
 pub use progress::Progress;
-pub use pull::{Credentials, Platform, PullOptions, pull};
+pub use pull::{Credentials, PullOptions, pull};
 pub use reference::Reference;
 pub use registries::Registries;
 pub use source::{ArchiveSelect, Source};

@@ -84,10 +84,19 @@ impl<'a> Meter<'a> {
 
     /// Bytes arrived in another process that fetches a layer for us.
     pub(crate) fn relayed(&self, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
         self.update(false, |progress| {
             progress.bytes += bytes;
             progress.waiting = true;
         });
+    }
+
+    /// Bytes that were relayed are not coming: the other process failed.
+    pub(crate) fn withdraw(&self, bytes: u64) {
+        let mut state = self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        state.progress.bytes = state.progress.bytes.saturating_sub(bytes);
     }
 
     /// A layer is unpacked and verified.

@@ -1,33 +1,30 @@
-//! Pulling.
+//! Pulling: the one way by which images come into the store, whatever the source.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
+use oci_spec::image::ImageConfiguration;
+
+use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::fetch;
+use crate::manifest::{Descriptor, Document, Manifest};
+use crate::platform::Platform;
 use crate::policy::Policy;
-use crate::progress::Progress;
+use crate::progress::{Meter, Progress};
+use crate::reference::Reference;
 use crate::registries::Registries;
+use crate::registry;
 use crate::source::Source;
-use crate::store::{Image, Store};
+use crate::store::{Image, ImageRecord, NameRecord, Staged, Store};
+use crate::transport::{self, Transport};
 
-/// A platform as in an OCI index: `linux/amd64`, `linux/arm64/v8`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Platform {
-    /// Operating system, `GOOS`.
-    pub os: String,
-    /// Processor architecture, `GOARCH`.
-    pub architecture: String,
-    /// Variant of the architecture, such as `v8`.
-    pub variant: Option<String>,
-}
-
-impl Platform {
-    /// The machine this runs on.
-    pub fn host() -> Self {
-        Self { os: "linux".into(), architecture: std::env::consts::ARCH.into(), variant: None }
-    }
-}
+/// Most layers fetched at once: decompression is the limit, and registries dislike more.
+const MAX_THREADS: usize = 4;
 
 /// A user and password for a registry. `Debug` does not show the password.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,12 +55,12 @@ pub struct PullOptions<'a> {
     /// `--creds`: used instead of any file.
     pub credentials: Option<&'a Credentials>,
     /// `--cert-dir`: CAs and client certificates, instead of `certs.d`.
-    pub cert_dir: Option<&'a PathBuf>,
-    /// `--tls-verify`: absent: as `registries.conf` says.
+    pub cert_dir: Option<&'a Path>,
+    /// `--tls-verify`; absent: as `registries.conf` says.
     pub tls_verify: Option<bool>,
     /// How often a request or transfer that failed for a passing reason is tried again.
     pub retries: u32,
-    /// Pause before the first of these; doubles each time. Absent: 1 s.
+    /// Pause before the first of these; doubles each time, up to a minute. Absent: 1 s.
     pub retry_delay: Option<Duration>,
     /// A transfer that brings nothing for this long has failed.
     pub stall_timeout: Duration,
@@ -92,14 +89,327 @@ impl<'a> PullOptions<'a> {
 
 impl fmt::Debug for PullOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PullOptions").field("retries", &self.retries).finish_non_exhaustive()
+        f.debug_struct("PullOptions")
+            .field("platform", &self.platform)
+            .field("auth_file", &self.auth_file)
+            .field("tls_verify", &self.tls_verify)
+            .field("retries", &self.retries)
+            .finish_non_exhaustive()
     }
 }
 
-/// Brings an image into the store, verified and unpacked; what is there already is not fetched.
+/// Brings an image into the store, verified and unpacked. Layers that are there already are not
+/// fetched; a tag that has not moved since costs one `HEAD` request, a digest that is there none.
+///
+/// Two pulls of one image at the same time, in one process or several, do the work once: the second
+/// waits for each layer and reports the first one's progress.
 ///
 /// # Errors
-/// Any of [`Error`]; nothing half-made is left in the store.
-pub fn pull(_store: &Store, source: &Source, _options: &PullOptions<'_>) -> Result<Image> {
-    Err(Error::NoSuchImage(source.to_string()))
+/// Any of [`Error`]; nothing half-made is left in the store, and layers that were complete are kept
+/// until the next [`Store::collect_garbage`].
+pub fn pull(store: &Store, source: &Source, options: &PullOptions<'_>) -> Result<Image> {
+    options.policy.check_local(source)?;
+    let _no_deletion = store.lock_shared()?;
+    let pull = Pull { store, options, source };
+    if let Some(transport) = transport::open(source, store)? {
+        return pull.from_transport(transport.as_ref(), None);
+    }
+    let Source::Registry { candidates } = source else {
+        return Err(Error::reference(&source.to_string(), "not a registry"));
+    };
+    let mut outcome = Err(Error::reference("", "no reference to pull"));
+    for reference in candidates {
+        outcome = pull.from_registry(reference);
+        match &outcome {
+            Err(error) if candidates.len() > 1 && is_about_one_registry(error) => {
+                log::warn!("{error}");
+            }
+            _ => break,
+        }
+    }
+    outcome
+}
+
+/// Whether another registry or mirror may still have the image.
+fn is_about_one_registry(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::NotFound { .. }
+            | Error::Unauthorized { .. }
+            | Error::Unreachable { .. }
+            | Error::Stalled { .. }
+            | Error::Broken { .. }
+            | Error::Protocol { .. }
+            | Error::DigestMismatch { .. }
+            | Error::SizeMismatch { .. }
+    )
+}
+
+/// One pull.
+struct Pull<'a> {
+    store: &'a Store,
+    options: &'a PullOptions<'a>,
+    source: &'a Source,
+}
+
+/// A layer to bring.
+struct Layer {
+    blob: Descriptor,
+    diff_id: Digest,
+}
+
+impl Pull<'_> {
+    fn from_registry(&self, reference: &Reference) -> Result<Image> {
+        self.options.policy.check_reference(reference)?;
+        let endpoints = self.options.registries.endpoints(reference)?;
+        let known = self.known(reference)?;
+        if let Some((image, _)) = &known
+            && reference.digest().is_some()
+        {
+            return Ok(image.clone());
+        }
+        let count = endpoints.len();
+        let mut outcome = Err(Error::reference(&reference.to_string(), "it has no location"));
+        for (number, endpoint) in endpoints.into_iter().enumerate() {
+            let last = number + 1 == count;
+            let client = registry::Client::new(endpoint, self.options, last);
+            outcome = self.from_endpoint(&client, reference, known.as_ref());
+            match &outcome {
+                Err(error) if !last && is_about_one_registry(error) => log::warn!("{error}"),
+                _ => break,
+            }
+        }
+        outcome
+    }
+
+    fn from_endpoint(
+        &self,
+        client: &registry::Client<'_>,
+        reference: &Reference,
+        known: Option<&(Image, Digest)>,
+    ) -> Result<Image> {
+        if let Some((image, digest)) = known
+            && client.known_digest()? == Some(*digest)
+        {
+            return Ok(image.clone());
+        }
+        self.from_transport(client, Some(reference))
+    }
+
+    /// The image that a reference already leads to, if it is whole and for the wanted platform, and
+    /// the digest that the registry had for the reference.
+    fn known(&self, reference: &Reference) -> Result<Option<(Image, Digest)>> {
+        let name = reference.to_string();
+        let Some(record) = self.store.name_record(&name)? else { return Ok(None) };
+        let Some(digest) = record.digest else { return Ok(None) };
+        let image = self.store.find(&name, self.options.registries)?;
+        Ok(image.filter(|image| self.fits(&image.config)).map(|image| (image, digest)))
+    }
+
+    fn platform(&self) -> Platform {
+        self.options.platform.cloned().unwrap_or_else(Platform::host)
+    }
+
+    fn fits(&self, config: &ImageConfiguration) -> bool {
+        let wanted = self.platform();
+        config.os().to_string() == wanted.os
+            && config.architecture().to_string() == wanted.architecture
+            && wanted.rank(config.variant().as_deref()).is_some()
+    }
+
+    fn from_transport(&self, transport: &dyn Transport, reference: Option<&Reference>) -> Result<Image> {
+        let location = transport.location();
+        let root = transport.root()?;
+        let root_digest = Digest::of(&root.bytes);
+        let (manifest_bytes, manifest) = self.choose(transport, &root.bytes)?;
+        manifest.check(&location)?;
+        let manifest_digest = Digest::of(&manifest_bytes);
+        let config_bytes = fetch::small(transport, "configuration", &manifest.config)?;
+        let config: ImageConfiguration = serde_json::from_slice(&config_bytes)
+            .map_err(|error| Error::corrupt("configuration", &location, error.to_string()))?;
+        if !self.fits(&config) {
+            log::warn!(
+                "image {} is for {}/{}, not for {}",
+                self.source,
+                config.os(),
+                config.architecture(),
+                self.platform()
+            );
+        }
+        let layers = layers(&manifest, &config, &location)?;
+        self.store.keep_blob(&manifest_digest, &manifest_bytes)?;
+        self.store.keep_blob(&manifest.config.digest, &config_bytes)?;
+        self.fetch_layers(transport, &layers)?;
+        let record = ImageRecord {
+            config: manifest.config.digest,
+            manifest: manifest_digest,
+            size: self.size(&layers)?,
+            layers: layers.iter().map(|layer| layer.diff_id).collect(),
+            names: Vec::new(),
+            repo_digests: repo_digests(reference, &[root_digest, manifest_digest]),
+        };
+        let names = names(reference, &root.names, record.config, root_digest);
+        self.store.add_image(record, &names)
+    }
+
+    /// The manifest for the wanted platform.
+    fn choose(&self, transport: &dyn Transport, root: &[u8]) -> Result<(Vec<u8>, Manifest)> {
+        let location = transport.location();
+        let index = match Document::parse(root, &location)? {
+            Document::Manifest(manifest) => return Ok((root.to_vec(), manifest)),
+            Document::Index(index) => index,
+        };
+        let chosen = index.choose(&self.platform(), &self.source.to_string())?;
+        let bytes = transport.manifest(chosen)?;
+        fetch::verify("manifest", &bytes, chosen, &location)?;
+        match Document::parse(&bytes, &location)? {
+            Document::Manifest(manifest) => Ok((bytes, manifest)),
+            Document::Index(_) => {
+                Err(Error::corrupt("manifest", location, "an index leads to another index"))
+            }
+        }
+    }
+
+    fn size(&self, layers: &[Layer]) -> Result<u64> {
+        layers.iter().try_fold(0, |sum, layer| {
+            Ok(sum + self.store.layer(&layer.diff_id)?.map_or(0, |record| record.size))
+        })
+    }
+
+    /// Brings the layers that are missing: threads fetch and unpack, this one makes what is
+    /// finished visible, several layers with one sync.
+    fn fetch_layers(&self, transport: &dyn Transport, layers: &[Layer]) -> Result<()> {
+        let mut missing = Vec::new();
+        for layer in layers {
+            if self.store.layer(&layer.diff_id)?.is_none() {
+                missing.push(layer);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let total = missing.iter().map(|layer| layer.blob.size).sum();
+        let work = Work {
+            store: self.store,
+            transport,
+            missing: &missing,
+            meter: Meter::new(self.options.progress, missing.len(), total),
+            next: AtomicUsize::new(0),
+            failed: AtomicBool::new(false),
+            error: Mutex::new(None),
+        };
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        let threads = processors.clamp(2, MAX_THREADS).min(missing.len());
+        let (sender, finished) = mpsc::channel();
+        let committed = std::thread::scope(|scope| {
+            for _ in 0..threads {
+                let sender = sender.clone();
+                let work = &work;
+                scope.spawn(move || work.run(&sender));
+            }
+            drop(sender);
+            let mut outcome = Ok(());
+            while let Ok(first) = finished.recv() {
+                let batch: Vec<Staged<'_>> = std::iter::once(first).chain(finished.try_iter()).collect();
+                if outcome.is_ok() {
+                    outcome = self.store.commit(batch);
+                    work.failed.fetch_or(outcome.is_err(), Ordering::Relaxed);
+                }
+            }
+            outcome
+        });
+        let error = work.error.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        error.map_or(committed, Err)
+    }
+}
+
+/// What the threads of one pull share.
+struct Work<'a> {
+    store: &'a Store,
+    transport: &'a dyn Transport,
+    missing: &'a [&'a Layer],
+    meter: Meter<'a>,
+    next: AtomicUsize,
+    failed: AtomicBool,
+    error: Mutex<Option<Error>>,
+}
+
+impl<'a> Work<'a> {
+    /// Fetches layers until there is none left or one has failed.
+    fn run(&self, finished: &mpsc::Sender<Staged<'a>>) {
+        while !self.failed.load(Ordering::Relaxed) {
+            let Some(layer) = self.missing.get(self.next.fetch_add(1, Ordering::Relaxed)) else { return };
+            match self.fetch(layer) {
+                // The receiver lives as long as this thread.
+                Ok(Some(staged)) => drop(finished.send(staged)),
+                Ok(None) => {}
+                Err(error) => {
+                    self.failed.store(true, Ordering::Relaxed);
+                    let mut first = self.error.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    first.get_or_insert(error);
+                }
+            }
+        }
+    }
+
+    fn fetch(&self, layer: &Layer) -> Result<Option<Staged<'a>>> {
+        let relayed = std::cell::Cell::new(0);
+        let waiting = |bytes: u64| {
+            let bytes = bytes.min(layer.blob.size);
+            self.meter.relayed(bytes.saturating_sub(relayed.get()));
+            relayed.set(bytes.max(relayed.get()));
+        };
+        match self.store.stage(layer.diff_id, &waiting)? {
+            Some(staging) => {
+                // The other process gave up; this one begins anew.
+                self.meter.withdraw(relayed.get());
+                fetch::layer(self.transport, staging, &layer.blob, layer.diff_id, &self.meter).map(Some)
+            }
+            None => {
+                self.meter.relayed(layer.blob.size - relayed.get());
+                self.meter.layer_finished();
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// The manifest's layers with their diff ids, each content once (overlayfs refuses a directory that
+/// occurs twice): of several occurrences the topmost, which hides the others anyway.
+fn layers(manifest: &Manifest, config: &ImageConfiguration, location: &str) -> Result<Vec<Layer>> {
+    let diff_ids = config.rootfs().diff_ids();
+    if diff_ids.len() != manifest.layers.len() {
+        let reason = format!("it lists {} layers, the manifest {}", diff_ids.len(), manifest.layers.len());
+        return Err(Error::corrupt("configuration", location, reason));
+    }
+    let mut layers: Vec<Layer> = Vec::new();
+    for (blob, diff_id) in manifest.layers.iter().zip(diff_ids) {
+        let diff_id: Digest =
+            diff_id.parse().map_err(|error| Error::corrupt("configuration", location, format!("{error}")))?;
+        layers.retain(|layer| layer.diff_id != diff_id);
+        layers.push(Layer { blob: blob.clone(), diff_id });
+    }
+    Ok(layers)
+}
+
+fn repo_digests(reference: Option<&Reference>, digests: &[Digest]) -> Vec<String> {
+    let with_digest = |reference: &Reference| {
+        digests.iter().map(|digest| reference.with_digest(*digest).to_string()).collect()
+    };
+    reference.map(with_digest).unwrap_or_default()
+}
+
+/// Names under which the image is recorded: the reference it was pulled by, or what the archive
+/// calls it (a name without registry is put below `localhost/`, as Podman does).
+fn names(reference: Option<&Reference>, own: &[String], image: Digest, root: Digest) -> Vec<NameRecord> {
+    if let Some(reference) = reference {
+        return vec![NameRecord { name: reference.to_string(), image, digest: Some(root) }];
+    }
+    let named = |name: &String| {
+        crate::reference::Name::parse(name).ok().filter(|name| name.digest.is_none()).map(|name| {
+            let registry = name.registry.clone().unwrap_or_else(|| "localhost".to_owned());
+            NameRecord { name: name.at(&registry).to_string(), image, digest: None }
+        })
+    };
+    own.iter().filter_map(named).collect()
 }

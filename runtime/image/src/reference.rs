@@ -76,15 +76,6 @@ impl Reference {
     pub(crate) fn with_digest(&self, digest: Digest) -> Self {
         Self { tag: None, digest: Some(digest), ..self.clone() }
     }
-
-    /// The same tag and digest in another repository.
-    pub(crate) fn in_repository(&self, repository: &str) -> Result<Self> {
-        let name = Name::parse(repository)?;
-        let Some(registry) = name.registry else {
-            return Err(Error::reference(repository, "a mirror or location needs a registry"));
-        };
-        Ok(Self { registry, path: name.path, ..self.clone() })
-    }
 }
 
 impl fmt::Display for Reference {

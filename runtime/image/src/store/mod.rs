@@ -1,71 +1,75 @@
-//! The store.
+//! The store: images and unpacked layers below one directory.
+//!
+//! ```text
+//! blobs/sha256/<digest>     manifests and configurations, as they came
+//! layers/<26 characters>/   unpacked layers, named by the beginning of their diff id in base 32
+//! layers/<…>.json           the layer's whole diff id and size; written before the directory
+//! images/<id>.json          one record per image
+//! names/<digest of name>    one record per name: which image it leads to
+//! tmp/                      what is being written; everything in it may be deleted
+//! lock, records.lock        flock(2) files
+//! ```
+//!
+//! There is no database. Every file and directory is complete before it is renamed to its name, and
+//! what it refers to is there before it, so a process may die at any moment (and the machine too:
+//! what is renamed was synced). Readers take no lock.
+//!
+//! `lock` is held shared by pulls and exclusively by whoever deletes; `records.lock` serialises
+//! changes of records. Each layer being fetched has a lock of its own (see [`staging`]).
 
+mod images;
+mod record;
+mod staging;
+#[cfg(test)]
+mod tests;
+mod trash;
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use oci_spec::image::ImageConfiguration;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::reference::Reference;
-use crate::registries::Registries;
+
+pub use images::{Collected, Image, Removed};
+pub(crate) use record::{ImageRecord, NameRecord};
+pub(crate) use staging::{Staged, Staging};
 
 /// Where images live unless the caller says otherwise.
 pub const DEFAULT_ROOT: &str = "/var/lib/sampan";
 
-/// Images and layers below one directory.
+/// Images and layers below one directory, usually [`DEFAULT_ROOT`]. Any number of processes may
+/// have it open.
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
 }
 
-/// An image in the store, ready to run.
-#[derive(Debug, Clone)]
-pub struct Image {
-    /// Image id: the configuration's digest, 64 hexadecimal digits.
-    pub id: String,
-    /// Digest of the manifest it was pulled by.
-    pub digest: Digest,
-    /// Names (`registry/path:tag`) that lead to it, sorted.
-    pub names: Vec<String>,
-    /// `registry/path@digest` names that it was pulled by, sorted.
-    pub repo_digests: Vec<String>,
-    /// Unpacked size of all layers in bytes.
-    pub size: u64,
-    /// When it was built, RFC 3339, as its configuration says.
-    pub created: Option<String>,
-    /// The image configuration.
-    pub config: ImageConfiguration,
-    /// Layer directories for overlayfs, topmost first, without duplicates.
-    pub layers: Vec<PathBuf>,
-}
-
-/// What [`Store::remove`] did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Removed {
-    /// Names that no longer exist.
-    pub untagged: Vec<String>,
-    /// Id of the image, if it is gone.
-    pub deleted: Option<String>,
-    /// Layers and blobs that went with it.
-    pub collected: Collected,
-}
-
-/// What a garbage collection removed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Collected {
-    /// Layer directories removed.
-    pub layers: usize,
-    /// Their unpacked size in bytes.
-    pub bytes: u64,
+/// A lock on the whole store; released when dropped.
+#[derive(Debug)]
+pub(crate) struct StoreLock {
+    _file: File,
 }
 
 impl Store {
-    /// Opens (and creates if need be) the store below `root`.
+    /// Opens the store below `root`, making its directories if need be, and removes what an
+    /// interrupted pull left (unless another one is running).
     ///
     /// # Errors
-    /// [`Error::Io`] when a directory cannot be made or read.
+    /// [`Error::Io`] when a directory cannot be made or read, [`Error::NoSpace`].
     pub fn open(root: &Path) -> Result<Self> {
-        Ok(Self { root: root.to_owned() })
+        let store = Self { root: root.to_owned() };
+        let missing =
+            ["tmp", "names", "images", "layers", "blobs/sha256"].iter().any(|name| !root.join(name).is_dir());
+        if missing {
+            store.make_directories()?;
+        }
+        store.clean()?;
+        Ok(store)
     }
 
     /// The directory it was opened with.
@@ -73,51 +77,144 @@ impl Store {
         &self.root
     }
 
-    /// Finds an image by name, short name, `name@digest`, id or a unique beginning of an id.
-    ///
-    /// # Errors
-    /// [`Error::Ambiguous`] for an id prefix of several images, [`Error::Io`], [`Error::Corrupt`].
-    pub fn find(&self, _name: &str, _registries: &Registries) -> Result<Option<Image>> {
-        Ok(None)
+    fn make_directories(&self) -> Result<()> {
+        make_directory(&self.root, 0o711)?;
+        // 0700: programs of images, setuid ones among them, are not for the host's users.
+        for name in ["blobs", "blobs/sha256", "layers", "images", "names", "tmp"] {
+            make_directory(&self.root.join(name), 0o700)?;
+        }
+        Ok(())
     }
 
-    /// All images, sorted by id.
-    ///
-    /// # Errors
-    /// [`Error::Io`], [`Error::Corrupt`].
-    pub fn images(&self) -> Result<Vec<Image>> {
-        Ok(Vec::new())
+    /// Removes everything in `tmp/` if no pull is running.
+    fn clean(&self) -> Result<()> {
+        let tmp = self.root.join("tmp");
+        let mut entries = std::fs::read_dir(&tmp).map_err(|error| Error::io("read", &tmp, error))?;
+        if entries.next().is_none() {
+            return Ok(());
+        }
+        match self.try_lock_exclusive()? {
+            Some(_lock) => self.clean_locked(),
+            None => Ok(()),
+        }
     }
 
-    /// Gives an image a further name; the name is taken from the image that had it.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchImage`], [`Error::Io`].
-    pub fn tag(&self, image: &Image, _name: &Reference) -> Result<()> {
-        Err(Error::NoSuchImage(image.id.clone()))
+    fn clean_locked(&self) -> Result<()> {
+        let tmp = self.root.join("tmp");
+        for entry in std::fs::read_dir(&tmp).map_err(|error| Error::io("read", &tmp, error))? {
+            let entry = entry.map_err(|error| Error::io("read", &tmp, error))?;
+            trash::remove_all(&entry.path())?;
+        }
+        Ok(())
     }
 
-    /// Removes a name; with the last name (or when `name` is an id) the image and the layers that
-    /// no other image uses. `in_use` are the containers that use the image: with any, an image is
-    /// not removed unless `force`.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchImage`], [`Error::InUse`], [`Error::Io`].
-    pub fn remove(
-        &self,
-        name: &str,
-        _registries: &Registries,
-        _in_use: &[String],
-        _force: bool,
-    ) -> Result<Removed> {
-        Err(Error::NoSuchImage(name.to_owned()))
+    /// Keeps everyone from deleting. Waits while someone is deleting.
+    pub(crate) fn lock_shared(&self) -> Result<StoreLock> {
+        self.flock("lock", FlockOperation::LockShared)?.ok_or_else(|| self.busy("lock"))
     }
 
-    /// Removes layers and blobs that no image uses. Does nothing while a pull is running.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn collect_garbage(&self) -> Result<Collected> {
-        Ok(Collected::default())
+    /// The right to delete, if no pull is running and nobody else is deleting.
+    pub(crate) fn try_lock_exclusive(&self) -> Result<Option<StoreLock>> {
+        self.flock("lock", FlockOperation::NonBlockingLockExclusive)
     }
+
+    /// The right to change records.
+    pub(crate) fn lock_records(&self) -> Result<StoreLock> {
+        self.flock("records.lock", FlockOperation::LockExclusive)?.ok_or_else(|| self.busy("records.lock"))
+    }
+
+    fn busy(&self, name: &str) -> Error {
+        Error::io("lock", &self.root.join(name), Errno::WOULDBLOCK)
+    }
+
+    fn flock(&self, name: &str, operation: FlockOperation) -> Result<Option<StoreLock>> {
+        let path = self.root.join(name);
+        let file = open_lock(&path)?;
+        loop {
+            match rustix::fs::flock(&file, operation) {
+                Ok(()) => return Ok(Some(StoreLock { _file: file })),
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(error) => return Err(Error::io("lock", &path, error)),
+            }
+        }
+    }
+
+    /// An unnamed file in the store, for what must be on disk but is not kept.
+    pub(crate) fn unnamed_file(&self) -> Result<File> {
+        let directory = self.root.join("tmp");
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        rustix::fs::open(&directory, flags, Mode::from_raw_mode(0o600))
+            .map(File::from)
+            .map_err(|error| Error::io("make a file in", &directory, error))
+    }
+
+    /// Writes a file whole: temporary name, sync, rename, sync of the directory.
+    pub(crate) fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let temporary = self.root.join(format!("tmp/{}", unique_name()));
+        let result = (|| {
+            let mut file =
+                File::create_new(&temporary).map_err(|error| Error::io("create", &temporary, error))?;
+            file.write_all(bytes).map_err(|error| Error::io("write", path, error))?;
+            file.sync_all().map_err(|error| Error::io("sync", path, error))?;
+            std::fs::rename(&temporary, path).map_err(|error| Error::io("create", path, error))?;
+            sync_parent(path)
+        })();
+        if result.is_err() {
+            // It is gone if the rename was done; and tmp/ is cleaned at the next opening.
+            let _ = std::fs::remove_file(&temporary);
+        }
+        result
+    }
+
+    /// Path of a manifest or configuration.
+    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Keeps a verified manifest or configuration.
+    pub(crate) fn keep_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
+        let path = self.blob_path(digest);
+        match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.len() == bytes.len() as u64 => Ok(()),
+            _ => self.write_file(&path, bytes),
+        }
+    }
+
+    /// Directory of an unpacked layer.
+    pub(crate) fn layer_path(&self, diff_id: &Digest) -> PathBuf {
+        self.root.join("layers").join(diff_id.short())
+    }
+}
+
+fn make_directory(path: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(mode);
+    builder.create(path).map_err(|error| Error::io("create", path, error))
+}
+
+fn open_lock(path: &Path) -> Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
+        .map(File::from)
+        .map_err(|error| Error::io("open", path, error))
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(|error| Error::io("open", path, error))
+}
+
+fn sync_parent(path: &Path) -> Result<()> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    let directory = open_directory(parent)?;
+    rustix::fs::fsync(directory.as_fd()).map_err(|error| Error::io("sync", parent, error))
+}
+
+/// A name that no other process or thread uses.
+fn unique_name() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    format!("{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
 }

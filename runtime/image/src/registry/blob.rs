@@ -1,0 +1,95 @@
+//! Blobs: a stream that survives broken connections.
+
+use std::io::{self, Read};
+
+use super::Client;
+use super::http::{Method, Request};
+use super::retry::{Failure, Retry};
+use crate::error::{Error, Result};
+use crate::manifest::Descriptor;
+
+/// A blob being read. When the connection breaks it goes on where it stopped (`Range`), so nothing
+/// above it notices; each attempt that brought bytes gives the next ones a full set of retries.
+struct Blob<'a> {
+    client: &'a Client<'a>,
+    request: Request<'a>,
+    what: String,
+    size: u64,
+    retry: Retry,
+    body: ureq::BodyReader<'static>,
+}
+
+pub(super) fn open<'a>(
+    client: &'a Client<'a>,
+    descriptor: &Descriptor,
+    what: &'static str,
+) -> Result<Box<dyn Read + Send + 'a>> {
+    let what = format!("{what} {}", descriptor.digest);
+    let request = Request {
+        method: Method::Get,
+        path: client.path(&format!("blobs/{}", descriptor.digest)),
+        accept: None,
+        offset: 0,
+        shown: format!("{} ({what})", client.reference),
+    };
+    let body = client.send(&request)?.into_body().into_reader();
+    let retry = client.retry();
+    Ok(Box::new(Blob { client, request, what, size: descriptor.size, retry, body }))
+}
+
+impl Blob<'_> {
+    /// Asks for the rest.
+    fn resume(&mut self) -> Result<()> {
+        let response = self.client.send(&self.request)?;
+        let offset = self.request.offset;
+        let status = response.status().as_u16();
+        let range = response.headers().get("content-range").and_then(|value| value.to_str().ok());
+        let at_offset = range.is_some_and(|range| range.starts_with(&format!("bytes {offset}-")));
+        if offset > 0 && status == 206 && !at_offset {
+            return Err(Error::Protocol {
+                registry: self.client.reference.registry().to_owned(),
+                request: self.request.to_string(),
+                detail: "it sent another part of the blob than was asked for".to_owned(),
+            });
+        }
+        self.body = response.into_body().into_reader();
+        if offset > 0 && status != 206 {
+            // It sends all of it again.
+            let skipped = io::copy(&mut (&mut self.body).take(offset), &mut io::sink());
+            let cause = match skipped {
+                Ok(count) if count == offset => return Ok(()),
+                Ok(_) => io::ErrorKind::UnexpectedEof.into(),
+                Err(error) => error,
+            };
+            return Err(self.error(cause));
+        }
+        Ok(())
+    }
+
+    fn error(&self, cause: io::Error) -> Error {
+        self.client.http.body_error(cause, &self.what, self.request.offset, self.size)
+    }
+}
+
+impl Read for Blob<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let cause = match self.body.read(buffer) {
+                Ok(0) if self.request.offset < self.size => {
+                    io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed before the end")
+                }
+                Ok(0) => return Ok(0),
+                Ok(count) => {
+                    self.request.offset += count as u64;
+                    self.retry = self.client.retry();
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+                Err(error) => error,
+            };
+            let failure = Failure::passing(self.error(cause), None);
+            self.retry.again(failure).map_err(io::Error::other)?;
+            self.resume().map_err(io::Error::other)?;
+        }
+    }
+}

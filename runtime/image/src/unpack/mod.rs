@@ -1,0 +1,180 @@
+//! Unpacking a layer: a tar stream in, a directory for overlayfs out.
+//!
+//! The archive is taken to be hostile. `archive` parses it with every length bounded, `pax` reads
+//! the extended headers, `tree` writes below a directory descriptor with every path resolved by the
+//! kernel inside that directory (`openat2` with `RESOLVE_IN_ROOT`), so that neither `..`, nor
+//! absolute names, nor symbolic or hard links made by earlier entries can lead out of it
+//! (CVE-2025-11395, CVE-2026-17106).
+
+mod archive;
+mod pax;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
+
+use crate::digest::Digest;
+
+use archive::{Archive, Entry, Kind};
+use tree::Tree;
+
+/// Bounds on what one layer may hold. They are far above what real images have, and low enough that
+/// an archive made to fill the disk or the memory is stopped.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Entries of the archive.
+    pub(crate) entries: u64,
+    /// Uncompressed bytes of the archive.
+    pub(crate) bytes: u64,
+    /// Bytes of one path.
+    pub(crate) path: usize,
+    /// Components of one path.
+    pub(crate) depth: usize,
+    /// Bytes of headers before one entry (long names, PAX records).
+    pub(crate) header: u64,
+    /// Extended attributes of one entry.
+    pub(crate) xattrs: usize,
+    /// Bytes of one extended attribute's value (the kernel's own XATTR_SIZE_MAX).
+    pub(crate) xattr: usize,
+    /// Device nodes.
+    pub(crate) devices: u64,
+}
+
+impl Limits {
+    /// Bounds for a layer of which the manifest announces `compressed` bytes: at most 4 GiB plus
+    /// 200 times that when unpacked.
+    pub(crate) fn for_layer(compressed: u64) -> Self {
+        Self {
+            entries: 2_000_000,
+            bytes: (4 << 30) + compressed.saturating_mul(200).min(1 << 46),
+            path: 4095,
+            depth: 1000,
+            header: 1 << 20,
+            xattrs: 64,
+            xattr: 65536,
+            devices: 1024,
+        }
+    }
+}
+
+/// What was unpacked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unpacked {
+    /// Digest of the uncompressed archive.
+    pub(crate) diff_id: Digest,
+    /// Bytes of file content written.
+    pub(crate) bytes: u64,
+}
+
+/// Why a layer could not be unpacked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The stream could not be read (transfer, decompression).
+    #[error("{0}")]
+    Read(io::Error),
+    /// The archive is malformed, exceeds a bound or tries to escape.
+    #[error("{0}")]
+    Hostile(String),
+    /// The kernel refused to create something.
+    #[error("cannot {operation} \"{path}\" of the layer: {source}")]
+    Write {
+        /// System call or step.
+        operation: &'static str,
+        /// Path inside the layer.
+        path: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+impl Failure {
+    fn hostile(path: &[u8], reason: &str) -> Self {
+        Failure::Hostile(format!("entry \"{}\": {reason}", printable(path)))
+    }
+
+    fn write(operation: &'static str, path: &[u8], source: impl Into<io::Error>) -> Self {
+        Failure::Write { operation, path: printable(path), source: source.into() }
+    }
+}
+
+/// A name from an archive, made fit for a message: escaped and cut.
+fn printable(path: &[u8]) -> String {
+    let shown = &path[..path.len().min(200)];
+    let dots = if shown.len() < path.len() { "…" } else { "" };
+    format!("{}{dots}", shown.escape_ascii())
+}
+
+/// Unpacks an uncompressed tar stream into the directory `root`. Directories that an entry replaces
+/// are moved into `trash`, which the caller removes.
+///
+/// The stream is read to its end, so that the digest covers all of it.
+pub(crate) fn unpack(
+    stream: impl Read,
+    root: BorrowedFd<'_>,
+    trash: BorrowedFd<'_>,
+    limits: &Limits,
+) -> Result<Unpacked, Failure> {
+    let mut archive = Archive::new(stream, limits);
+    let mut tree = Tree::new(root, trash, limits);
+    while let Some(entry) = archive.next_entry()? {
+        place(&mut archive, &mut tree, &entry)?;
+    }
+    let bytes = tree.finish()?;
+    let diff_id = archive.finish()?;
+    Ok(Unpacked { diff_id, bytes })
+}
+
+fn place(archive: &mut Archive<impl Read>, tree: &mut Tree<'_>, entry: &Entry) -> Result<(), Failure> {
+    if entry.path.is_empty() {
+        // "./": the layer's root directory itself.
+        return match entry.kind {
+            Kind::Directory => tree.directory(entry),
+            _ => Err(Failure::hostile(b"./", "the root must be a directory")),
+        };
+    }
+    if tree.whiteout(entry)? {
+        return Ok(());
+    }
+    match &entry.kind {
+        Kind::Directory => tree.directory(entry),
+        Kind::File => {
+            let file = tree.create_file(entry)?;
+            copy(archive, tree, entry, &file)?;
+            tree.finish_file(entry, &file)
+        }
+        Kind::Symlink(target) => tree.symlink(entry, target),
+        Kind::HardLink(target) => tree.hard_link(entry, target),
+        Kind::Char { .. } | Kind::Block { .. } | Kind::Fifo => tree.node(entry),
+    }
+}
+
+/// Writes a file's content straight from the archive's buffer, leaving holes as holes.
+fn copy(
+    archive: &mut Archive<impl Read>,
+    tree: &mut Tree<'_>,
+    entry: &Entry,
+    file: &std::fs::File,
+) -> Result<(), Failure> {
+    use std::os::unix::fs::FileExt;
+    let fail = |source| Failure::write("write", &entry.path, source);
+    let whole = [(0, entry.size)];
+    let segments = entry.sparse.as_ref().map_or(&whole[..], |sparse| &sparse.segments[..]);
+    for &(mut offset, length) in segments {
+        let mut left = length;
+        while left > 0 {
+            let chunk = archive.data(left)?;
+            file.write_all_at(chunk, offset).map_err(fail)?;
+            let count = chunk.len();
+            archive.consume(count);
+            offset += count as u64;
+            left -= count as u64;
+            tree.count_bytes(count as u64);
+        }
+    }
+    if let Some(sparse) = &entry.sparse {
+        file.set_len(sparse.real_size).map_err(fail)?;
+    }
+    Ok(())
+}

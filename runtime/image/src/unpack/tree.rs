@@ -1,0 +1,490 @@
+//! Writes entries below a directory descriptor.
+//!
+//! The parent of every entry is opened by the kernel with the layer's root as `/`
+//! (`RESOLVE_IN_ROOT`): symbolic links that the layer itself made (`bin -> usr/bin`) are followed as
+//! in the running container, and nothing can lead outside. The entry is then made relative to that
+//! descriptor under a single name, never following a link there.
+//!
+//! Directories get owner, mode and time at the end: a read-only directory must still be filled, and
+//! filling changes its time.
+
+use std::collections::{HashMap, VecDeque};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use super::archive::{Entry, Kind};
+use super::{Failure, Limits};
+
+/// Prefix of whiteout entries
+/// ([OCI layer spec](https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts)).
+const WHITEOUT: &[u8] = b".wh.";
+/// Name of the entry that makes its directory opaque.
+const OPAQUE: &[u8] = b".wh..wh..opq";
+/// How many parents stay open; archives are grouped by directory.
+const CACHED_PARENTS: usize = 8;
+/// How many dangling directory links are followed while missing parents are made.
+const MAX_LINKS: usize = 40;
+
+/// The directory being filled.
+pub(super) struct Tree<'a> {
+    root: BorrowedFd<'a>,
+    trash: BorrowedFd<'a>,
+    limits: &'a Limits,
+    /// Whether owners, devices and `trusted.` attributes can be set.
+    privileged: bool,
+    parents: VecDeque<(Vec<u8>, Rc<OwnedFd>)>,
+    directories: HashMap<Vec<u8>, Metadata>,
+    trashed: u64,
+    devices: u64,
+    bytes: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Metadata {
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    mtime: (i64, u32),
+}
+
+impl Metadata {
+    fn of(entry: &Entry) -> Self {
+        Self { mode: entry.mode, uid: entry.uid, gid: entry.gid, mtime: entry.mtime }
+    }
+}
+
+impl<'a> Tree<'a> {
+    pub(super) fn new(root: BorrowedFd<'a>, trash: BorrowedFd<'a>, limits: &'a Limits) -> Self {
+        let privileged = rustix::process::geteuid().is_root();
+        if !privileged {
+            log::warn!("not root: owners and device nodes of layers are not kept");
+        }
+        Self {
+            root,
+            trash,
+            limits,
+            privileged,
+            parents: VecDeque::new(),
+            directories: HashMap::new(),
+            trashed: 0,
+            devices: 0,
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn count_bytes(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    /// Gives the directories their owner, mode and time; returns the bytes of content written.
+    pub(super) fn finish(mut self) -> Result<u64, Failure> {
+        self.parents.clear();
+        let mut directories: Vec<_> = std::mem::take(&mut self.directories).into_iter().collect();
+        // Children first: without privileges a parent may become unsearchable.
+        directories.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
+        for (path, metadata) in directories {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            match self.open(&path, flags) {
+                Ok(directory) => self.apply(directory.as_fd(), &path, metadata)?,
+                // A later entry put something else there.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                Err(error) => return Err(Failure::write("open", &path, error)),
+            }
+        }
+        Ok(self.bytes)
+    }
+
+    /// Makes a directory, or takes the one that is there.
+    pub(super) fn directory(&mut self, entry: &Entry) -> Result<(), Failure> {
+        if !entry.path.is_empty() {
+            let (parent, name) = self.parent(&entry.path)?;
+            self.make_directory(&parent, name, &entry.path)?;
+        }
+        if !entry.xattrs.is_empty() {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let directory =
+                self.open(&entry.path, flags).map_err(|error| Failure::write("open", &entry.path, error))?;
+            self.set_xattrs(directory.as_fd(), entry)?;
+        }
+        self.directories.insert(entry.path.clone(), Metadata::of(entry));
+        Ok(())
+    }
+
+    /// Makes an empty file, replacing what has its name.
+    pub(super) fn create_file(&mut self, entry: &Entry) -> Result<File, Failure> {
+        let (parent, name) = self.parent(&entry.path)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        self.replacing("create", &parent, name, &entry.path, |parent, name| {
+            rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600))
+        })
+        .map(File::from)
+    }
+
+    /// Owner, attributes, mode and time of a file that has its content. In this order: a change of
+    /// owner clears setuid bits and capabilities, and any change sets the time.
+    pub(super) fn finish_file(&self, entry: &Entry, file: &File) -> Result<(), Failure> {
+        let file = file.as_fd();
+        self.set_owner(file, &entry.path, entry.uid, entry.gid)?;
+        self.set_xattrs(file, entry)?;
+        set_mode(file, &entry.path, entry.mode)?;
+        set_time(file, &entry.path, entry.mtime)
+    }
+
+    pub(super) fn symlink(&mut self, entry: &Entry, target: &[u8]) -> Result<(), Failure> {
+        let (parent, name) = self.parent(&entry.path)?;
+        self.replacing("symlink", &parent, name, &entry.path, |parent, name| {
+            rustix::fs::symlinkat(target, parent, name)
+        })?;
+        self.finish_at(&parent, name, entry)
+    }
+
+    /// Makes a second name; the first is looked up inside the layer like any other path.
+    pub(super) fn hard_link(&mut self, entry: &Entry, target: &[u8]) -> Result<(), Failure> {
+        if target == entry.path {
+            return Ok(());
+        }
+        let (directory, target_name) = split(target);
+        let missing = || {
+            Failure::hostile(
+                &entry.path,
+                &format!("hard link to \"{}\", which is not in the layer", super::printable(target)),
+            )
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let target_parent = self.open(directory, flags).map_err(|_| missing())?;
+        let status =
+            rustix::fs::statat(&target_parent, OsStr::from_bytes(target_name), AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|_| missing())?;
+        if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
+            return Err(Failure::hostile(&entry.path, "hard link to a directory"));
+        }
+        let (parent, name) = self.parent(&entry.path)?;
+        if is_same(&parent, name, &status) {
+            return Ok(());
+        }
+        self.replacing("link", &parent, name, &entry.path, |parent, name| {
+            rustix::fs::linkat(&target_parent, OsStr::from_bytes(target_name), parent, name, AtFlags::empty())
+        })
+    }
+
+    /// Makes a device node or FIFO.
+    pub(super) fn node(&mut self, entry: &Entry) -> Result<(), Failure> {
+        let (kind, device) = match entry.kind {
+            Kind::Char { major, minor } => (FileType::CharacterDevice, rustix::fs::makedev(major, minor)),
+            Kind::Block { major, minor } => (FileType::BlockDevice, rustix::fs::makedev(major, minor)),
+            _ => (FileType::Fifo, 0),
+        };
+        if kind != FileType::Fifo {
+            self.devices += 1;
+            if self.devices > self.limits.devices {
+                return Err(Failure::Hostile(format!("more than {} device nodes", self.limits.devices)));
+            }
+            if !self.privileged && device != 0 {
+                return Ok(());
+            }
+        }
+        let (parent, name) = self.parent(&entry.path)?;
+        self.replacing("mknod", &parent, name, &entry.path, |parent, name| {
+            rustix::fs::mknodat(parent, name, kind, Mode::from_raw_mode(0o600), device)
+        })?;
+        let mode = Mode::from_raw_mode(entry.mode);
+        rustix::fs::chmodat(&*parent, OsStr::from_bytes(name), mode, AtFlags::empty())
+            .map_err(|error| Failure::write("chmod", &entry.path, error))?;
+        self.finish_at(&parent, name, entry)
+    }
+
+    /// Handles `.wh.` entries: true if the entry was one.
+    pub(super) fn whiteout(&mut self, entry: &Entry) -> Result<bool, Failure> {
+        let (directory, name) = split(&entry.path);
+        let Some(hidden) = name.strip_prefix(WHITEOUT) else { return Ok(false) };
+        if name == OPAQUE {
+            let (parent, _) = self.parent(&entry.path)?;
+            self.set_opaque(&parent, directory)?;
+            return Ok(true);
+        }
+        if hidden.starts_with(WHITEOUT) {
+            // Bookkeeping of aufs (.wh..wh.plnk, .wh..wh.aufs), not content.
+            return Ok(true);
+        }
+        if matches!(hidden, b"" | b"." | b"..") {
+            return Err(Failure::hostile(&entry.path, "a whiteout must name an entry"));
+        }
+        let (parent, _) = self.parent(&entry.path)?;
+        let path = [directory, b"/", hidden].concat();
+        match file_type(&parent, hidden) {
+            // The layer brings the name anew: only what lower layers have there is hidden.
+            Some(FileType::Directory) => {
+                let directory =
+                    open_directory(&parent, hidden).map_err(|error| Failure::write("open", &path, error))?;
+                self.set_opaque(&directory, &path)?;
+            }
+            Some(_) => {}
+            None => make_whiteout(&parent, hidden)
+                .map_err(|error| Failure::write("make the whiteout of", &path, error))?,
+        }
+        Ok(true)
+    }
+
+    /// Opens the parent of a path, making what is missing, and returns it with the last component.
+    fn parent<'p>(&mut self, path: &'p [u8]) -> Result<(Rc<OwnedFd>, &'p [u8]), Failure> {
+        let (directory, name) = split(path);
+        if let Some((_, parent)) = self.parents.iter().find(|(cached, _)| cached == directory) {
+            return Ok((Rc::clone(parent), name));
+        }
+        let parent = Rc::new(self.open_or_make(directory, MAX_LINKS)?);
+        if self.parents.len() == CACHED_PARENTS {
+            self.parents.pop_front();
+        }
+        self.parents.push_back((directory.to_vec(), Rc::clone(&parent)));
+        Ok((parent, name))
+    }
+
+    /// Opens a directory of the layer; missing components are made with mode 0755, as Docker does.
+    fn open_or_make(&mut self, path: &[u8], links: usize) -> Result<OwnedFd, Failure> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match self.open(path, flags) {
+            Ok(directory) => return Ok(directory),
+            // NOTDIR: a component is a file, or a whiteout that the layer fills again.
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(error) => return Err(Failure::write("open", path, error)),
+        }
+        let (above, name) = split(path);
+        let parent = self.open_or_make(above, links)?;
+        match file_type(&parent, name) {
+            Some(FileType::Symlink) => self.make_link_target(&parent, above, name, links)?,
+            Some(FileType::CharacterDevice) | None => {
+                self.make_directory(&parent, name, path)?;
+                let directory =
+                    open_directory(&parent, name).map_err(|error| Failure::write("open", path, error))?;
+                set_mode(directory.as_fd(), path, 0o755)?;
+                return Ok(directory);
+            }
+            Some(_) => return Err(Failure::hostile(path, "it is used as a directory, but is a file")),
+        }
+        self.open(path, flags).map_err(|error| Failure::write("open", path, error))
+    }
+
+    /// Makes the directory that a dangling link points to (`bin -> usr/bin` where `usr/bin` belongs
+    /// to a lower layer). The target is only a path inside the layer: the kernel clamps it there.
+    fn make_link_target(
+        &mut self,
+        parent: &OwnedFd,
+        above: &[u8],
+        name: &[u8],
+        links: usize,
+    ) -> Result<(), Failure> {
+        let link = [above, b"/", name].concat();
+        if links == 0 {
+            return Err(Failure::hostile(&link, "too many levels of symbolic links"));
+        }
+        let target = rustix::fs::readlinkat(parent, OsStr::from_bytes(name), Vec::new())
+            .map_err(|error| Failure::write("readlink", &link, error))?;
+        let target = target.as_bytes();
+        let base = if target.starts_with(b"/") { &b""[..] } else { above };
+        let mut components: Vec<&[u8]> = Vec::new();
+        for component in base.split(|byte| *byte == b'/').chain(target.split(|byte| *byte == b'/')) {
+            match component {
+                b"" | b"." => {}
+                b".." => drop(components.pop()),
+                _ => components.push(component),
+            }
+        }
+        if components.len() > self.limits.depth {
+            return Err(Failure::hostile(&link, "the path has too many components"));
+        }
+        self.open_or_make(&components.join(&b'/'), links - 1).map(drop)
+    }
+
+    /// `mkdirat`; a directory that is there is taken, anything else is replaced. A directory in
+    /// place of a whiteout is opaque: what lower layers have below it stays hidden.
+    fn make_directory(&mut self, parent: &OwnedFd, name: &[u8], path: &[u8]) -> Result<(), Failure> {
+        let fail = |error| Failure::write("mkdir", path, error);
+        let make = || rustix::fs::mkdirat(parent, OsStr::from_bytes(name), Mode::from_raw_mode(0o700));
+        match make() {
+            Err(Errno::EXIST) => {}
+            result => return result.map_err(fail),
+        }
+        let kind = file_type(parent, name);
+        if kind == Some(FileType::Directory) {
+            return Ok(());
+        }
+        let hidden = kind == Some(FileType::CharacterDevice) && is_whiteout(parent, name);
+        self.discard(parent, name, path)?;
+        make().map_err(fail)?;
+        if hidden {
+            let directory = open_directory(parent, name).map_err(fail)?;
+            self.set_opaque(&directory, path)?;
+        }
+        Ok(())
+    }
+
+    /// Runs a call that makes `name`; if the name is taken, removes what has it and tries again.
+    fn replacing<T>(
+        &mut self,
+        operation: &'static str,
+        parent: &Rc<OwnedFd>,
+        name: &[u8],
+        path: &[u8],
+        make: impl Fn(&OwnedFd, &OsStr) -> rustix::io::Result<T>,
+    ) -> Result<T, Failure> {
+        let name = OsStr::from_bytes(name);
+        match make(parent, name) {
+            Err(Errno::EXIST) => {
+                self.discard(parent, name.as_bytes(), path)?;
+                make(parent, name)
+            }
+            result => result,
+        }
+        .map_err(|error| Failure::write(operation, path, error))
+    }
+
+    /// Removes an entry; a directory is moved to the trash whole.
+    fn discard(&mut self, parent: &OwnedFd, name: &[u8], path: &[u8]) -> Result<(), Failure> {
+        let name = OsStr::from_bytes(name);
+        // Cached parents may be below what goes away.
+        self.parents.clear();
+        match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+            Err(Errno::ISDIR | Errno::PERM) => {
+                self.trashed += 1;
+                rustix::fs::renameat(parent, name, self.trash, self.trashed.to_string())
+                    .map_err(|error| Failure::write("replace", path, error))
+            }
+            result => result.map_err(|error| Failure::write("replace", path, error)),
+        }
+    }
+
+    /// Resolves a path with the layer as root directory.
+    fn open(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+        let path = if path.is_empty() { b"." } else { path };
+        loop {
+            match rustix::fs::openat2(self.root, OsStr::from_bytes(path), flags, Mode::empty(), resolve) {
+                // A rename elsewhere on the system raced with ".." in a link's target.
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn apply(&self, fd: BorrowedFd<'_>, path: &[u8], metadata: Metadata) -> Result<(), Failure> {
+        self.set_owner(fd, path, metadata.uid, metadata.gid)?;
+        set_mode(fd, path, metadata.mode)?;
+        set_time(fd, path, metadata.mtime)
+    }
+
+    /// What is made by root belongs to 0:0 already (no parent is setgid before the end).
+    fn set_owner(&self, fd: BorrowedFd<'_>, path: &[u8], uid: u32, gid: u32) -> Result<(), Failure> {
+        if !self.privileged || (uid, gid) == (0, 0) {
+            return Ok(());
+        }
+        rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+            .map_err(|error| Failure::write("chown", path, error))
+    }
+
+    /// Owner and time of something that cannot be opened.
+    fn finish_at(&self, parent: &OwnedFd, name: &[u8], entry: &Entry) -> Result<(), Failure> {
+        let name = OsStr::from_bytes(name);
+        if self.privileged && (entry.uid, entry.gid) != (0, 0) {
+            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+            rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|error| Failure::write("chown", &entry.path, error))?;
+        }
+        rustix::fs::utimensat(parent, name, &timestamps(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| Failure::write("set the time of", &entry.path, error))
+    }
+
+    /// Sets `security.capability` and `user.` attributes. What overlayfs itself interprets is
+    /// refused; other names mean nothing inside an image (labels, ACLs of the builder) and are left.
+    fn set_xattrs(&self, fd: BorrowedFd<'_>, entry: &Entry) -> Result<(), Failure> {
+        for (name, value) in &entry.xattrs {
+            if name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.") {
+                let reason = format!("it sets \"{}\", which is overlayfs's own", name.escape_ascii());
+                return Err(Failure::hostile(&entry.path, &reason));
+            }
+            let wanted = name.starts_with(b"user.") || (name == b"security.capability" && self.privileged);
+            if !wanted {
+                continue;
+            }
+            match rustix::fs::fsetxattr(fd, OsStr::from_bytes(name), value, XattrFlags::empty()) {
+                // A file system without user attributes (tmpfs before 6.6).
+                Err(Errno::OPNOTSUPP) if name.starts_with(b"user.") => {}
+                result => {
+                    result.map_err(|error| {
+                        Failure::write("set an extended attribute of", &entry.path, error)
+                    })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks a directory as opaque for overlayfs.
+    fn set_opaque(&self, directory: &OwnedFd, path: &[u8]) -> Result<(), Failure> {
+        let name = if self.privileged { "trusted.overlay.opaque" } else { "user.overlay.opaque" };
+        // The parent may be an O_PATH descriptor, which has no attributes of its own.
+        let directory = rustix::fs::openat(
+            directory,
+            ".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(|error| Failure::write("open", path, error))?;
+        rustix::fs::fsetxattr(&directory, name, b"y", XattrFlags::empty())
+            .map_err(|error| Failure::write("make opaque", path, error))
+    }
+}
+
+/// Parent and last component of a normalised path.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    }
+}
+
+fn file_type(parent: &OwnedFd, name: &[u8]) -> Option<FileType> {
+    rustix::fs::statat(parent, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)
+        .ok()
+        .map(|status| FileType::from_raw_mode(status.st_mode))
+}
+
+fn is_whiteout(parent: &OwnedFd, name: &[u8]) -> bool {
+    rustix::fs::statat(parent, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|status| status.st_rdev == 0)
+}
+
+fn is_same(parent: &OwnedFd, name: &[u8], other: &rustix::fs::Stat) -> bool {
+    rustix::fs::statat(parent, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|status| (status.st_dev, status.st_ino) == (other.st_dev, other.st_ino))
+}
+
+fn open_directory(parent: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, OsStr::from_bytes(name), flags, Mode::empty())
+}
+
+/// A whiteout of overlayfs is a character device 0:0.
+fn make_whiteout(parent: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
+    let name = OsStr::from_bytes(name);
+    rustix::fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0)
+}
+
+fn set_mode(fd: BorrowedFd<'_>, path: &[u8], mode: u32) -> Result<(), Failure> {
+    rustix::fs::fchmod(fd, Mode::from_raw_mode(mode)).map_err(|error| Failure::write("chmod", path, error))
+}
+
+fn set_time(fd: BorrowedFd<'_>, path: &[u8], mtime: (i64, u32)) -> Result<(), Failure> {
+    rustix::fs::futimens(fd, &timestamps(mtime))
+        .map_err(|error| Failure::write("set the time of", path, error))
+}
+
+fn timestamps((seconds, nanoseconds): (i64, u32)) -> Timestamps {
+    let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
+    Timestamps { last_access: time, last_modification: time }
+}
