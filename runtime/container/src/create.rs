@@ -4,10 +4,21 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use oci_spec::runtime::{PosixRlimit, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespaceType, PosixRlimit, Process, Spec};
 
-use crate::error::{Error, Result};
+use crate::channel::{self, Channel, Word};
+use crate::credentials::Credentials;
+use crate::error::{Call, Error, Result};
+use crate::hooks::Hooks;
+use crate::namespaces::{self, Namespaces};
+use crate::process;
+use crate::program::Program;
+use crate::rootfs::mounts::Common;
+use crate::rootfs::{devices, mounts, options};
 use crate::seccomp::Filter;
+use crate::security::Labels;
+use crate::setup::{self, Plan};
+use crate::sys::Side;
 
 /// Whose child the container's process becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +52,9 @@ pub struct Creation<'a> {
     pub bundle: &'a Path,
     /// Keep the caller's root mount below, and only chroot(2): for roots on a ramdisk, that can't be pivoted.
     pub no_pivot: bool,
+    /// Whether the caller has seen to `linux.resources` (see [`crate::cgroup`]). If not, a `Spec` that limits
+    /// anything is refused.
+    pub resources_applied: bool,
 }
 
 impl<'a> Creation<'a> {
@@ -57,6 +71,7 @@ impl<'a> Creation<'a> {
             id: "",
             bundle: Path::new("/"),
             no_pivot: false,
+            resources_applied: false,
         }
     }
 }
@@ -74,15 +89,138 @@ impl fmt::Debug for Creation<'_> {
 pub struct Held {
     pid: i32,
     pidfd: OwnedFd,
+    channel: Channel,
+    network: Option<OwnedFd>,
+    hooks: Hooks,
+    terminal: Option<OwnedFd>,
+    listener: Option<OwnedFd>,
 }
 
 /// Clones the container's first process, which at once begins to set itself up.
+///
+/// The calling process must have one thread: its copy goes on in the middle of the program, and locks held by
+/// other threads would stay locked in it forever. With more threads this fails.
+///
+/// # Errors
+/// Whatever can be known to be wrong before anything was made: values, missing sources of bind mounts, what isn't
+/// supported.
 pub fn create(creation: Creation<'_>) -> Result<Held> {
-    drop(creation);
-    Err(Error::Setup("not yet".into()))
+    let (parent, cgroup) = (creation.parent, creation.cgroup.as_ref().map(AsFd::as_fd));
+    let linux = required(creation.spec.linux(), "linux")?;
+    let own_cgroup = cgroup.map(|c| c.try_clone_to_owned()).transpose().call(|| "dup(cgroup)".into())?;
+    let mut plan = plan(creation, linux)?;
+    let hooks = plan.hooks.clone();
+    let network = plan
+        .namespaces
+        .joined(LinuxNamespaceType::Network)
+        .map(OwnedFd::try_clone)
+        .transpose()
+        .call(|| "dup(network namespace)".into())?;
+    let (ours, theirs) = channel::pair().call(|| "socketpair()".into())?;
+    let exit_signal = match parent {
+        Parent::Systemd => 0, // CLONE_PARENT: the same signal as for the caller itself
+        Parent::Caller => libc::SIGCHLD,
+    };
+    plan.namespaces.set_sibling(parent == Parent::Systemd);
+    let own_cgroup = own_cgroup.as_ref().map(AsFd::as_fd);
+    let (pid, pidfd) = match plan.namespaces.clone_process(exit_signal, own_cgroup)? {
+        Side::Child => {
+            drop(ours);
+            setup::run(plan, theirs)
+        }
+        Side::Parent { pid, pidfd } => (pid, pidfd),
+    };
+    let held = Held { pid, pidfd, channel: ours, network, hooks, terminal: None, listener: None };
+    held.adjust(&plan, linux)?;
+    Ok(held)
+}
+
+fn required<'s, T>(value: &'s Option<T>, what: &'static str) -> Result<&'s T> {
+    value.as_ref().ok_or_else(|| Error::Invalid {
+        what,
+        value: "absent".into(),
+        reason: "a container can't be made without it".into(),
+    })
+}
+
+/// Checks and opens everything that can be checked and opened before there is a process.
+fn plan<'a>(creation: Creation<'a>, linux: &'a Linux) -> Result<Plan<'a>> {
+    let spec = creation.spec;
+    let process = required(spec.process(), "process")?;
+    refuse_unsupported(spec, linux, process, creation.resources_applied)?;
+    let namespaces = Namespaces::new(linux)?;
+    setup::check_sysctls(spec, namespaces.namespaced())?;
+    let labels = Labels::new(process)?;
+    let propagation = linux.rootfs_propagation().as_deref().filter(|p| !p.is_empty());
+    let propagation = propagation
+        .map(|name| {
+            options::propagation(name).ok_or_else(|| Error::Invalid {
+                what: "linux.rootfsPropagation",
+                value: name.to_owned(),
+                reason: "it is (r)private, (r)slave, (r)shared or (r)unbindable".into(),
+            })
+        })
+        .transpose()?;
+    let common = Common { label: None, propagation };
+    let mounts = spec.mounts().iter().flatten();
+    let bind_devices = namespaces.is_new(LinuxNamespaceType::User);
+    Ok(Plan {
+        spec,
+        process,
+        mounts: mounts.map(|m| mounts::prepare(m, common)).collect::<Result<_>>()?,
+        devices: devices::prepare(linux.devices().as_deref().unwrap_or_default(), bind_devices)?,
+        program: Program::new(process)?,
+        credentials: Credentials::new(process)?,
+        namespaces,
+        labels,
+        propagation,
+        hooks: Hooks::new(spec, creation.id, creation.bundle),
+        root: creation.root,
+        filter: creation.filter,
+        default_rlimits: creation.default_rlimits,
+        preserve_fds: creation.preserve_fds,
+        no_pivot: creation.no_pivot,
+    })
+}
+
+/// Nothing that a `Spec` asks for is ignored silently: what isn't done here is an error.
+fn refuse_unsupported(spec: &Spec, linux: &Linux, process: &Process, limited: bool) -> Result<()> {
+    let unsupported = [
+        ("spec.vm", spec.vm().is_some()),
+        ("linux.intelRdt", linux.intel_rdt().is_some()),
+        ("linux.memoryPolicy", linux.memory_policy().is_some()),
+        ("linux.timeOffsets", linux.time_offsets().as_ref().is_some_and(|o| !o.is_empty())),
+        ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|d| !d.is_empty())),
+        ("process.scheduler", process.scheduler().is_some()),
+        ("process.execCPUAffinity", process.exec_cpu_affinity().is_some()),
+    ];
+    if let Some((what, _)) = unsupported.iter().find(|(_, present)| *present) {
+        return Err(Error::Unsupported {
+            what: (*what).to_owned(),
+            reason: "sampan doesn't implement this part of the OCI runtime specification".into(),
+        });
+    }
+    match linux.resources() {
+        Some(resources) if !limited => crate::cgroup::refuse_limits(resources),
+        _ => Ok(()),
+    }
 }
 
 impl Held {
+    /// What must be done to the process from outside, right after its birth.
+    fn adjust(&self, plan: &Plan<'_>, linux: &Linux) -> Result<()> {
+        if let Some(score) = plan.process.oom_score_adj() {
+            // From outside: in a user namespace the process may not write its own file of procfs.
+            let path = format!("/proc/{}/oom_score_adj", self.pid);
+            std::fs::write(&path, score.to_string()).call(|| format!("write({path}, {score})"))?;
+        }
+        if plan.namespaces.is_new(LinuxNamespaceType::User) {
+            namespaces::write_mappings(self.pid, linux)?;
+            self.channel.go_on().call(|| "tell the container's process to go on".into())?;
+        }
+        Ok(())
+    }
+
     /// The process id, in the caller's PID namespace.
     pub fn pid(&self) -> i32 {
         self.pid
@@ -96,7 +234,10 @@ impl Held {
     /// The network namespace of the process. It exists from the start: its interfaces can be made while
     /// the process still sets itself up.
     pub fn network_namespace(&self) -> Result<OwnedFd> {
-        Err(Error::Setup("not yet".into()))
+        match &self.network {
+            Some(joined) => joined.try_clone().call(|| "dup(network namespace)".into()),
+            None => namespaces::network_of(self.pid),
+        }
     }
 
     /// Waits until the set-up is complete and the program was found to be executable. The process then blocks.
@@ -105,17 +246,45 @@ impl Held {
     /// # Errors
     /// What the process itself reported ([`Error::Setup`], [`Error::NotExecutable`]).
     pub fn wait_ready(&mut self) -> Result<()> {
-        Err(Error::Setup("not yet".into()))
+        loop {
+            let word = self.channel.hear().call(|| "hear from the container's process".into())?;
+            match word {
+                Some(Word::Ready) => return Ok(()),
+                Some(Word::Hooks) => {
+                    self.hooks.run_on_host(self.pid)?;
+                    self.channel.go_on().call(|| "tell the container's process to go on".into())?;
+                }
+                Some(Word::Terminal(master)) => self.terminal = Some(master),
+                Some(Word::Listener(listener)) => self.listener = Some(listener),
+                Some(Word::Failed(status @ (126 | 127), reason)) => {
+                    return Err(Error::NotExecutable { status, reason });
+                }
+                Some(Word::Failed(_, reason)) => return Err(Error::Setup(reason)),
+                Some(Word::Joined(_)) => {}
+                None => return Err(Error::Died(process::end_of(&self.pidfd))),
+            }
+        }
     }
 
     /// The master side of the terminal, if `process.terminal` asked for one; only after [`Held::wait_ready`].
     pub fn take_terminal(&mut self) -> Option<OwnedFd> {
-        None
+        self.terminal.take()
+    }
+
+    /// The listener of the filter, if it notifies (`SCMP_ACT_NOTIFY`); only after [`Held::wait_ready`].
+    pub fn take_listener(&mut self) -> Option<OwnedFd> {
+        self.listener.take()
+    }
+
+    /// The connection to the process, for a caller that ends and lets another one release it: whoever holds
+    /// this descriptor last and writes one byte to it releases the process; if it is closed, the process ends.
+    pub fn into_connection(self) -> OwnedFd {
+        self.channel.into()
     }
 
     /// Lets the process execute its program. What `execve` still refuses goes to the process's standard error,
     /// and it ends with 127 or 126.
     pub fn release(self) -> Result<()> {
-        Ok(())
+        self.channel.go_on().call(|| "release the container's process".into())
     }
 }

@@ -14,12 +14,25 @@
 //! root are resolved by descriptors only (`path`), files of procfs through a private mount (`procfs`).
 //! All `unsafe` code lives in `sys`.
 
+mod channel;
 mod create;
+mod credentials;
 mod error;
+mod exec;
+mod limits;
+mod namespaces;
+mod program;
+mod rootfs;
+mod security;
+mod setup;
 #[allow(unsafe_code)]
 mod sys;
+mod terminal;
 
+pub mod cgroup;
 pub mod defaults;
+pub mod features;
+pub mod hooks;
 pub mod mount;
 pub mod process;
 pub mod seccomp;

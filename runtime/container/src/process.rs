@@ -1,110 +1,132 @@
 //! A running container's processes: signals, and further programs in it.
 
-use std::fmt;
+use std::fs;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
-use oci_spec::runtime::{Process, Spec};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags};
 
-use crate::error::{Error, Result};
-use crate::seccomp::Filter;
+use crate::error::{Call, Error, Result};
+use crate::sys;
+
+pub use crate::exec::{Exec, Joined, exec, seal_executable};
 
 /// Start time of a process in clock ticks since boot (field 22 of proc_pid_stat(5)): guards against reused ids.
 pub fn start_time(pid: i32) -> Result<u64> {
-    let _ = pid;
-    Err(Error::Setup("not yet".into()))
+    stat(pid).map(|(_, started)| started)
+}
+
+/// State letter and start time. A zombie has ended, though its id isn't free yet.
+pub(crate) fn stat(pid: i32) -> Result<(char, u64)> {
+    let path = format!("/proc/{pid}/stat");
+    let text = fs::read_to_string(&path).call(|| format!("read({path})"))?;
+    // The name in parentheses may contain anything, parentheses too: what counts comes after the last one.
+    let fields = text.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect::<Vec<_>>());
+    let parsed = fields.and_then(|f| Some((f.first()?.chars().next()?, f.get(19)?.parse().ok()?)));
+    parsed.ok_or_else(|| Error::File {
+        path: path.into(),
+        reason: "this is not the format of proc_pid_stat(5)".into(),
+    })
 }
 
 /// Whether the process has a handler for `signal` (`SigCgt` of proc_pid_status(5)). PID 1 of a PID namespace
-/// ignores every signal from inside or outside that it has no handler for, except SIGKILL and SIGSTOP from outside.
+/// ignores every signal that it has no handler for, except SIGKILL and SIGSTOP from outside of the namespace.
 pub fn handles(pid: i32, signal: i32) -> Result<bool> {
-    let _ = (pid, signal);
-    Err(Error::Setup("not yet".into()))
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).call(|| format!("read({path})"))?;
+    let caught = text.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let bit = u32::try_from(signal - 1).ok().and_then(|n| 1u64.checked_shl(n));
+    match (caught, bit) {
+        (Some(caught), Some(bit)) => Ok(caught & bit != 0),
+        _ => Err(Error::Invalid {
+            what: "signal",
+            value: signal.to_string(),
+            reason: "it is a number from 1 to 64".into(),
+        }),
+    }
 }
 
 /// A descriptor of the process `pid`, if it still is the one that started at `start_time`; `None` if it is gone.
 pub fn open(pid: i32, start_time: Option<u64>) -> Result<Option<OwnedFd>> {
-    let _ = (pid, start_time);
-    Err(Error::Setup("not yet".into()))
+    let call = || format!("pidfd_open({pid})");
+    let number = Pid::from_raw(pid).ok_or(Errno::INVAL).call(call)?;
+    let pidfd = match rustix::process::pidfd_open(number, PidfdFlags::empty()) {
+        Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
+        result => result.call(call)?,
+    };
+    // Compared after opening: what the descriptor stands for doesn't change any more.
+    match (start_time, stat(pid)) {
+        (Some(then), Ok((_, now))) if then != now => Ok(None),
+        (Some(_), Err(_)) => Ok(None),
+        _ => Ok(Some(pidfd)),
+    }
 }
 
 /// Sends `signal` to the process. `false`: it was gone already.
 pub fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<bool> {
-    let _ = (pidfd, signal);
-    Err(Error::Setup("not yet".into()))
+    match sys::pidfd_send_signal(pidfd, signal) {
+        Ok(()) => Ok(true),
+        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(false),
+        Err(e) => Err(e).call(|| format!("pidfd_send_signal({signal})")),
+    }
 }
 
 /// Waits until the process has ended, at most `timeout`. `false`: it still runs.
-pub fn wait(pidfd: BorrowedFd<'_>, timeout: Option<std::time::Duration>) -> Result<bool> {
-    let _ = (pidfd, timeout);
-    Err(Error::Setup("not yet".into()))
-}
-
-/// Puts the calling program beyond the reach of containers: executes it anew from a sealed copy in memory,
-/// with the same arguments, unless it runs from one already. Call it first thing in a program that will [`exec`].
-pub fn seal_executable() -> Result<()> {
-    Err(Error::Setup("not yet".into()))
-}
-
-/// A program to run in a running container. Make one with [`Exec::new`] and change its fields.
-pub struct Exec<'a> {
-    /// The container's first process, in the caller's PID namespace.
-    pub pid: i32,
-    /// The container's `Spec`: which namespaces it has, its labels, no_new_privs.
-    pub spec: &'a Spec,
-    /// The program: arguments, environment, user, directory, capabilities, terminal.
-    pub process: &'a Process,
-    /// The container's filter.
-    pub filter: Option<Filter>,
-    /// How many of the caller's descriptors from 3 on the program keeps.
-    pub preserve_fds: u32,
-}
-
-impl<'a> Exec<'a> {
-    /// A program without filter and extra descriptors.
-    pub fn new(pid: i32, spec: &'a Spec, process: &'a Process) -> Self {
-        Exec { pid, spec, process, filter: None, preserve_fds: 0 }
+pub fn wait(pidfd: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<bool> {
+    let call = || "poll(pidfd)".to_owned();
+    let deadline = timeout.map(|t| std::time::Instant::now() + t);
+    loop {
+        let left = deadline.map(|d| d.saturating_duration_since(std::time::Instant::now()));
+        let left = left.map(Timespec::try_from).transpose().map_err(io::Error::other).call(call)?;
+        let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+        match rustix::event::poll(&mut fds, left.as_ref()) {
+            Err(Errno::INTR) => {}
+            result => return Ok(result.call(call)? > 0),
+        }
     }
 }
 
-impl fmt::Debug for Exec<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exec").field("pid", &self.pid).finish_non_exhaustive()
+/// What is known about the end of a process, in words.
+pub(crate) fn end_of(pidfd: &OwnedFd) -> String {
+    match wait(pidfd.as_fd(), Some(Duration::from_secs(1))) {
+        Ok(true) => "was it killed, or out of memory?".into(),
+        _ => "it closed its connection".into(),
     }
 }
 
-/// A program that runs in a container: a child of the caller.
-#[derive(Debug)]
-pub struct Joined {
-    pid: i32,
-    pidfd: OwnedFd,
-    terminal: Option<OwnedFd>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Runs a program in a container: joins all of the container's namespaces and its cgroup and takes on its
-/// confinement, before anything of the container can see it.
-pub fn exec(exec: Exec<'_>) -> Result<Joined> {
-    drop(exec);
-    Err(Error::Setup("not yet".into()))
-}
-
-impl Joined {
-    /// The process id, in the caller's PID namespace.
-    pub fn pid(&self) -> i32 {
-        self.pid
+    #[test]
+    fn this_process_is_itself() {
+        let pid = std::process::id() as i32;
+        let started = start_time(pid).unwrap();
+        assert!(open(pid, Some(started)).unwrap().is_some());
+        assert!(open(pid, Some(started + 1)).unwrap().is_none());
     }
 
-    /// The process as a descriptor.
-    pub fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+    #[test]
+    fn handlers_are_seen() {
+        let pid = std::process::id() as i32;
+        // The Rust runtime handles SIGSEGV, to tell about stack overflows, and nothing handles SIGUSR2.
+        assert!(handles(pid, libc::SIGSEGV).unwrap());
+        assert!(!handles(pid, libc::SIGUSR2).unwrap());
+        assert!(handles(pid, 0).is_err() && handles(pid, 65).is_err());
     }
 
-    /// The master side of the terminal, if `process.terminal` asked for one.
-    pub fn take_terminal(&mut self) -> Option<OwnedFd> {
-        self.terminal.take()
-    }
-
-    /// Waits for the end. Returns the exit status, or 128 plus the number of the signal that ended it.
-    pub fn wait(self) -> Result<i32> {
-        Err(Error::Setup("not yet".into()))
+    #[test]
+    fn an_ended_process_is_waited_for() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pidfd = open(child.id() as i32, None).unwrap().unwrap();
+        assert!(!wait(pidfd.as_fd(), Some(Duration::from_millis(5))).unwrap());
+        assert!(signal(pidfd.as_fd(), libc::SIGKILL).unwrap());
+        assert!(wait(pidfd.as_fd(), None).unwrap());
+        child.wait().unwrap();
+        assert!(!signal(pidfd.as_fd(), libc::SIGKILL).unwrap());
     }
 }

@@ -197,9 +197,10 @@ impl State {
     /// another process by now, is stopped.
     pub fn live_status(&self) -> Status {
         let lives = match self.pid {
-            Some(pid) => match process::start_time(pid) {
-                Ok(now) => self.start_time.is_none_or(|then| then == now),
-                Err(_) => false,
+            Some(pid) => match process::stat(pid) {
+                // A zombie has ended; its parent just hasn't asked yet.
+                Ok(('Z' | 'X', _)) | Err(_) => false,
+                Ok((_, now)) => self.start_time.is_none_or(|then| then == now),
             },
             None => return self.status,
         };

@@ -1,1 +1,266 @@
 //! The system calls that no crate wraps safely, and the only `unsafe` code of this crate.
+//!
+//! Every function here is safe to call: what the kernel demands of pointers and lengths is met inside.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+use libc::{c_char, c_int, c_long, c_uint, c_ulong};
+
+pub(crate) mod trampoline;
+
+/// Which side of [`clone3`] the caller finds itself on.
+pub(crate) enum Side {
+    Parent { pid: i32, pidfd: OwnedFd },
+    Child,
+}
+
+fn check(result: c_long) -> io::Result<c_long> {
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(result)
+}
+
+/// Whether the calling process has one thread only (unshare(2): `CLONE_THREAD` fails with EINVAL otherwise,
+/// and does nothing if so). Cheaper than reading procfs, and works without it.
+pub(crate) fn single_threaded() -> bool {
+    // SAFETY: CLONE_THREAD changes nothing in a process with one thread, and fails in others.
+    unsafe { libc::unshare(libc::CLONE_THREAD) == 0 }
+}
+
+/// clone3(2) without a stack: the child goes on with a copy of the caller, as after fork(2).
+///
+/// Refused in a process with several threads: the child would have a copy of locks (the allocator's) that
+/// no thread of it ever releases.
+pub(crate) fn clone3(flags: c_int, exit_signal: c_int, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Side> {
+    if !single_threaded() {
+        return Err(io::Error::other("the calling process has more than one thread"));
+    }
+    let mut pidfd: c_int = -1;
+    let mut arguments = CloneArgs {
+        flags: flags as u32 as u64 | libc::CLONE_PIDFD as u64,
+        pidfd: &raw mut pidfd as u64,
+        exit_signal: exit_signal as u64,
+        ..CloneArgs::default()
+    };
+    if let Some(cgroup) = cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: the structure is valid for its size and `pidfd` outlives the call. Without CLONE_VM the child
+    // has its own copy of memory; the process has one thread, so that copy is whole.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<CloneArgs>()) })?;
+    if pid == 0 {
+        return Ok(Side::Child);
+    }
+    // SAFETY: CLONE_PIDFD put a new descriptor there that nobody else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Side::Parent { pid: pid as i32, pidfd })
+}
+
+/// Of linux/sched.h; libc's constant doesn't fit its type.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// `struct clone_args` of linux/sched.h, version 2 (5.7).
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// `struct mount_attr` of linux/mount.h.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MountAttr {
+    pub(crate) set: u64,
+    pub(crate) clear: u64,
+    pub(crate) propagation: u64,
+    pub(crate) userns: u64,
+}
+
+/// mount_setattr(2) on the mount `mount`, and all below it if `recursive`.
+pub(crate) fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> io::Result<()> {
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a C string, the structure is valid for the size given.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags as c_uint,
+            attr as *const MountAttr,
+            size_of::<MountAttr>(),
+        )
+    })?;
+    Ok(())
+}
+
+/// One instruction of a filter (`struct sock_filter`): 8 bytes.
+pub(crate) const BPF_INSTRUCTION: usize = size_of::<libc::sock_filter>();
+
+/// seccomp(2), `SECCOMP_SET_MODE_FILTER`. `program` is BPF code in memory order; with the flag
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER` the listener comes back.
+pub(crate) fn seccomp(program: &[u8], flags: u64) -> io::Result<Option<OwnedFd>> {
+    let length = program.len() / BPF_INSTRUCTION;
+    if length * BPF_INSTRUCTION != program.len() || length > u16::MAX.into() {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let code: Vec<libc::sock_filter> = program
+        .chunks_exact(BPF_INSTRUCTION)
+        .map(|b| libc::sock_filter {
+            code: u16::from_ne_bytes([b[0], b[1]]),
+            jt: b[2],
+            jf: b[3],
+            k: u32::from_ne_bytes([b[4], b[5], b[6], b[7]]),
+        })
+        .collect();
+    let program = libc::sock_fprog { len: length as u16, filter: code.as_ptr().cast_mut() };
+    // SAFETY: `program` points to `len` instructions, which the kernel copies and checks.
+    let result = check(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
+    })?;
+    if flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER == 0 {
+        return Ok(None);
+    }
+    // SAFETY: with this flag the result is a new descriptor that nobody else owns.
+    Ok(Some(unsafe { OwnedFd::from_raw_fd(result as c_int) }))
+}
+
+/// keyctl(2), `KEYCTL_JOIN_SESSION_KEYRING`: a new session keyring of this name.
+pub(crate) fn join_session_keyring(name: &CStr) -> io::Result<()> {
+    // SAFETY: the argument is a C string.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) })?;
+    Ok(())
+}
+
+/// close_range(2) with `CLOSE_RANGE_CLOEXEC`: every descriptor from `first` on is closed by the next execve.
+pub(crate) fn cloexec_from(first: u32) -> io::Result<()> {
+    // SAFETY: sets a flag on descriptors; none is closed.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) })?;
+    Ok(())
+}
+
+/// Makes every signal do what it does by default, and blocks none.
+pub(crate) fn reset_signals() -> io::Result<()> {
+    // SAFETY: an all-zero sigaction is SIG_DFL without flags; libc refuses the signals that can't be changed.
+    unsafe {
+        let default: libc::sigaction = std::mem::zeroed();
+        for signal in 1..=libc::SIGRTMAX() {
+            libc::sigaction(signal, &default, ptr::null_mut());
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut()).into())?;
+    }
+    Ok(())
+}
+
+/// Arguments or an environment as execve(2) wants them.
+pub(crate) struct Strings {
+    pointers: Vec<*const c_char>,
+    _owner: Vec<CString>,
+}
+
+impl Strings {
+    pub(crate) fn new(strings: Vec<CString>) -> Self {
+        let mut pointers: Vec<_> = strings.iter().map(|s| s.as_ptr()).collect();
+        pointers.push(ptr::null());
+        Strings { pointers, _owner: strings }
+    }
+}
+
+/// execveat(2) of the file behind `program` itself. Comes back only if it fails.
+pub(crate) fn fexecve(program: BorrowedFd<'_>, arguments: &Strings, env: &Strings) -> io::Error {
+    // SAFETY: both lists end with a null pointer and their strings live as long as they.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            arguments.pointers.as_ptr(),
+            env.pointers.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        );
+    }
+    io::Error::last_os_error()
+}
+
+/// pidfd_send_signal(2) with a plain number: real-time signals have no names.
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> io::Result<()> {
+    // SAFETY: without a siginfo the kernel reads no memory.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    })?;
+    Ok(())
+}
+
+/// Ends the process at once: no destructors, no flushing of what the parent has buffered.
+pub(crate) fn exit(status: u8) -> ! {
+    // SAFETY: always safe; it does not return.
+    unsafe { libc::_exit(status.into()) }
+}
+
+/// personality(2).
+pub(crate) fn personality(domain: c_ulong) -> io::Result<()> {
+    // SAFETY: takes a number.
+    check(unsafe { libc::personality(domain) }.into())?;
+    Ok(())
+}
+
+/// ioprio_set(2) for the calling thread: class (1 real time, 2 best effort, 3 idle) and priority (0 to 7).
+pub(crate) fn ioprio_set(class: c_int, priority: c_int) -> io::Result<()> {
+    const WHO_PROCESS: c_int = 1;
+    // SAFETY: takes numbers.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, (class << 13) | priority) })?;
+    Ok(())
+}
+
+/// The end of a process, by descriptor.
+/// `waitid(P_PIDFD, WEXITED)`: exit status, or 128 plus the signal.
+pub(crate) fn wait_exit(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
+    loop {
+        // SAFETY: zero is a valid siginfo_t, which waitid fills in.
+        let (result, info) = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let result = libc::waitid(
+                libc::P_PIDFD,
+                pidfd.as_raw_fd() as libc::id_t,
+                &mut info,
+                libc::WEXITED | libc::__WALL,
+            );
+            (result, info)
+        };
+        if result == 0 {
+            // SAFETY: waitid succeeded, so the fields of SIGCHLD are there.
+            let status = unsafe { info.si_status() };
+            return Ok(match info.si_code {
+                libc::CLD_EXITED => status,
+                _ => 128 + status,
+            });
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Running a further program in a container.
+//!
+//! The container's processes are hostile and can see every process of their PID namespace. So a new one must be
+//! confined *before* it is in there: a first process of ours joins every namespace but that one, enters the
+//! cgroup, gives up capabilities, loads the filter, finds the program; only its child, which inherits all of
+//! that, is born in the container's PID namespace, and does nothing but execute. Neither is dumpable, so their
+//! memory, descriptors and `/proc/<pid>/exe` are closed to the container (CVE-2016-9962), and what the latter
+//! would lead to is a sealed copy in memory (CVE-2019-5736; [`seal_executable`]).
+
+use std::ffi::CString;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+
+use oci_spec::runtime::{LinuxNamespaceType as Kind, PosixRlimit, Process, Spec};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::process::DumpableBehavior;
+use rustix::thread::ThreadNameSpaceType as Types;
+
+use crate::channel::{self, Channel, Word};
+use crate::credentials::Credentials;
+use crate::error::{Call, Error, Result};
+use crate::limits;
+use crate::program::{Launch, Program};
+use crate::rootfs::procfs::Procfs;
+use crate::seccomp::Filter;
+use crate::security::{self, Labels};
+use crate::sys::{self, Side, Strings};
+use crate::{process, terminal};
+
+/// A program to run in a running container. Make one with [`Exec::new`] and change its fields.
+pub struct Exec<'a> {
+    /// The container's first process, in the caller's PID namespace.
+    pub pid: i32,
+    /// The container's `Spec`: which namespaces it has, its labels.
+    pub spec: &'a Spec,
+    /// The program: arguments, environment, user, directory, capabilities, terminal.
+    pub process: &'a Process,
+    /// The container's filter.
+    pub filter: Option<Filter>,
+    /// How many of the caller's descriptors from 3 on the program keeps.
+    pub preserve_fds: u32,
+    /// As in [`crate::Creation::default_rlimits`].
+    pub default_rlimits: Vec<PosixRlimit>,
+    /// The cgroup (version 2 directory) of the container's first process, to be born into; none: the caller's.
+    /// See [`crate::cgroup::of`].
+    pub cgroup: Option<OwnedFd>,
+}
+
+impl<'a> Exec<'a> {
+    /// A program without filter and extra descriptors, in the caller's cgroup.
+    pub fn new(pid: i32, spec: &'a Spec, process: &'a Process) -> Self {
+        Exec { pid, spec, process, filter: None, preserve_fds: 0, default_rlimits: Vec::new(), cgroup: None }
+    }
+}
+
+impl fmt::Debug for Exec<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exec").field("pid", &self.pid).finish_non_exhaustive()
+    }
+}
+
+/// A program that runs in a container: a child of the caller.
+#[derive(Debug)]
+pub struct Joined {
+    pid: i32,
+    pidfd: OwnedFd,
+    terminal: Option<OwnedFd>,
+}
+
+/// Puts the calling program beyond the reach of containers: executes it anew from a sealed copy in memory,
+/// with the same arguments, unless it runs from one already. Call it first thing in a program that will [`exec`].
+///
+/// A container that shares a process's PID namespace and has `CAP_SYS_PTRACE` can open that process's
+/// `/proc/<pid>/exe`; writing to a sealed copy does nothing to the host's file (CVE-2019-5736).
+pub fn seal_executable() -> Result<()> {
+    let call = || "execute a sealed copy of this program".to_owned();
+    let own =
+        rustix::fs::open(c"/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call(call)?;
+    let wanted = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    if rustix::fs::fcntl_get_seals(&own).is_ok_and(|seals| seals.contains(wanted)) {
+        return Ok(());
+    }
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let copy = match rustix::fs::memfd_create(c"sampan", flags | MemfdFlags::EXEC) {
+        // Before 6.3 there is no such flag, and every memory file may be executed.
+        Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create(c"sampan", flags),
+        copy => copy,
+    }
+    .call(call)?;
+    let mut left = rustix::fs::fstat(&own).call(call)?.st_size as usize;
+    while left > 0 {
+        match rustix::fs::sendfile(&copy, &own, None, left).call(call)? {
+            0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)).call(call),
+            copied => left -= copied,
+        }
+    }
+    rustix::fs::fcntl_add_seals(&copy, wanted).call(call)?;
+    let words = |words: Vec<std::ffi::OsString>| -> Result<Strings> {
+        let words = words.into_iter().map(|w| CString::new(w.into_vec()).map_err(io::Error::other));
+        words.collect::<io::Result<_>>().call(call).map(Strings::new)
+    };
+    let arguments = words(std::env::args_os().collect())?;
+    let env = std::env::vars_os().map(|(mut key, value)| {
+        key.push("=");
+        key.push(value);
+        key
+    });
+    let env = words(env.collect())?;
+    Err(sys::fexecve(copy.as_fd(), &arguments, &env)).call(call)
+}
+
+/// What the process that joins needs, opened by the caller.
+struct Entry<'a> {
+    process: &'a Process,
+    pidfd: OwnedFd,
+    types: Types,
+    userns: bool,
+    program: Program,
+    credentials: Credentials,
+    labels: Labels,
+    mount_label: Option<&'a str>,
+    filter: Option<Filter>,
+    default_rlimits: Vec<PosixRlimit>,
+    preserve_fds: u32,
+}
+
+/// Runs a program in a container: joins all of the container's namespaces and its cgroup and takes on its
+/// confinement, before anything of the container can see it.
+///
+/// The calling process must have one thread, as for [`crate::create`].
+///
+/// # Errors
+/// [`Error::NotExecutable`] if there is no such program, [`Error::Setup`] for what the new process reported.
+pub fn exec(exec: Exec<'_>) -> Result<Joined> {
+    let cgroup = exec.cgroup.as_ref().map(|c| c.try_clone()).transpose().call(|| "dup(cgroup)".into())?;
+    let entry = entry(exec)?;
+    let (ours, theirs) = channel::pair().call(|| "socketpair()".into())?;
+    let side = sys::clone3(0, libc::SIGCHLD, cgroup.as_ref().map(AsFd::as_fd)).call(|| "clone3(0)".into())?;
+    let Side::Parent { pidfd: first, .. } = side else {
+        drop(ours);
+        join(entry, theirs);
+    };
+    drop(theirs);
+    let result = hear(&ours);
+    // The first process has done its part, or failed; either way it ends by itself.
+    sys::wait_exit(first.as_fd()).call(|| "wait for the joining process".into())?;
+    result
+}
+
+fn hear(channel: &Channel) -> Result<Joined> {
+    let mut terminal = None;
+    loop {
+        match channel.hear().call(|| "hear from the joining process".into())? {
+            Some(Word::Terminal(master)) => terminal = Some(master),
+            Some(Word::Joined(pid)) => {
+                let pidfd =
+                    process::open(pid, None)?.ok_or_else(|| Error::Died("its child is gone".into()))?;
+                channel.go_on().call(|| "release the joining process".into())?;
+                return Ok(Joined { pid, pidfd, terminal });
+            }
+            Some(Word::Failed(status @ (126 | 127), reason)) => {
+                return Err(Error::NotExecutable { status, reason });
+            }
+            Some(Word::Failed(_, reason)) => return Err(Error::Setup(reason)),
+            Some(Word::Hooks | Word::Ready | Word::Listener(_)) => {}
+            None => return Err(Error::Died("while joining the container".into())),
+        }
+    }
+}
+
+fn entry(exec: Exec<'_>) -> Result<Entry<'_>> {
+    let linux = exec.spec.linux().as_ref();
+    let mut types = Types::empty();
+    for namespace in linux.and_then(|l| l.namespaces().as_ref()).into_iter().flatten() {
+        types |= match namespace.typ() {
+            Kind::Mount => Types::MOUNT,
+            Kind::Cgroup => Types::CONTROL_GROUP,
+            Kind::Uts => Types::HOST_NAME_AND_NIS_DOMAIN_NAME,
+            Kind::Ipc => Types::INTER_PROCESS_COMMUNICATION,
+            Kind::User => Types::USER,
+            Kind::Pid => Types::PROCESS_ID,
+            Kind::Network => Types::NETWORK,
+            Kind::Time => Types::TIME,
+        };
+    }
+    let pidfd = process::open(exec.pid, None)?.ok_or_else(|| Error::WrongState {
+        name: exec.pid.to_string(),
+        status: "stopped".into(),
+        reason: "a program can be executed in a running container only".into(),
+    })?;
+    Ok(Entry {
+        process: exec.process,
+        pidfd,
+        types,
+        userns: types.contains(Types::USER),
+        program: Program::new(exec.process)?,
+        credentials: Credentials::new(exec.process)?,
+        labels: Labels::new(exec.process)?,
+        mount_label: linux.and_then(|l| l.mount_label().as_deref()),
+        filter: exec.filter,
+        default_rlimits: exec.default_rlimits,
+        preserve_fds: exec.preserve_fds,
+    })
+}
+
+/// The way of the joining process. Never returns.
+fn join(entry: Entry<'_>, channel: Channel) -> ! {
+    let name = entry.program.name();
+    let outcome = confine(entry, &channel).and_then(|launch| {
+        Ok((sys::clone3(libc::CLONE_PARENT, 0, None).call(|| "clone3(CLONE_PARENT)".into())?, launch))
+    });
+    match outcome {
+        Ok((Side::Parent { pid, .. }, _)) => {
+            // The number is that of our own PID namespace: the container's applies to children only.
+            let _ = channel.say(&Word::Joined(pid));
+            sys::exit(0)
+        }
+        Ok((Side::Child, launch)) => {
+            if !channel.wait().unwrap_or(false) {
+                sys::exit(125);
+            }
+            let error = launch.execute();
+            let words =
+                format!("sampan: {name:?} can't be executed: execveat of the sealed launcher: {error}\n");
+            let _ = rustix::io::write(rustix::stdio::stderr(), words.as_bytes());
+            sys::exit(126)
+        }
+        Err(error) => {
+            let _ = channel.say(&Word::Failed(error.exit_status(), error.to_string()));
+            sys::exit(1)
+        }
+    }
+}
+
+/// Everything up to the birth of the process that will be the program.
+fn confine(entry: Entry<'_>, channel: &Channel) -> Result<Launch> {
+    // As in `setup`: what was inherited first, and nobody may look into this process from here on.
+    sys::reset_signals().call(|| "reset signals".into())?;
+    sys::cloexec_from(3 + entry.preserve_fds).call(|| "close_range(CLOSE_RANGE_CLOEXEC)".into())?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .call(|| "prctl(PR_SET_DUMPABLE)".into())?;
+    rustix::process::setsid().call(|| "setsid()".into())?;
+    let label = match entry.labels.is_empty() {
+        true => None,
+        false => entry.labels.open(&Procfs::new()?)?,
+    };
+    limits::set(entry.process, &entry.default_rlimits)?;
+
+    // All at once and by the descriptor of the process: either it still is the container's, or nothing is joined.
+    // The PID namespace applies to our child only.
+    rustix::thread::move_into_thread_name_spaces(entry.pidfd.as_fd(), entry.types)
+        .call(|| "setns(container)".into())?;
+    if entry.userns {
+        crate::setup::become_root()?;
+    }
+    if entry.process.terminal() == Some(true) {
+        // The container's devpts: the terminal must have a name in there. Opened without following links, and
+        // checked to be a terminal's multiplexer by unlocking it.
+        let pair = terminal::open_in_container(entry.process.console_size())?;
+        channel.say(&Word::Terminal(pair.master)).call(|| "hand over the terminal".into())?;
+        terminal::take_over(pair.slave)?;
+    }
+    let umask = entry.process.user().umask().unwrap_or(0o022);
+    rustix::process::umask(Mode::from_raw_mode(umask));
+    let trampoline = security::trampoline(&entry.program.name(), entry.mount_label, entry.labels.selinux())?;
+    if let Some(label) = label {
+        entry.labels.apply(&label)?;
+    }
+
+    entry.credentials.assume()?;
+    let mut program = entry.program;
+    program.enter_cwd()?;
+    program.set_home(|| crate::user::home(entry.process.user().uid()));
+    let path = program.find()?;
+    let launch = program.prepare(path, trampoline)?;
+    let load = || match &entry.filter {
+        Some(filter) => filter.load(channel),
+        None => Ok(()),
+    };
+    if entry.process.no_new_privileges() == Some(true) {
+        entry.credentials.settle()?;
+        rustix::thread::set_no_new_privs(true).call(|| "prctl(PR_SET_NO_NEW_PRIVS)".into())?;
+        load()?;
+    } else {
+        entry.credentials.with_admin(load)?;
+        entry.credentials.settle()?;
+    }
+    Ok(launch)
+}
+
+impl Joined {
+    /// The process id, in the caller's PID namespace.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// The process as a descriptor.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// The master side of the terminal, if `process.terminal` asked for one.
+    pub fn take_terminal(&mut self) -> Option<OwnedFd> {
+        self.terminal.take()
+    }
+
+    /// Waits for the end. Returns the exit status, or 128 plus the number of the signal that ended it.
+    pub fn wait(self) -> Result<i32> {
+        sys::wait_exit(self.pidfd.as_fd()).call(|| format!("waitid({})", self.pid))
+    }
+}

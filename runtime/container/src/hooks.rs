@@ -1,0 +1,158 @@
+//! Hooks: programs of the administrator that run at fixed points of a container's life (OCI runtime-spec,
+//! "POSIX-platform Hooks"). Each gets the container's state as JSON on its standard input.
+
+use std::collections::HashMap;
+use std::io::{Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use oci_spec::runtime::{ContainerState, Hook, Spec, State as OciState};
+use rustix::fs::MemfdFlags;
+
+use crate::error::{Call, Error, Result};
+use crate::process;
+
+/// The hooks of one container, and what they are told about it.
+#[derive(Clone, Debug)]
+pub struct Hooks {
+    hooks: Option<oci_spec::runtime::Hooks>,
+    version: String,
+    annotations: Option<HashMap<String, String>>,
+    id: String,
+    bundle: PathBuf,
+}
+
+impl Hooks {
+    /// The hooks in `spec` of the container `id`, whose bundle is in the directory `bundle`.
+    pub fn new(spec: &Spec, id: &str, bundle: &Path) -> Self {
+        let hooks = spec.hooks().clone();
+        Hooks {
+            annotations: hooks.as_ref().and_then(|_| spec.annotations().clone()),
+            hooks,
+            version: spec.version().clone(),
+            id: id.to_owned(),
+            bundle: bundle.to_owned(),
+        }
+    }
+
+    /// Whether hooks run on the host while the container is made.
+    pub(crate) fn on_host(&self) -> bool {
+        !self.prestart().is_empty() || !self.create_runtime().is_empty()
+    }
+
+    fn list(&self, pick: impl FnOnce(&oci_spec::runtime::Hooks) -> &Option<Vec<Hook>>) -> Vec<Hook> {
+        let hooks = self.hooks.as_ref();
+        hooks.and_then(|h| pick(h).clone()).unwrap_or_default()
+    }
+
+    // Deprecated in the specification, and still what most hooks in use are.
+    #[allow(deprecated)]
+    fn prestart(&self) -> Vec<Hook> {
+        self.list(|h| h.prestart())
+    }
+
+    fn create_runtime(&self) -> Vec<Hook> {
+        self.list(|h| h.create_runtime())
+    }
+
+    /// `prestart` and `createRuntime`: in the caller, once the container's namespaces and mounts are made.
+    pub(crate) fn run_on_host(&self, pid: i32) -> Result<()> {
+        self.run("prestart", &self.prestart(), ContainerState::Creating, Some(pid))?;
+        self.run("createRuntime", &self.create_runtime(), ContainerState::Creating, Some(pid))
+    }
+
+    /// `createContainer`: in the container's namespaces, with the host's root still there.
+    pub(crate) fn create_container(&self) -> Result<()> {
+        let hooks = self.list(|h| h.create_container());
+        self.run("createContainer", &hooks, ContainerState::Creating, Some(1))
+    }
+
+    /// `startContainer`: in the container, right before its program.
+    pub(crate) fn start_container(&self) -> Result<()> {
+        let hooks = self.list(|h| h.start_container());
+        self.run("startContainer", &hooks, ContainerState::Created, Some(1))
+    }
+
+    /// `poststart`: in the caller, after the program was started. A failure is for the log only.
+    pub fn poststart(&self, pid: i32) -> Result<()> {
+        let hooks = self.list(|h| h.poststart());
+        self.run("poststart", &hooks, ContainerState::Running, Some(pid))
+    }
+
+    /// `poststop`: in the caller, after the container was deleted. Every hook runs, whatever the others did.
+    /// Returns what went wrong.
+    pub fn poststop(&self) -> Vec<Error> {
+        let hooks = self.list(|h| h.poststop());
+        hooks
+            .iter()
+            .filter_map(|hook| self.run_one("poststop", hook, ContainerState::Stopped, None).err())
+            .collect()
+    }
+
+    fn run(&self, point: &str, hooks: &[Hook], status: ContainerState, pid: Option<i32>) -> Result<()> {
+        for hook in hooks {
+            self.run_one(point, hook, status, pid)?;
+        }
+        Ok(())
+    }
+
+    fn state(&self, status: ContainerState, pid: Option<i32>) -> Result<Vec<u8>> {
+        let mut state = OciState::default();
+        state
+            .set_version(self.version.clone())
+            .set_id(self.id.clone())
+            .set_status(status)
+            .set_pid(pid)
+            .set_bundle(self.bundle.clone())
+            .set_annotations(self.annotations.clone());
+        serde_json::to_vec(&state)
+            .map_err(|e| Error::File { path: "state of the hook".into(), reason: e.to_string() })
+    }
+
+    fn run_one(&self, point: &str, hook: &Hook, status: ContainerState, pid: Option<i32>) -> Result<()> {
+        let call = || format!("{point} hook {}", hook.path().display());
+        let state = self.state(status, pid)?;
+        let mut command = Command::new(hook.path());
+        let args = hook.args().as_deref().unwrap_or_default();
+        if let Some((name, rest)) = args.split_first() {
+            std::os::unix::process::CommandExt::arg0(&mut command, name);
+            command.args(rest);
+        }
+        command.env_clear();
+        for entry in hook.env().iter().flatten() {
+            if let Some((key, value)) = entry.split_once('=') {
+                command.env(key, value);
+            }
+        }
+        let mut child = command.stdin(input(&state).call(call)?).spawn().call(call)?;
+        if let Some(seconds) = hook.timeout() {
+            let pidfd = process::open(child.id() as i32, None)?;
+            let limit = Duration::from_secs(seconds.max(0).unsigned_abs());
+            let ended = match &pidfd {
+                Some(pidfd) => process::wait(pidfd.as_fd(), Some(limit))?,
+                None => true,
+            };
+            if !ended {
+                child.kill().call(call)?;
+                child.wait().call(call)?;
+                return Err(std::io::Error::other(format!("no end after {seconds} s"))).call(call);
+            }
+        }
+        let status = child.wait().call(call)?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(std::io::Error::other(status.to_string())).call(call),
+        }
+    }
+}
+
+/// The state as a file in memory: a hook that doesn't read it harms nobody, as it would with a pipe.
+fn input(state: &[u8]) -> std::io::Result<Stdio> {
+    let file = rustix::fs::memfd_create(c"state", MemfdFlags::CLOEXEC)?;
+    let mut file = std::fs::File::from(file);
+    file.write_all(state)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(file.into())
+}

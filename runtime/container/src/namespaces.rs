@@ -1,0 +1,170 @@
+//! The namespaces of a container: made new, joined by path, or the caller's own.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use libc::c_int;
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType as Kind};
+use rustix::fs::{Mode, OFlags};
+use rustix::thread::LinkNameSpaceType as Link;
+
+use crate::error::{Call, Error, Result};
+use crate::rootfs::procfs::Namespaced;
+use crate::sys::{self, Side};
+
+/// What `linux.namespaces` says, with the joined ones opened.
+#[derive(Debug, Default)]
+pub(crate) struct Namespaces {
+    new: c_int,
+    sibling: bool,
+    joined: Vec<(Kind, OwnedFd)>,
+}
+
+fn flag(kind: Kind) -> c_int {
+    match kind {
+        Kind::Mount => libc::CLONE_NEWNS,
+        Kind::Cgroup => libc::CLONE_NEWCGROUP,
+        Kind::Uts => libc::CLONE_NEWUTS,
+        Kind::Ipc => libc::CLONE_NEWIPC,
+        Kind::User => libc::CLONE_NEWUSER,
+        Kind::Pid => libc::CLONE_NEWPID,
+        Kind::Network => libc::CLONE_NEWNET,
+        Kind::Time => libc::CLONE_NEWTIME,
+    }
+}
+
+impl Namespaces {
+    pub(crate) fn new(linux: &Linux) -> Result<Self> {
+        let mut namespaces = Namespaces::default();
+        let mut seen = 0;
+        for namespace in linux.namespaces().as_deref().unwrap_or_default() {
+            let kind = namespace.typ();
+            if seen & flag(kind) != 0 {
+                return Err(Error::Invalid {
+                    what: "linux.namespaces",
+                    value: kind.to_string(),
+                    reason: "it stands there twice".into(),
+                });
+            }
+            seen |= flag(kind);
+            match (namespace.path(), kind) {
+                (_, Kind::Time) => return Err(unsupported("a time namespace", "clocks aren't virtualized")),
+                (None, _) => namespaces.new |= flag(kind),
+                (Some(_), Kind::Mount | Kind::User) => {
+                    return Err(unsupported(
+                        &format!("joining an existing {kind} namespace"),
+                        "a container's root and identity are made for it alone; share the others",
+                    ));
+                }
+                (Some(path), _) => {
+                    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+                    let file = rustix::fs::open(path, flags, Mode::empty())
+                        .call(|| format!("open({kind} namespace {})", path.display()))?;
+                    namespaces.joined.push((kind, file));
+                }
+            }
+        }
+        if seen & libc::CLONE_NEWNS == 0 {
+            return Err(unsupported(
+                "a container in the host's mount namespace",
+                "its mounts would be the host's; add a namespace of type mount",
+            ));
+        }
+        Ok(namespaces)
+    }
+
+    /// Whether the process becomes a child of the caller's parent (`CLONE_PARENT`).
+    pub(crate) fn set_sibling(&mut self, sibling: bool) {
+        self.sibling = sibling;
+    }
+
+    pub(crate) fn is_new(&self, kind: Kind) -> bool {
+        self.new & flag(kind) != 0
+    }
+
+    /// A joined namespace.
+    pub(crate) fn joined(&self, kind: Kind) -> Option<&OwnedFd> {
+        self.joined.iter().find(|(k, _)| *k == kind).map(|(_, file)| file)
+    }
+
+    /// Which of the namespaces that sysctls depend on are not the caller's.
+    pub(crate) fn namespaced(&self) -> Namespaced {
+        let own = |kind| self.is_new(kind) || self.joined(kind).is_some();
+        Namespaced { ipc: own(Kind::Ipc), network: own(Kind::Network), uts: own(Kind::Uts) }
+    }
+
+    /// Joins every namespace that was given by path, but the PID namespace, which is joined by being born in it.
+    pub(crate) fn join(&self) -> Result<()> {
+        for (kind, file) in self.joined.iter().filter(|(kind, _)| *kind != Kind::Pid) {
+            let link = match kind {
+                Kind::Cgroup => Link::ControlGroup,
+                Kind::Uts => Link::HostNameAndNISDomainName,
+                Kind::Ipc => Link::InterProcessCommunication,
+                _ => Link::Network,
+            };
+            rustix::thread::move_into_link_name_space(file.as_fd(), Some(link))
+                .call(|| format!("setns({kind})"))?;
+        }
+        Ok(())
+    }
+
+    /// Clones the container's process into these namespaces, as far as they are new or are born into.
+    pub(crate) fn clone_process(&self, exit_signal: c_int, cgroup: Option<BorrowedFd<'_>>) -> Result<Side> {
+        let flags = self.new | if self.sibling { libc::CLONE_PARENT } else { 0 };
+        let clone = || sys::clone3(flags, exit_signal, cgroup).call(|| format!("clone3({flags:#x})"));
+        let Some(file) = self.joined(Kind::Pid) else {
+            return clone();
+        };
+        // setns(2) on a PID namespace says where the caller's next children are born, and nothing else.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let own = rustix::fs::open(c"/proc/self/ns/pid", flags, Mode::empty())
+            .call(|| "open(/proc/self/ns/pid)".into())?;
+        let enter = |file: &OwnedFd| {
+            rustix::thread::move_into_link_name_space(file.as_fd(), Some(Link::ProcessID))
+                .call(|| "setns(pid)".into())
+        };
+        enter(file)?;
+        match clone() {
+            Ok(Side::Child) => Ok(Side::Child),
+            result => {
+                enter(&own)?;
+                result
+            }
+        }
+    }
+}
+
+fn unsupported(what: &str, reason: &str) -> Error {
+    Error::Unsupported { what: what.into(), reason: reason.into() }
+}
+
+/// Writes the mappings of a new user namespace (user_namespaces(7)). The caller is privileged in the parent
+/// namespace, so any mapping is permitted and no helper program is needed.
+pub(crate) fn write_mappings(pid: i32, linux: &Linux) -> Result<()> {
+    for (file, mappings) in [("uid_map", linux.uid_mappings()), ("gid_map", linux.gid_mappings())] {
+        let mappings = mappings.as_deref().unwrap_or_default();
+        if mappings.is_empty() {
+            return Err(Error::Invalid {
+                what: "linux.uidMappings, linux.gidMappings",
+                value: "[]".into(),
+                reason: "a new user namespace needs at least one mapping of each".into(),
+            });
+        }
+        let text: String = mappings.iter().map(line).collect();
+        let path = format!("/proc/{pid}/{file}");
+        std::fs::write(&path, &text).call(|| format!("write({path}, {text:?})"))?;
+    }
+    Ok(())
+}
+
+fn line(mapping: &LinuxIdMapping) -> String {
+    format!("{} {} {}\n", mapping.container_id(), mapping.host_id(), mapping.size())
+}
+
+/// The network namespace of a process.
+pub(crate) fn network_of(pid: i32) -> Result<OwnedFd> {
+    let path = format!("/proc/{pid}/ns/net");
+    rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(io::Error::from)
+        .call(|| format!("open({path})"))
+}

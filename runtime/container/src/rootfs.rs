@@ -1,0 +1,14 @@
+//! The container's root file system, as its own process builds it: mounts, devices, masks, private procfs.
+//!
+//! Nothing in here names a file of the rootfs by an absolute path. [`Root`] resolves paths as if the rootfs
+//! were `/`, by descriptors; whoever wants to do something to a file does it to the descriptor that comes back.
+
+pub(crate) mod copyup;
+pub(crate) mod devices;
+pub(crate) mod masks;
+pub(crate) mod mounts;
+pub(crate) mod options;
+mod path;
+pub(crate) mod procfs;
+
+pub(crate) use path::{Kind, Links, Root};

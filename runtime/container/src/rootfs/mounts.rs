@@ -1,0 +1,340 @@
+//! The mounts of a `Spec`: prepared by the caller as detached mounts, attached by the container's process.
+//!
+//! What a bind mount shows is opened by the *caller*, in the host's mount namespace and with the host's
+//! identity: a missing source is an error before anything was made, and a user namespace changes nothing.
+//! New file systems are made by the container's process, because procfs, sysfs, mqueue and cgroup2 show the
+//! namespaces of whoever makes them. Either way a mount is complete, with all attributes, before it gets a
+//! place: there is no moment when it is writable and shouldn't be (CVE-2026-115521).
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use oci_spec::runtime::Mount;
+use rustix::fs::{CWD, FileType, OFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+
+use super::options::Options;
+use super::path::file_type;
+use super::{Kind, Links, Root, copyup};
+use crate::error::{Call, Error, Result};
+use crate::sys::{self, MountAttr};
+
+/// `PROC_SUPER_MAGIC` of linux/magic.h.
+pub(crate) const PROC_MAGIC: i64 = 0x9fa0;
+
+/// Files of procfs that may be covered by a mount: they only inform. A mount over anything else in `/proc`
+/// could deceive a program that relies on procfs (CVE-2019-16884, CVE-2023-27561).
+const PROC_COVERABLE: &[&str] = &[
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/net/dev",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
+];
+
+/// One mount, checked and as far prepared as the caller can.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    destination: PathBuf,
+    options: Options,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    /// A detached copy of a part of the host's tree.
+    Bind { mount: OwnedFd, kind: Kind },
+    /// A file system that is to be made.
+    New { kind: String, source: String },
+}
+
+/// What the mounts of a container have in common.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Common<'a> {
+    /// `linux.mountLabel`, if SELinux is enabled.
+    pub(crate) label: Option<&'a str>,
+    /// Propagation of bind mounts that don't ask for one.
+    pub(crate) propagation: Option<(u64, bool)>,
+}
+
+/// Checks a mount and opens its source. Runs in the caller.
+pub(crate) fn prepare(mount: &Mount, common: Common<'_>) -> Result<Prepared> {
+    let destination = normal(mount.destination());
+    if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
+        return Err(Error::Unsupported {
+            what: format!("mapping identifiers of the mount at {}", destination.display()),
+            reason: "identifiers of single mounts aren't mapped".into(),
+        });
+    }
+    let options = Options::parse(mount.options().as_deref().unwrap_or_default())?;
+    let kind = mount.typ().as_deref().unwrap_or("none");
+    let source = mount.source().as_deref().unwrap_or(Path::new(kind));
+    let what = if options.bind.is_some() || kind == "bind" {
+        bind(source, &destination, &options, common)?
+    } else {
+        What::New {
+            // Version 1 of cgroups has been given up; what such a mount is for is there in version 2.
+            kind: if kind == "cgroup" { "cgroup2" } else { kind }.to_owned(),
+            source: source.display().to_string(),
+        }
+    };
+    check_proc(&destination, &what)?;
+    Ok(Prepared { destination, options, what })
+}
+
+fn bind(source: &Path, destination: &Path, options: &Options, common: Common<'_>) -> Result<What> {
+    if let Some((key, _)) = options.data.first() {
+        return Err(Error::Invalid {
+            what: "mounts.options",
+            value: key.clone(),
+            reason: format!("a bind mount (at {}) has no such option", destination.display()),
+        });
+    }
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if options.bind == Some(true) {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    let mount = rustix::mount::open_tree(CWD, source, flags)
+        .call(|| format!("bind mount {} at {}", source.display(), destination.display()))?;
+    let call = || format!("attributes of the bind mount at {}", destination.display());
+    let (propagation, recursive) =
+        options.propagation.or(common.propagation).unwrap_or((libc::MS_SLAVE, true));
+    let mut all = options.recursive;
+    let mut one = options.attributes;
+    if destination.starts_with("/sys") && one.set & rdonly() != 0 {
+        // What is mounted below the host's /sys must not stay writable.
+        all.set |= rdonly();
+    }
+    if recursive { &mut all } else { &mut one }.propagation = propagation;
+    for (attributes, recursive) in [(all, true), (one, false)] {
+        if attributes != MountAttr::default() {
+            sys::mount_setattr(mount.as_fd(), recursive, &attributes).call(call)?;
+        }
+    }
+    let kind = match file_type(&mount).call(call)? {
+        FileType::Directory => Kind::Directory,
+        _ => Kind::File,
+    };
+    Ok(What::Bind { mount, kind })
+}
+
+fn rdonly() -> u64 {
+    MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into()
+}
+
+/// Refuses mounts in `/proc` that could make a fake of it.
+fn check_proc(destination: &Path, what: &What) -> Result<()> {
+    if !destination.starts_with("/proc") || PROC_COVERABLE.iter().any(|p| destination == Path::new(p)) {
+        return Ok(());
+    }
+    if destination == Path::new("/proc") {
+        let real = match what {
+            What::New { kind, .. } => kind == "proc",
+            What::Bind { mount, .. } => is_procfs(mount.as_fd()),
+        };
+        if real {
+            return Ok(());
+        }
+    }
+    Err(Error::Invalid {
+        what: "mounts.destination",
+        value: destination.display().to_string(),
+        reason: "nothing but procfs is mounted in /proc, because programs and this runtime rely on it".into(),
+    })
+}
+
+fn is_procfs(file: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type as i64 == PROC_MAGIC)
+}
+
+/// Resolves `.` and `..` in the text of a destination, which is absolute in the container.
+fn normal(path: &Path) -> PathBuf {
+    let mut result = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => result.push(name),
+            Component::ParentDir => {
+                result.pop();
+            }
+            _ => {}
+        }
+    }
+    result
+}
+
+impl Prepared {
+    pub(crate) fn destination(&self) -> &Path {
+        &self.destination
+    }
+
+    /// Whether this is a bind mount: what is in it belongs to someone else.
+    pub(crate) fn is_bind(&self) -> bool {
+        matches!(self.what, What::Bind { .. })
+    }
+
+    /// Whether this makes a file system of the type `name`.
+    pub(crate) fn is_new(&self, name: &str) -> bool {
+        matches!(&self.what, What::New { kind, .. } if kind == name)
+    }
+
+    /// Attaches the mount below `root`. Runs in the container's process. Returns the mount.
+    pub(crate) fn attach(self, root: &Root<'_>, common: Common<'_>) -> Result<OwnedFd> {
+        // Links are for the image's own directories. /proc, /sys and /dev are the runtime's: a link there
+        // would move masks, labels and devices elsewhere (CVE-2023-28642, CVE-2026-41579).
+        let ours = ["/proc", "/sys", "/dev"].iter().any(|p| self.destination.starts_with(p));
+        let pseudo = self.is_new("proc") || self.is_new("sysfs");
+        let links = if ours || pseudo { Links::Refuse } else { Links::Follow };
+        let mount = match self.what {
+            What::Bind { mount, kind } => {
+                let place = root.mount_point(&self.destination, kind, links)?;
+                attach(&mount, &place, &self.destination)?;
+                mount
+            }
+            What::New { ref kind, ref source } => {
+                let place = root.mount_point(&self.destination, Kind::Directory, links)?;
+                let mount = self.make(kind, source, root, &place, common)?;
+                attach(&mount, &place, &self.destination)?;
+                mount
+            }
+        };
+        Ok(mount)
+    }
+
+    fn make(
+        &self,
+        kind: &str,
+        source: &str,
+        root: &Root<'_>,
+        place: &OwnedFd,
+        common: Common<'_>,
+    ) -> Result<OwnedFd> {
+        let mut data = self.options.data.clone();
+        if kind == "tmpfs" && !data.iter().any(|(key, _)| key == "mode") {
+            // As what it covers, so that a tmpfs at /tmp is 1777 and one at /run 0755.
+            let mode = rustix::fs::fstat(place).call(|| format!("stat({})", self.destination.display()))?;
+            data.push(("mode".into(), Some(format!("{:o}", mode.st_mode & 0o7777))));
+        }
+        if let (Some(label), "tmpfs" | "mqueue" | "devpts") = (common.label, kind) {
+            data.push(("context".into(), Some(label.to_owned())));
+        }
+        let late = self.options.copy_up;
+        let attributes = if late { 0 } else { self.options.attributes.set };
+        let mount = filesystem(kind, source, &data, attributes, &self.destination)?;
+        let call = || format!("attributes of the mount at {}", self.destination.display());
+        if late {
+            if let Some(old) =
+                root.find(&self.destination, OFlags::RDONLY | OFlags::DIRECTORY, Links::Follow)?
+            {
+                copyup::copy(old.as_fd(), mount.as_fd())
+                    .call(|| format!("copy {} into its tmpfs", self.destination.display()))?;
+            }
+            sys::mount_setattr(mount.as_fd(), false, &self.options.attributes).call(call)?;
+        }
+        let mut rest = self.options.recursive;
+        if let Some((propagation, _)) = self.options.propagation.filter(|(p, _)| *p != libc::MS_PRIVATE) {
+            rest.propagation = propagation;
+        }
+        if rest != MountAttr::default() {
+            sys::mount_setattr(mount.as_fd(), false, &rest).call(call)?;
+        }
+        Ok(mount)
+    }
+}
+
+/// Makes a file system as a detached mount.
+pub(crate) fn filesystem(
+    kind: &str,
+    source: &str,
+    data: &[(String, Option<String>)],
+    attributes: u64,
+    destination: &Path,
+) -> Result<OwnedFd> {
+    let call = || format!("mount {kind} at {}", destination.display());
+    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).call(call)?;
+    let explain = |e: rustix::io::Errno, step: &str| Error::Call {
+        call: match messages(&context) {
+            words if words.is_empty() => format!("{}{step}", call()),
+            words => format!("{}{step} ({words})", call()),
+        },
+        source: e.into(),
+    };
+    rustix::mount::fsconfig_set_string(&context, c"source", source).map_err(|e| explain(e, ", source"))?;
+    for (key, value) in data {
+        match value {
+            Some(value) => rustix::mount::fsconfig_set_string(&context, key.as_str(), value.as_str()),
+            None => rustix::mount::fsconfig_set_flag(&context, key.as_str()),
+        }
+        .map_err(|e| explain(e, &format!(", option {key:?}")))?;
+    }
+    rustix::mount::fsconfig_create(&context).map_err(|e| explain(e, ""))?;
+    rustix::mount::fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::from_bits_retain(attributes as u32),
+    )
+    .map_err(|e| explain(e, ""))
+}
+
+/// What the kernel has to say about a file system context, joined to one line (fsopen(2), "message retrieval").
+pub(crate) fn messages(context: &OwnedFd) -> String {
+    let mut all = Vec::new();
+    let mut buffer = [0u8; 512];
+    while let Ok(length @ 1..) = rustix::io::read(context, &mut buffer) {
+        all.push(String::from_utf8_lossy(&buffer[..length]).trim().to_owned());
+    }
+    all.join("; ")
+}
+
+/// Attaches a detached mount at a place.
+pub(crate) fn attach(mount: &OwnedFd, place: &OwnedFd, destination: &Path) -> Result<()> {
+    rustix::mount::move_mount(
+        mount,
+        c"",
+        place,
+        c"",
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
+    )
+    .call(|| format!("move_mount({})", destination.display()))
+}
+
+/// A detached copy of the mount behind `file`, from that file on.
+pub(crate) fn clone_tree(file: &OwnedFd, recursive: bool) -> rustix::io::Result<OwnedFd> {
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    rustix::mount::open_tree(file, CString::default(), flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new(kind: &str) -> What {
+        What::New { kind: kind.into(), source: kind.into() }
+    }
+
+    #[test]
+    fn proc_is_not_covered() {
+        check_proc(Path::new("/proc"), &new("proc")).unwrap();
+        check_proc(Path::new("/proc/cpuinfo"), &new("tmpfs")).unwrap();
+        check_proc(Path::new("/process"), &new("tmpfs")).unwrap();
+        for path in ["/proc/self/attr", "/proc/sys", "/proc/sysrq-trigger", "/proc"] {
+            assert!(check_proc(Path::new(path), &new("tmpfs")).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn destinations_are_normal() {
+        assert_eq!(normal(Path::new("a/../b/./c")), Path::new("/b/c"));
+        assert_eq!(normal(Path::new("/../proc//x/..")), Path::new("/proc"));
+    }
+}

@@ -1,0 +1,174 @@
+//! A procfs that nobody else can touch, for reading and writing what must really be procfs.
+//!
+//! The `/proc` of a container may have a volume mounted over any of its files, and a write of a label or of a
+//! sysctl would then go to a file of the attacker's choice (CVE-2019-16884, CVE-2019-19921, CVE-2025-52881),
+//! for example to another procfs file such as `sysrq-trigger`. A new, detached mount has no name, so nothing
+//! can be mounted on it; `RESOLVE_NO_XDEV` and `RESOLVE_NO_SYMLINKS` keep every access inside of it.
+
+use std::ffi::CStr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+
+use crate::error::{Call, Error, Result};
+
+/// A detached mount of procfs for the PID namespace of the caller.
+#[derive(Debug)]
+pub(crate) struct Procfs {
+    mount: OwnedFd,
+}
+
+impl Procfs {
+    pub(crate) fn new() -> Result<Self> {
+        let call = || "mount private procfs".to_owned();
+        let context = rustix::mount::fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC).call(call)?;
+        rustix::mount::fsconfig_create(&context).call(call)?;
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let mount = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).call(call)?;
+        Ok(Procfs { mount })
+    }
+
+    /// Opens a file of procfs for writing. `path` is relative, for example `sys/net/ipv4/ip_forward`.
+    pub(crate) fn open_to_write(&self, path: &Path) -> Result<OwnedFd> {
+        rustix::fs::openat2(
+            &self.mount,
+            path,
+            OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+            Mode::empty(),
+            ResolveFlags::BENEATH
+                | ResolveFlags::NO_SYMLINKS
+                | ResolveFlags::NO_MAGICLINKS
+                | ResolveFlags::NO_XDEV,
+        )
+        .call(|| format!("open(/proc/{})", path.display()))
+    }
+
+    /// Opens an attribute of the calling thread that a security module reads, `attr/exec` or
+    /// `attr/apparmor/exec`. It stays writable when the caller has given up everything else.
+    pub(crate) fn open_attribute(&self, name: &str) -> Result<OwnedFd> {
+        let thread = rustix::thread::gettid().as_raw_nonzero();
+        self.open_to_write(Path::new(&format!("{thread}/task/{thread}/{name}")))
+    }
+
+    /// Writes a sysctl, named with dots or slashes as sysctl(8) does.
+    pub(crate) fn write_sysctl(&self, name: &str, value: &str) -> Result<()> {
+        let file = self.open_to_write(Path::new(&format!("sys/{}", sysctl_path(name))))?;
+        rustix::io::write(&file, value.as_bytes()).call(|| format!("sysctl {name}={value}"))?;
+        Ok(())
+    }
+}
+
+/// `net.ipv4.ip_forward` as a path. As in sysctl(8): whichever of `.` and `/` comes first is the separator,
+/// the other one stands for itself (`net.ipv4.conf.eth0/1.forwarding` means the interface `eth0.1`).
+fn sysctl_path(name: &str) -> String {
+    match name.find(['.', '/']) {
+        Some(at) if name.as_bytes()[at] == b'.' => name
+            .chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                c => c,
+            })
+            .collect(),
+        _ => name.to_owned(),
+    }
+}
+
+/// The namespaces that a container has of its own, as far as sysctls depend on them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Namespaced {
+    pub(crate) ipc: bool,
+    pub(crate) network: bool,
+    pub(crate) uts: bool,
+}
+
+/// Checks that a sysctl belongs to a namespace of the container: any other would change the host
+/// (CVE-2022-0811 reached `kernel.core_pattern` so).
+pub(crate) fn check_sysctl(name: &str, own: Namespaced) -> Result<()> {
+    const IPC: &[&str] = &[
+        "kernel/msgmax",
+        "kernel/msgmnb",
+        "kernel/msgmni",
+        "kernel/sem",
+        "kernel/shmall",
+        "kernel/shmmax",
+        "kernel/shmmni",
+        "kernel/shm_rmid_forced",
+    ];
+    let path = sysctl_path(name);
+    let refuse = |reason: &str| {
+        Err(Error::Invalid { what: "linux.sysctl", value: name.to_owned(), reason: reason.to_owned() })
+    };
+    if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
+        return refuse("this is no name of a sysctl");
+    }
+    if path.starts_with("net/") {
+        return match own.network {
+            true => Ok(()),
+            false => refuse("it belongs to the network namespace, which is the host's here"),
+        };
+    }
+    if IPC.contains(&path.as_str()) || path.starts_with("fs/mqueue/") {
+        return match own.ipc {
+            true => Ok(()),
+            false => refuse("it belongs to the IPC namespace, which is the host's here"),
+        };
+    }
+    if path == "kernel/domainname" || path == "kernel/hostname" {
+        return match own.uts {
+            true => Ok(()),
+            false => refuse("it belongs to the UTS namespace, which is the host's here"),
+        };
+    }
+    refuse("it belongs to no namespace and would change the host")
+}
+
+/// Whether SELinux is there: its file system is mounted where it belongs.
+pub(crate) fn selinux_enabled() -> bool {
+    const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
+    const PATH: &CStr = c"/sys/fs/selinux";
+    rustix::fs::statfs(PATH).is_ok_and(|fs| fs.f_type as i64 == SELINUX_MAGIC)
+}
+
+/// Whether AppArmor is there.
+pub(crate) fn apparmor_enabled() -> bool {
+    std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.first() == Some(&b'Y'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Namespaced = Namespaced { ipc: true, network: true, uts: true };
+
+    #[test]
+    fn separators_are_those_of_sysctl() {
+        assert_eq!(sysctl_path("net.ipv4.ip_forward"), "net/ipv4/ip_forward");
+        assert_eq!(sysctl_path("net/ipv4/conf/eth0.1/x"), "net/ipv4/conf/eth0.1/x");
+        assert_eq!(sysctl_path("net.ipv4.conf.eth0/1.x"), "net/ipv4/conf/eth0.1/x");
+    }
+
+    #[test]
+    fn the_host_is_out_of_reach() {
+        for name in [
+            "kernel.core_pattern",
+            "kernel.shm_rmid_forced+kernel.core_pattern",
+            "net/../kernel/core_pattern",
+            "net.ipv4...kernel",
+            "vm.swappiness",
+            "fs.mqueue/../../kernel/core_pattern",
+            "",
+        ] {
+            assert!(check_sysctl(name, ALL).is_err(), "{name}");
+        }
+        check_sysctl("net.ipv4.ping_group_range", ALL).unwrap();
+        check_sysctl("kernel.sem", ALL).unwrap();
+        let none = Namespaced { ipc: false, network: false, uts: false };
+        assert!(check_sysctl("net.core.somaxconn", none).is_err());
+        assert!(check_sysctl("kernel.sem", none).is_err());
+    }
+}

@@ -1,0 +1,91 @@
+//! Labels of security modules: SELinux and AppArmor.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use oci_spec::runtime::Process;
+use rustix::fs::XattrFlags;
+
+use crate::error::{Call, Error, Result};
+use crate::rootfs::procfs::{self, Procfs};
+use crate::sys;
+
+/// The labels that the program is to run with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Labels {
+    selinux: bool,
+    label: Option<(&'static str, String)>,
+}
+
+impl Labels {
+    /// What `process` asks for. A label of a module that isn't there is refused: it would silently not protect.
+    pub(crate) fn new(process: &Process) -> Result<Self> {
+        let selinux = process.selinux_label().as_deref().filter(|l| !l.is_empty());
+        let apparmor = process.apparmor_profile().as_deref().filter(|p| !p.is_empty());
+        let enabled = procfs::selinux_enabled();
+        let absent = |what: &str, value: &str| Error::Unsupported {
+            what: format!("{what} {value:?}"),
+            reason: "that security module isn't enabled on this system".into(),
+        };
+        let label = match (selinux, apparmor) {
+            (Some(label), _) if !enabled => return Err(absent("the SELinux label", label)),
+            (_, Some(profile)) if profile != "unconfined" && !procfs::apparmor_enabled() => {
+                return Err(absent("the AppArmor profile", profile));
+            }
+            (Some(_), Some(_)) => {
+                return Err(Error::Unsupported {
+                    what: "a SELinux label and an AppArmor profile for one program".into(),
+                    reason: "one of the two modules is in force".into(),
+                });
+            }
+            (Some(label), None) => Some(("attr/exec", label.to_owned())),
+            (None, Some(profile)) if procfs::apparmor_enabled() => {
+                Some(("attr/apparmor/exec", format!("exec {profile}")))
+            }
+            (None, _) => None,
+        };
+        Ok(Labels { selinux: enabled, label })
+    }
+
+    /// Whether SELinux is in force.
+    pub(crate) fn selinux(&self) -> bool {
+        self.selinux
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.label.is_none()
+    }
+
+    /// Opens the file that takes the label.
+    pub(crate) fn open(&self, procfs: &Procfs) -> Result<Option<OwnedFd>> {
+        match &self.label {
+            Some((file, _)) => procfs.open_attribute(file).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Asks for the label at the next execve.
+    pub(crate) fn apply(&self, file: &OwnedFd) -> Result<()> {
+        if let Some((name, label)) = &self.label {
+            rustix::io::write(file, label.as_bytes()).call(|| format!("write({name}, {label:?})"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the trampoline. Under SELinux it gets the label of the container's files: the transition to the
+/// program's domain happens when it is executed, and that domain may be entered through such files only.
+pub(crate) fn trampoline(program: &str, label: Option<&str>, selinux: bool) -> Result<OwnedFd> {
+    let file = sys::trampoline::make(program)
+        .call(|| "memfd_create(MFD_EXEC); vm.memfd_noexec must be below 2".into())?;
+    if let Some(label) = label.filter(|l| selinux && !l.is_empty()) {
+        rustix::fs::fsetxattr(file.as_fd(), c"security.selinux", label.as_bytes(), XattrFlags::empty())
+            .call(|| format!("setxattr(launcher, security.selinux, {label})"))?;
+    }
+    Ok(file)
+}
+
+/// Whether keyrings fail because the kernel has none.
+pub(crate) fn no_keyrings(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENOSYS)
+}

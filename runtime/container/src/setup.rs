@@ -1,0 +1,329 @@
+//! What the container's process does between its birth and its program: one straight line of steps.
+//!
+//! The caller has checked and opened all that can be checked and opened outside ([`Plan`]). Everything here
+//! happens in the new process, in its new namespaces; [`run`] is the order, and says why it is that order.
+//!
+//! How the container is kept away from this process and its executable: nothing of the container runs before
+//! the last step. If the PID namespace is shared with other containers they could see this process, so it isn't
+//! dumpable: `/proc/<pid>/exe`, `fd` and `mem` are closed to everyone without `CAP_SYS_PTRACE` over the
+//! host (CVE-2016-9962). For what the program itself could be, see [`crate::sys::trampoline`].
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use oci_spec::runtime::{LinuxNamespaceType, PosixRlimit, Process, Spec};
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
+use rustix::process::DumpableBehavior;
+
+use crate::channel::{Channel, Word};
+use crate::credentials::Credentials;
+use crate::error::{Call, Error, Result};
+use crate::hooks::Hooks;
+use crate::limits;
+use crate::namespaces::Namespaces;
+use crate::program::{Launch, Program};
+use crate::rootfs::devices::{self, Device};
+use crate::rootfs::masks::{self, Masks};
+use crate::rootfs::mounts::{self, Common, Prepared};
+use crate::rootfs::procfs::{Namespaced, Procfs};
+use crate::rootfs::{Kind, Links, Root};
+use crate::seccomp::Filter;
+use crate::security::{self, Labels};
+use crate::sys::{self, MountAttr};
+use crate::terminal;
+
+/// Everything that the process needs, prepared by the caller.
+pub(crate) struct Plan<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) process: &'a Process,
+    pub(crate) root: OwnedFd,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) mounts: Vec<Prepared>,
+    pub(crate) devices: Vec<Device>,
+    pub(crate) program: Program,
+    pub(crate) credentials: Credentials,
+    pub(crate) filter: Option<Filter>,
+    pub(crate) labels: Labels,
+    pub(crate) hooks: Hooks,
+    pub(crate) default_rlimits: Vec<PosixRlimit>,
+    pub(crate) preserve_fds: u32,
+    pub(crate) no_pivot: bool,
+    /// Propagation of the finished root, from `linux.rootfsPropagation`.
+    pub(crate) propagation: Option<(u64, bool)>,
+}
+
+/// The way of the container's process. Never returns: it executes the program or ends.
+pub(crate) fn run(plan: Plan<'_>, channel: Channel) -> ! {
+    let failed = |error: Error| {
+        let word = Word::Failed(error.exit_status(), error.to_string());
+        // If even that can't be said, the caller still sees the end of the process.
+        let _ = channel.say(&word);
+        sys::exit(error.exit_status())
+    };
+    let name = plan.program.name();
+    match set_up(plan, &channel) {
+        Err(error) => failed(error),
+        Ok(None) => sys::exit(125),
+        Ok(Some(launch)) => {
+            let error = launch.execute();
+            // Only the trampoline itself can be refused here: by the filter, or where memory files can't be
+            // executed. Nobody listens to the channel any more; standard error is the journal.
+            let words = format!(
+                "sampan: {name:?} can't be executed: execveat of the sealed launcher: {error}; does the seccomp profile allow execveat, and is vm.memfd_noexec below 2?\n"
+            );
+            let _ = rustix::io::write(rustix::stdio::stderr(), words.as_bytes());
+            sys::exit(126)
+        }
+    }
+}
+
+/// All steps but the last. `None`: the caller is gone.
+fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
+    // First: what we inherited. Signals that the caller blocks or ignores (Rust ignores SIGPIPE) would stay so
+    // for the program, and no descriptor may reach a hook or the program by accident (CVE-2024-21626).
+    sys::reset_signals().call(|| "reset signals".into())?;
+    sys::cloexec_from(3 + plan.preserve_fds).call(|| "close_range(CLOSE_RANGE_CLOEXEC)".into())?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .call(|| "prctl(PR_SET_DUMPABLE)".into())?;
+
+    // In a user namespace nobody is anybody until the caller has written the mappings.
+    if plan.namespaces.is_new(LinuxNamespaceType::User) {
+        if !wait(channel)? {
+            return Ok(None);
+        }
+        become_root()?;
+    }
+    // The session before the terminal, which belongs to a session's leader.
+    rustix::process::setsid().call(|| "setsid()".into())?;
+    // Namespaces given by path before all that shows or sets something of a namespace.
+    plan.namespaces.join()?;
+    set_names(plan.spec)?;
+
+    // Labels and sysctls through procfs that nobody else has, opened while no mount of the container is there.
+    let label = open_label(&plan)?;
+    rustix::process::umask(rustix::fs::Mode::empty());
+    enter_mount_namespace(&plan.root)?;
+    let slave = build_root(&mut plan, channel)?;
+
+    // The hooks of the host see the finished mounts, and may change them, before masks cover anything.
+    if plan.hooks.on_host() {
+        say(channel, &Word::Hooks)?;
+        if !wait(channel)? {
+            return Ok(None);
+        }
+    }
+    plan.hooks.create_container()?;
+    close_root(&plan)?;
+
+    // The host's tree goes away. From here on a path is one of the container.
+    pivot(&plan)?;
+    if let Some(slave) = slave {
+        terminal::take_over(slave)?;
+    }
+    finish(plan, label, channel)
+}
+
+/// What is left once the root is the container's: from process attributes to the final capabilities.
+fn finish(plan: Plan<'_>, label: Option<OwnedFd>, channel: &Channel) -> Result<Option<Launch>> {
+    let linux = plan.spec.linux().as_ref();
+    // Limits before the user changes: raising one takes a capability.
+    limits::schedule(plan.spec, plan.process)?;
+    limits::set(plan.process, &plan.default_rlimits)?;
+    sys::join_session_keyring(c"sampan")
+        .or_else(|e| if security::no_keyrings(&e) { Ok(()) } else { Err(e) })
+        .call(|| "keyctl(KEYCTL_JOIN_SESSION_KEYRING)".into())?;
+    if let Some((propagation, recursive)) = plan.propagation {
+        let attributes = MountAttr { propagation, ..MountAttr::default() };
+        sys::mount_setattr(plan.root.as_fd(), recursive, &attributes)
+            .call(|| "propagation of the root".into())?;
+    }
+    let umask = plan.process.user().umask().unwrap_or(0o022);
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
+    // Memory files are labelled as the container's own files: the program's domain may execute those.
+    let mount_label = linux.and_then(|l| l.mount_label().as_deref());
+    let trampoline = security::trampoline(&plan.program.name(), mount_label, plan.labels.selinux())?;
+    // The label applies to the next execve, which is the program's; the file was opened long ago.
+    if let Some(label) = label {
+        plan.labels.apply(&label)?;
+    }
+
+    // Identity, then everything that must be judged with that identity.
+    plan.credentials.assume()?;
+    let mut program = plan.program;
+    program.enter_cwd()?;
+    program.set_home(|| crate::user::home(plan.process.user().uid()));
+    let path = program.find()?;
+    let launch = program.prepare(path, trampoline)?;
+
+    // Last, because everything before would have to pass it. Loading takes no_new_privs or CAP_SYS_ADMIN: with
+    // the first, after the capabilities are gone; else before, and only prctl and capset follow.
+    let confined = plan.process.no_new_privileges() == Some(true);
+    let load = || match &plan.filter {
+        Some(filter) => filter.load(channel),
+        None => Ok(()),
+    };
+    if confined {
+        plan.credentials.settle()?;
+        rustix::thread::set_no_new_privs(true).call(|| "prctl(PR_SET_NO_NEW_PRIVS)".into())?;
+        load()?;
+    } else {
+        plan.credentials.with_admin(load)?;
+        plan.credentials.settle()?;
+    }
+
+    say(channel, &Word::Ready)?;
+    if !wait(channel)? {
+        return Ok(None);
+    }
+    plan.hooks.start_container()?;
+    // Again, right before: what hooks or libraries have opened since.
+    sys::cloexec_from(3 + plan.preserve_fds).call(|| "close_range(CLOSE_RANGE_CLOEXEC)".into())?;
+    Ok(Some(launch))
+}
+
+fn say(channel: &Channel, word: &Word) -> Result<()> {
+    channel.say(word).call(|| format!("tell the caller {word:?}"))
+}
+
+fn wait(channel: &Channel) -> Result<bool> {
+    channel.wait().call(|| "wait for the caller".into())
+}
+
+/// Root of the new user namespace, with none of the caller's groups.
+pub(crate) fn become_root() -> Result<()> {
+    use rustix::process::{Gid, Uid};
+    let (uid, gid) = (Uid::ROOT, Gid::ROOT);
+    rustix::thread::set_thread_groups(&[]).call(|| "setgroups([])".into())?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid).call(|| "setgid(0)".into())?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).call(|| "setuid(0)".into())
+}
+
+fn set_names(spec: &Spec) -> Result<()> {
+    if let Some(name) = spec.hostname() {
+        rustix::system::sethostname(name.as_bytes()).call(|| format!("sethostname({name:?})"))?;
+    }
+    if let Some(name) = spec.domainname() {
+        rustix::system::setdomainname(name.as_bytes()).call(|| format!("setdomainname({name:?})"))?;
+    }
+    Ok(())
+}
+
+/// Writes the sysctls and opens the file for the label.
+fn open_label(plan: &Plan<'_>) -> Result<Option<OwnedFd>> {
+    let sysctls = plan.spec.linux().as_ref().and_then(|l| l.sysctl().as_ref());
+    let sysctls: std::collections::BTreeMap<_, _> = sysctls.into_iter().flatten().collect();
+    if sysctls.is_empty() && plan.labels.is_empty() {
+        return Ok(None);
+    }
+    let procfs = Procfs::new()?;
+    for (name, value) in sysctls {
+        procfs.write_sysctl(name, value)?;
+    }
+    plan.labels.open(&procfs)
+}
+
+/// Cuts the copied mount tree off from the host's and puts the new root into it, over `/`, where no directory is
+/// needed for it. Private before anything is attached, or the host would get it too.
+fn enter_mount_namespace(root: &OwnedFd) -> Result<()> {
+    rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .call(|| "mount(/, MS_REC|MS_PRIVATE)".into())?;
+    let slash = rustix::fs::open(
+        c"/",
+        rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )
+    .call(|| "open(/)".into())?;
+    mounts::attach(root, &slash, Path::new("/"))
+}
+
+/// Mounts, devices, links and the terminal, in the order of the `Spec`. Returns the terminal's slave.
+fn build_root(plan: &mut Plan<'_>, channel: &Channel) -> Result<Option<OwnedFd>> {
+    let mounts = std::mem::take(&mut plan.mounts);
+    let root = Root::new(plan.root.as_fd());
+    let common = plan.common();
+    let mut devpts = None;
+    let mut dev_is_bound = false;
+    for mount in mounts {
+        let is_devpts = mount.is_new("devpts") && mount.destination() == Path::new("/dev/pts");
+        dev_is_bound |= mount.is_bind() && mount.destination() == Path::new("/dev");
+        let mount = mount.attach(&root, common)?;
+        if is_devpts {
+            devpts = Some(mount);
+        }
+    }
+    // A /dev that is someone else's directory already has what its owner wants it to have.
+    if !dev_is_bound {
+        for device in &plan.devices {
+            devices::make(&root, device)?;
+        }
+        devices::link(&root, devpts.is_some())?;
+    }
+    let mut slave = None;
+    if plan.process.terminal() == Some(true) {
+        let pair = terminal::open(devpts.as_ref(), plan.process.console_size())?;
+        devices::console(&root, &pair.slave)?;
+        say(channel, &Word::Terminal(pair.master))?;
+        slave = Some(pair.slave);
+    }
+    // The working directory is made if the image lacks it, as other runtimes do; later the root may be read-only.
+    root.mount_point(plan.program.cwd(), Kind::Directory, Links::Follow)?;
+    Ok(slave)
+}
+
+/// Takes away what the container must not see or change.
+fn close_root(plan: &Plan<'_>) -> Result<()> {
+    let root = Root::new(plan.root.as_fd());
+    let Some(linux) = plan.spec.linux() else {
+        return Ok(());
+    };
+    // Read-only first: a path that is in both lists ends up masked.
+    for path in linux.readonly_paths().iter().flatten() {
+        masks::read_only(&root, Path::new(path))?;
+    }
+    let mut masks = Masks::default();
+    for path in linux.masked_paths().iter().flatten() {
+        masks.mask(&root, Path::new(path), plan.common().label)?;
+    }
+    if plan.spec.root().as_ref().and_then(|r| r.readonly()) == Some(true) {
+        let attributes = MountAttr {
+            set: rustix::mount::MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into(),
+            ..MountAttr::default()
+        };
+        sys::mount_setattr(plan.root.as_fd(), false, &attributes)
+            .call(|| "make the root read-only".into())?;
+    }
+    Ok(())
+}
+
+/// Makes the new root the root. `pivot_root(".", ".")` puts the old one over the new, from where it is detached
+/// at once (pivot_root(2), NOTES). Where the old root can't be pivoted, the process is only locked into the new.
+fn pivot(plan: &Plan<'_>) -> Result<()> {
+    rustix::process::fchdir(&plan.root).call(|| "chdir(new root)".into())?;
+    if plan.no_pivot {
+        rustix::process::chroot(c".").call(|| "chroot(new root)".into())?;
+    } else {
+        rustix::process::pivot_root(c".", c".").call(|| "pivot_root(\".\", \".\")".into())?;
+        rustix::mount::unmount(c".", UnmountFlags::DETACH).call(|| "umount(old root)".into())?;
+    }
+    rustix::process::chdir(c"/").call(|| "chdir(/)".into())
+}
+
+impl Plan<'_> {
+    pub(crate) fn common(&self) -> Common<'_> {
+        let linux = self.spec.linux().as_ref();
+        let label = linux.and_then(|l| l.mount_label().as_deref());
+        Common {
+            label: label.filter(|l| !l.is_empty() && self.labels.selinux()),
+            propagation: self.propagation,
+        }
+    }
+}
+
+/// Which sysctls the container may have: those of its own namespaces.
+pub(crate) fn check_sysctls(spec: &Spec, own: Namespaced) -> Result<()> {
+    let linux = spec.linux().as_ref();
+    for name in linux.and_then(|l| l.sysctl().as_ref()).into_iter().flat_map(|s| s.keys()) {
+        crate::rootfs::procfs::check_sysctl(name, own)?;
+    }
+    Ok(())
+}
