@@ -6,6 +6,7 @@ use crate::command::CommandLine;
 use crate::diagnostic::Severity;
 use crate::engine::{ContainerPlan, Engine};
 use crate::keys::container::*;
+use crate::syntax::values;
 
 static MAPPINGS: MappingKeys = MappingKeys {
     modern: &[&USER_NS, &UID_MAP, &GID_MAP, &SUB_UID_MAP, &SUB_GID_MAP],
@@ -72,7 +73,15 @@ impl Translator<'_> {
         let rootfs = self.text(&ROOTFS).map(str::to_owned);
         match (self.text(&IMAGE), rootfs) {
             (None, None) => {
-                self.fail("neither Image= nor Rootfs= is set", "add Image= with the image to run");
+                match self.unit.section(IMAGE.section) {
+                    Some(_) => {
+                        self.fail("neither Image= nor Rootfs= is set", "add Image= with the image to run")
+                    }
+                    None => self.fail(
+                        "there is no [Container] section",
+                        "add [Container] with Image=, the image to run",
+                    ),
+                }
                 Vec::new()
             }
             (Some(_), Some(_)) => {
@@ -99,6 +108,12 @@ impl Translator<'_> {
     fn notify(&mut self) -> &'static str {
         match self.text(&NOTIFY) {
             Some(text) if text.eq_ignore_ascii_case("healthy") => "healthy",
+            Some(text) if values::boolean(text).is_none() => {
+                let reason = format!("Notify= is neither yes, no nor healthy, but \"{text}\"");
+                let diagnostic = self.at(&NOTIFY, self.engine().wrong_value(), reason);
+                self.note(diagnostic.help("write yes if the program itself tells systemd that it is ready"));
+                "conmon"
+            }
             Some(_) if self.boolean(&NOTIFY) == Some(true) => "container",
             _ => "conmon",
         }

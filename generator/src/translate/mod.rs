@@ -59,6 +59,9 @@ pub(crate) fn unit(unit: &UnitFile, book: &mut Book, target: Target) -> Translat
         more: Vec::new(),
         findings: unit.mistakes.clone(),
     };
+    if unit.sections.is_empty() && translator.has_failed() {
+        return translator.finish(); // nothing could be read at all
+    }
     translator.check_names();
     translator.check_engine();
     translator.check_keys();
@@ -106,15 +109,18 @@ impl Translator<'_> {
         self.findings.push(diagnostic);
     }
 
+    /// A diagnostic at the last assignment of a key, or about the unit as a whole.
+    fn at(&self, key: &Key, severity: Severity, reason: impl Into<String>) -> Diagnostic {
+        match self.unit.last(key.section, key.name) {
+            Some(entry) => entry.place().diagnose(severity, reason),
+            None => self.unit.diagnose(severity, reason),
+        }
+    }
+
     /// Notes an error at the last assignment of a key.
     fn fail_at(&mut self, key: &Key, reason: impl Into<String>, help: impl Into<String>) {
-        match self.unit.last(key.section, key.name) {
-            Some(entry) => {
-                let diagnostic = entry.place().diagnose(Severity::Error, reason).help(help);
-                self.findings.push(diagnostic);
-            }
-            None => self.fail(reason, help),
-        }
+        let diagnostic = self.at(key, Severity::Error, reason).help(help);
+        self.note(diagnostic);
     }
 
     fn has_failed(&self) -> bool {
@@ -372,12 +378,31 @@ impl Translator<'_> {
 
 /// What to say about an unknown key: perhaps it belongs to another section.
 fn elsewhere(key: &str, section: &str) -> String {
-    let other = crate::keys::keys().find(|row| row.name == key && row.section != section);
-    match other {
-        Some(row) => format!("\"{key}\" is a key of [{}]", row.section),
-        None => {
-            format!("remove it; see \"man 5 sampan-{}\" for the keys of [{section}]", section.to_lowercase())
-        }
+    const SYSTEMD: [(&str, &[&str]); 3] = [
+        (
+            "Unit",
+            &["Description", "Documentation", "After", "Before", "Wants", "Requires", "BindsTo", "PartOf"],
+        ),
+        (
+            "Service",
+            &[
+                "Restart",
+                "RestartSec",
+                "TimeoutStartSec",
+                "TimeoutStopSec",
+                "Type",
+                "ExecStartPre",
+                "ExecStartPost",
+            ],
+        ),
+        ("Install", &["WantedBy", "RequiredBy", "UpheldBy", "Alias", "DefaultInstance"]),
+    ];
+    let systemd = SYSTEMD.iter().find(|(_, keys)| keys.contains(&key)).map(|(section, _)| *section);
+    let quadlet =
+        || crate::keys::keys().find(|row| row.name == key && row.section != section).map(|row| row.section);
+    match systemd.or_else(quadlet) {
+        Some(other) => format!("\"{key}\" is a key of [{other}]"),
+        None => format!("[{section}] has no such key; remove it"),
     }
 }
 
