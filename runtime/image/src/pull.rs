@@ -112,14 +112,14 @@ pub fn pull(store: &Store, source: &Source, options: &PullOptions<'_>) -> Result
     let _no_deletion = store.lock_shared()?;
     let pull = Pull { store, options, source };
     if let Some(transport) = transport::open(source, store)? {
-        return pull.from_transport(transport.as_ref(), None);
+        return pull.pull_transport(transport.as_ref(), None);
     }
     let Source::Registry { candidates } = source else {
         return Err(Error::reference(&source.to_string(), "not a registry"));
     };
     let mut outcome = Err(Error::reference("", "no reference to pull"));
     for reference in candidates {
-        outcome = pull.from_registry(reference);
+        outcome = pull.pull_reference(reference);
         match &outcome {
             Err(error) if candidates.len() > 1 && is_about_one_registry(error) => {
                 log::warn!("{error}");
@@ -159,7 +159,7 @@ struct Layer {
 }
 
 impl Pull<'_> {
-    fn from_registry(&self, reference: &Reference) -> Result<Image> {
+    fn pull_reference(&self, reference: &Reference) -> Result<Image> {
         self.options.policy.check_reference(reference)?;
         let endpoints = self.options.registries.endpoints(reference)?;
         let known = self.known(reference)?;
@@ -173,7 +173,7 @@ impl Pull<'_> {
         for (number, endpoint) in endpoints.into_iter().enumerate() {
             let last = number + 1 == count;
             let client = registry::Client::new(endpoint, self.options, last);
-            outcome = self.from_endpoint(&client, reference, known.as_ref());
+            outcome = self.pull_endpoint(&client, reference, known.as_ref());
             match &outcome {
                 Err(error) if !last && is_about_one_registry(error) => log::warn!("{error}"),
                 _ => break,
@@ -182,7 +182,7 @@ impl Pull<'_> {
         outcome
     }
 
-    fn from_endpoint(
+    fn pull_endpoint(
         &self,
         client: &registry::Client<'_>,
         reference: &Reference,
@@ -193,7 +193,7 @@ impl Pull<'_> {
         {
             return Ok(image.clone());
         }
-        self.from_transport(client, Some(reference))
+        self.pull_transport(client, Some(reference))
     }
 
     /// The image that a reference already leads to, if it is whole and for the wanted platform, and
@@ -217,7 +217,7 @@ impl Pull<'_> {
             && wanted.rank(config.variant().as_deref()).is_some()
     }
 
-    fn from_transport(&self, transport: &dyn Transport, reference: Option<&Reference>) -> Result<Image> {
+    fn pull_transport(&self, transport: &dyn Transport, reference: Option<&Reference>) -> Result<Image> {
         let location = transport.location();
         let root = transport.root()?;
         let root_digest = Digest::of(&root.bytes);

@@ -15,7 +15,7 @@ const MAX_DELAY: Duration = Duration::from_secs(60);
 /// A failed attempt.
 #[derive(Debug)]
 pub(super) struct Failure {
-    error: Error,
+    error: Box<Error>,
     passing: bool,
     plain_http: bool,
     pause: Option<Duration>,
@@ -24,12 +24,12 @@ pub(super) struct Failure {
 impl Failure {
     /// It may work next time, at the earliest after `pause`.
     pub(super) fn passing(error: Error, pause: Option<Duration>) -> Self {
-        Self { error, passing: true, plain_http: false, pause }
+        Self { error: Box::new(error), passing: true, plain_http: false, pause }
     }
 
     /// It will not work next time either.
     pub(super) fn lasting(error: Error) -> Self {
-        Self { error, passing: false, plain_http: false, pause: None }
+        Self { error: Box::new(error), passing: false, plain_http: false, pause: None }
     }
 
     /// The other side refused TLS, or seems not to speak it.
@@ -43,11 +43,11 @@ impl Failure {
 
     /// Whether no connection was made at all.
     pub(super) fn is_connection(&self) -> bool {
-        matches!(self.error, Error::Unreachable { .. })
+        matches!(*self.error, Error::Unreachable { .. })
     }
 
     pub(super) fn into_error(self) -> Error {
-        self.error
+        *self.error
     }
 }
 
@@ -72,7 +72,7 @@ impl Retry {
     /// Waits for the next attempt; the failure's error if there is none.
     pub(super) fn again(&mut self, failure: Failure) -> Result<(), Error> {
         if !failure.passing || self.left == 0 {
-            return Err(failure.error);
+            return Err(*failure.error);
         }
         self.left -= 1;
         let pause = failure.pause.unwrap_or(self.delay).max(self.delay).min(MAX_DELAY);

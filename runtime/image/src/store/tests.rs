@@ -1,1 +1,194 @@
+//! The store without any transport: records, names, removal, locks, leftovers.
 
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::reference::Reference;
+use crate::registries::Registries;
+
+fn config(number: u32) -> Vec<u8> {
+    format!(
+        r#"{{"architecture":"amd64","os":"linux","created":"2024-01-01T00:00:00Z","author":"{number}",
+            "rootfs":{{"type":"layers","diff_ids":[]}}}}"#
+    )
+    .into_bytes()
+}
+
+fn add_layer(store: &Store, content: &str) -> Digest {
+    let diff_id = Digest::of(content.as_bytes());
+    if let Some(staging) = store.stage(diff_id, &|_| ()).unwrap() {
+        staging.directories().unwrap();
+        let path = store.root().join("tmp").join(diff_id.short()).join("root/file");
+        std::fs::write(path, content).unwrap();
+        store.commit(vec![staging.finish(content.len() as u64)]).unwrap();
+    }
+    diff_id
+}
+
+fn add_image(store: &Store, number: u32, layers: &[&str], name: &str) -> Image {
+    let bytes = config(number);
+    let digest = Digest::of(&bytes);
+    store.keep_blob(&digest, &bytes).unwrap();
+    let reference = Reference::parse(name).unwrap();
+    let record = ImageRecord {
+        config: digest,
+        manifest: Digest::of(name.as_bytes()),
+        size: 1,
+        layers: layers.iter().map(|layer| add_layer(store, layer)).collect(),
+        names: Vec::new(),
+        repo_digests: vec![reference.with_digest(Digest::of(name.as_bytes())).to_string()],
+    };
+    let name = NameRecord { name: reference.to_string(), image: digest, digest: None };
+    store.add_image(record, &[name]).unwrap()
+}
+
+fn store() -> (tempfile::TempDir, Store) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("sampan")).unwrap();
+    (directory, store)
+}
+
+fn layers(store: &Store) -> usize {
+    std::fs::read_dir(store.root().join("layers"))
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().path().extension().is_none())
+        .count()
+}
+
+#[test]
+fn images_are_found_by_name_short_name_id_and_digest() {
+    let (_directory, store) = store();
+    let registries = Registries::empty();
+    let image = add_image(&store, 1, &["a", "b"], "q.io/x:1");
+    let local = add_image(&store, 2, &["a"], "localhost/mine");
+    for name in ["q.io/x:1", "docker://q.io/x:1", &image.id, &image.id[..6], &format!("sha256:{}", image.id)]
+    {
+        assert_eq!(store.find(name, &registries).unwrap().unwrap().id, image.id, "{name}");
+    }
+    assert_eq!(store.find("mine", &registries).unwrap().unwrap().id, local.id);
+    let by_digest = format!("q.io/x@{}", image.digest);
+    assert_eq!(store.find(&by_digest, &registries).unwrap().unwrap().id, image.id);
+    for name in ["q.io/x", "q.io/x:2", "zzz", "", "../etc", "oci:/x"] {
+        assert!(store.find(name, &registries).unwrap().is_none(), "{name}");
+    }
+    assert_eq!(image.layers.len(), 2);
+    assert_eq!(std::fs::read_to_string(image.layers[0].join("file")).unwrap(), "b", "topmost first");
+    assert_eq!(store.images().unwrap().len(), 2);
+}
+
+#[test]
+fn paths_of_128_layers_fit_into_a_page_of_mount_options() {
+    let (_directory, store) = store();
+    let path = store.layer_path(&Digest::of(b"x"));
+    let relative = path.strip_prefix(store.root().join("layers")).unwrap();
+    assert!(128 * (relative.as_os_str().len() + 1) < 4096 - 500);
+}
+
+#[test]
+fn a_moved_name_leaves_the_old_image_without_it() {
+    let (_directory, store) = store();
+    let registries = Registries::empty();
+    let old = add_image(&store, 1, &["a"], "q.io/x");
+    let new = add_image(&store, 2, &["b"], "q.io/x");
+    assert_eq!(store.find("q.io/x", &registries).unwrap().unwrap().id, new.id);
+    let old = store.find(&old.id, &registries).unwrap().unwrap();
+    assert!(old.names.is_empty());
+    store.tag(&old, &Reference::parse("q.io/x:old").unwrap()).unwrap();
+    let names: BTreeSet<_> = store.images().unwrap().into_iter().flat_map(|image| image.names).collect();
+    assert_eq!(names, BTreeSet::from(["q.io/x:latest".to_owned(), "q.io/x:old".to_owned()]));
+}
+
+#[test]
+fn removal_takes_only_what_nobody_else_uses() {
+    let (_directory, store) = store();
+    let registries = Registries::empty();
+    let image = add_image(&store, 1, &["shared", "own"], "q.io/x");
+    add_image(&store, 2, &["shared"], "q.io/y");
+    store.tag(&image, &Reference::parse("q.io/z").unwrap()).unwrap();
+    let used = ["web".to_owned()];
+
+    let by_id = store.remove(&image.id, &registries, &[], false);
+    assert!(matches!(by_id, Err(Error::SeveralNames { .. })));
+    let removed = store.remove("q.io/z", &registries, &used, false).unwrap();
+    assert_eq!((removed.untagged.len(), removed.deleted), (1, None));
+    let in_use = store.remove("q.io/x", &registries, &used, false);
+    assert!(matches!(in_use, Err(Error::InUse { .. })));
+    assert_eq!(layers(&store), 2);
+
+    let removed = store.remove("q.io/x", &registries, &[], false).unwrap();
+    assert_eq!(removed.deleted, Some(image.id));
+    assert_eq!(removed.collected.layers, 1);
+    assert_eq!(layers(&store), 1);
+    assert!(store.find("q.io/x", &registries).unwrap().is_none());
+    assert!(store.find("q.io/y", &registries).unwrap().is_some());
+    assert!(matches!(store.remove("q.io/x", &registries, &[], false), Err(Error::NoSuchImage(_))));
+}
+
+#[test]
+fn nothing_is_collected_while_a_pull_runs() {
+    let (_directory, store) = store();
+    add_layer(&store, "orphan");
+    let pull = store.lock_shared().unwrap();
+    assert_eq!(store.collect_garbage().unwrap(), Collected::default());
+    drop(pull);
+    assert_eq!(store.collect_garbage().unwrap().layers, 1);
+    assert_eq!(std::fs::read_dir(store.root().join("layers")).unwrap().count(), 0);
+}
+
+#[test]
+fn leftovers_go_at_the_next_opening_unless_a_pull_runs() {
+    let (_directory, store) = store();
+    let deep = store.root().join("tmp/left/").join("d/".repeat(900));
+    std::fs::create_dir_all(&deep).unwrap();
+    std::os::unix::fs::symlink(store.root().join("names"), deep.join("link")).unwrap();
+    add_image(&store, 1, &["a"], "q.io/x");
+    let pull = store.lock_shared().unwrap();
+    Store::open(store.root()).unwrap();
+    assert!(deep.exists());
+    drop(pull);
+    Store::open(store.root()).unwrap();
+    assert_eq!(std::fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(store.root().join("names")).unwrap().count(), 1, "the link was followed");
+}
+
+#[test]
+fn a_failed_layer_leaves_nothing() {
+    let (_directory, store) = store();
+    let staging = store.stage(Digest::of(b"x"), &|_| ()).unwrap().unwrap();
+    staging.directories().unwrap();
+    drop(staging);
+    assert_eq!(std::fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
+    assert_eq!(layers(&store), 0);
+}
+
+#[test]
+fn an_image_that_lost_a_layer_is_not_found() {
+    let (_directory, store) = store();
+    let image = add_image(&store, 1, &["a"], "q.io/x");
+    std::fs::remove_dir_all(&image.layers[0]).unwrap();
+    assert!(store.find("q.io/x", &Registries::empty()).unwrap().is_none());
+    assert!(store.images().unwrap().is_empty());
+}
+
+#[test]
+fn the_second_fetcher_of_a_layer_waits_and_sees_progress() {
+    let (_directory, store) = store();
+    let diff_id = Digest::of(b"slow");
+    let staging = store.stage(diff_id, &|_| ()).unwrap().unwrap();
+    staging.directories().unwrap();
+    staging.received(1234);
+    let seen = std::sync::atomic::AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| {
+            let other = Store { root: store.root.clone() };
+            let tell = |bytes| seen.store(bytes, std::sync::atomic::Ordering::Relaxed);
+            other.stage(diff_id, &tell).unwrap().is_none()
+        });
+        while seen.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        store.commit(vec![staging.finish(4)]).unwrap();
+        assert!(second.join().unwrap(), "the layer was there, yet it was to be fetched again");
+    });
+    assert_eq!(seen.into_inner(), 1234);
+}

@@ -257,17 +257,16 @@ impl<'a> Tree<'a> {
         let (above, name) = split(path);
         let parent = self.open_or_make(above, links)?;
         match file_type(&parent, name) {
-            Some(FileType::Symlink) => self.make_link_target(&parent, above, name, links)?,
+            Some(FileType::Symlink) => self.make_link_target(&parent, above, name, links),
             Some(FileType::CharacterDevice) | None => {
                 self.make_directory(&parent, name, path)?;
                 let directory =
                     open_directory(&parent, name).map_err(|error| Failure::write("open", path, error))?;
                 set_mode(directory.as_fd(), path, 0o755)?;
-                return Ok(directory);
+                Ok(directory)
             }
-            Some(_) => return Err(Failure::hostile(path, "it is used as a directory, but is a file")),
+            Some(_) => Err(Failure::hostile(path, "it is used as a directory, but is a file")),
         }
-        self.open(path, flags).map_err(|error| Failure::write("open", path, error))
     }
 
     /// Makes the directory that a dangling link points to (`bin -> usr/bin` where `usr/bin` belongs
@@ -278,7 +277,7 @@ impl<'a> Tree<'a> {
         above: &[u8],
         name: &[u8],
         links: usize,
-    ) -> Result<(), Failure> {
+    ) -> Result<OwnedFd, Failure> {
         let link = [above, b"/", name].concat();
         if links == 0 {
             return Err(Failure::hostile(&link, "too many levels of symbolic links"));
@@ -298,7 +297,7 @@ impl<'a> Tree<'a> {
         if components.len() > self.limits.depth {
             return Err(Failure::hostile(&link, "the path has too many components"));
         }
-        self.open_or_make(&components.join(&b'/'), links - 1).map(drop)
+        self.open_or_make(&components.join(&b'/'), links - 1)
     }
 
     /// `mkdirat`; a directory that is there is taken, anything else is replaced. A directory in
