@@ -1,5 +1,6 @@
 //! `sampan`: the command line. Each command is a file of its own; this one only tells them apart.
 
+mod blame;
 mod containers_conf;
 mod context;
 mod exec;
@@ -105,7 +106,7 @@ fn main() -> ExitCode {
     match dispatch(arguments.command, &context, &arguments.modules) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("Error: {error:#}");
+            blame::report(&error);
             ExitCode::from(exit_code(&error))
         }
     }
@@ -151,5 +152,5 @@ pub(crate) struct Coded {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    error.downcast_ref::<Coded>().map_or(OWN_FAULT, |coded| coded.code)
+    error.chain().find_map(|cause| cause.downcast_ref::<Coded>()).map_or(OWN_FAULT, |coded| coded.code)
 }

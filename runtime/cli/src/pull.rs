@@ -140,7 +140,7 @@ fn fetch(
     let mut options = PullOptions::new(registries, &policy);
     options.platform = request.platform.as_ref();
     options.auth_file = request.authfile.map(PathBuf::as_path);
-    options.cert_dir = request.cert_dir;
+    options.cert_dir = request.cert_dir.map(PathBuf::as_path);
     options.credentials = credentials.as_ref();
     options.tls_verify = request.tls_verify;
     options.retries = request.retry.unwrap_or(options.retries);

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 
 use super::options::Options;
+use crate::blame::Blamed as _;
 use crate::containers_conf::ContainersConf;
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -59,7 +60,7 @@ pub(crate) fn assemble(
         environment.remove(name);
     }
     for file in &options.env_file {
-        read_file(&mut environment, file)?;
+        read_file(&mut environment, file).blame("EnvironmentFile", file.display().to_string())?;
     }
     for entry in &options.env {
         add_or_look_up(&mut environment, entry);
@@ -97,7 +98,7 @@ fn add_or_look_up(environment: &mut Environment, entry: &str) {
 
 fn read_file(environment: &mut Environment, path: &Path) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(path).with_context(|| {
-        format!("cannot read the environment file {} (EnvironmentFile=, --env-file)", path.display())
+        format!("cannot read the environment file {}", path.display())
     })?;
     for (number, line) in text.lines().enumerate() {
         let line = line.trim_start();

@@ -11,6 +11,7 @@ use anyhow::{Context, bail, ensure};
 use oci_spec::runtime::{Mount, MountBuilder};
 
 use super::options::Options;
+use crate::blame::Blamed as _;
 use crate::containers_conf::ContainersConf;
 
 const ZONES: &str = "/usr/share/zoneinfo";
@@ -69,7 +70,7 @@ pub(crate) fn write(
     if let Some(zone) =
         options.tz.as_deref().or(conf.containers.tz.as_deref()).filter(|zone| !zone.is_empty())
     {
-        let mut mount = bind(&zone_file(zone)?, "/etc/localtime")?;
+        let mut mount = bind(&zone_file(zone).blame("Timezone", zone)?, "/etc/localtime")?;
         mount.set_options(Some(vec!["bind".into(), "ro".into(), "nosuid".into(), "nodev".into()]));
         if !taken(Path::new("/etc/localtime")) {
             mounts.push(mount);
@@ -110,21 +111,7 @@ fn hosts(options: &Options, conf: &ContainersConf, facts: &Facts<'_>) -> anyhow:
         }
     };
     for entry in &options.add_host {
-        let (hosts, address) = entry
-            .split_once(':')
-            .filter(|(hosts, address)| !hosts.is_empty() && !address.is_empty())
-            .with_context(|| {
-                format!("AddHost={entry}: write NAME:ADDRESS, as in db:10.0.0.5 or host:host-gateway")
-            })?;
-        let address = match (address, facts.gateway) {
-            ("host-gateway", Some(gateway)) => gateway,
-            ("host-gateway", None) if facts.host_network => IpAddr::from([127, 0, 0, 1]),
-            ("host-gateway", None) => bail!("AddHost={entry}: this container has no network with a gateway"),
-            (text, _) => text
-                .trim_matches(['[', ']'])
-                .parse()
-                .with_context(|| format!("AddHost={entry}: \"{text}\" is not an IP address"))?,
-        };
+        let (hosts, address) = host_entry(entry, facts).blame("AddHost", entry)?;
         line(&address.to_string(), &hosts.split(';').collect::<Vec<_>>());
     }
     for base in base_hosts(conf)?.lines() {
@@ -144,6 +131,23 @@ fn hosts(options: &Options, conf: &ContainersConf, facts: &Facts<'_>) -> anyhow:
         let _ = writeln!(text, "{address}\t{} {}", facts.hostname, facts.name);
     }
     Ok(text)
+}
+
+/// `NAME[;NAME…]:ADDRESS`; `host-gateway` is the host as the container sees it.
+fn host_entry<'a>(entry: &'a str, facts: &Facts<'_>) -> anyhow::Result<(&'a str, IpAddr)> {
+    let (hosts, address) = entry
+        .split_once(':')
+        .filter(|(hosts, address)| !hosts.is_empty() && !address.is_empty())
+        .context("write NAME:ADDRESS, as in db:10.0.0.5 or host:host-gateway")?;
+    let address = match (address, facts.gateway) {
+        ("host-gateway", Some(gateway)) => gateway,
+        ("host-gateway", None) if facts.host_network => IpAddr::from([127, 0, 0, 1]),
+        ("host-gateway", None) => bail!("host-gateway: this container has no network with a gateway"),
+        (text, _) => {
+            text.trim_matches(['[', ']']).parse().with_context(|| format!("\"{text}\" is not an IP address"))?
+        }
+    };
+    Ok((hosts, address))
 }
 
 fn base_hosts(conf: &ContainersConf) -> anyhow::Result<String> {
@@ -167,7 +171,8 @@ fn resolv_conf(options: &Options, conf: &ContainersConf, facts: &Facts<'_>) -> a
     };
     let asked = pick(&options.dns, &conf.containers.dns_servers);
     for server in &asked {
-        ensure!(server.parse::<IpAddr>().is_ok(), "DNS={server}: not an IP address");
+        let parsed: Result<IpAddr, _> = server.parse();
+        parsed.context("not an IP address").blame("DNS", server)?;
     }
     let servers: Vec<String> = match asked {
         // A network's own server knows the neighbours and forwards the rest; the user's servers would not.
@@ -231,14 +236,14 @@ fn host_servers(resolv_conf: &str, host_network: bool) -> Vec<String> {
 
 fn zone_file(zone: &str) -> anyhow::Result<PathBuf> {
     if zone == "local" {
-        return fs::canonicalize("/etc/localtime").context("Timezone=local: this host has no /etc/localtime");
+        return fs::canonicalize("/etc/localtime").context("this host has no /etc/localtime");
     }
     let path = fs::canonicalize(Path::new(ZONES).join(zone)).with_context(|| {
         format!(
-            "Timezone={zone}: there is no {ZONES}/{zone} on this host (install tzdata, or check the name)"
+            "there is no {ZONES}/{zone} on this host (install tzdata, or check the name)"
         )
     })?;
-    ensure!(path.starts_with(ZONES), "Timezone={zone}: outside of {ZONES}");
+    ensure!(path.starts_with(ZONES), "{zone} leads outside of {ZONES}");
     Ok(path)
 }
 

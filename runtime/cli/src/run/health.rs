@@ -5,6 +5,7 @@ use sampan_container::state::Healthcheck;
 
 use super::options::Options;
 use super::size;
+use crate::blame::Blamed as _;
 
 const DEFAULT: &str = "30s";
 const DEFAULT_RETRIES: u32 = 3;
@@ -17,21 +18,21 @@ pub(crate) fn read(options: &Options) -> anyhow::Result<Option<Healthcheck>> {
     let Some(command) = options.health_cmd.as_deref().filter(|_| !options.no_healthcheck) else {
         return Ok(None);
     };
-    let Some(test) = test(command)? else { return Ok(None) };
-    let time = |text: &Option<String>, default: &str, key: &str| -> anyhow::Result<u64> {
+    let Some(test) = test(command).blame("HealthCmd", "")? else { return Ok(None) };
+    let time = |text: &Option<String>, default: &str, key: &'static str| -> anyhow::Result<u64> {
         let text = text.as_deref().unwrap_or(default);
-        let duration = size::duration(text).with_context(|| key.to_owned())?;
+        let duration = size::duration(text).blame(key, text)?;
         Ok(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
     };
     let interval = match options.health_interval.as_deref() {
         Some("disable") => 0,
-        _ => time(&options.health_interval, DEFAULT, "HealthInterval=")?,
+        _ => time(&options.health_interval, DEFAULT, "HealthInterval")?,
     };
     Ok(Some(Healthcheck {
         test,
         interval,
-        timeout: time(&options.health_timeout, DEFAULT, "HealthTimeout=")?,
-        start_period: time(&options.health_start_period, "0s", "HealthStartPeriod=")?,
+        timeout: time(&options.health_timeout, DEFAULT, "HealthTimeout")?,
+        start_period: time(&options.health_start_period, "0s", "HealthStartPeriod")?,
         retries: options.health_retries.unwrap_or(DEFAULT_RETRIES),
         on_failure: options.health_on_failure.clone().unwrap_or_else(|| "none".to_owned()),
     }))
@@ -41,7 +42,7 @@ pub(crate) fn read(options: &Options) -> anyhow::Result<Option<Healthcheck>> {
 fn test(command: &str) -> anyhow::Result<Option<Vec<String>>> {
     if command.starts_with('[') {
         let mut words: Vec<String> = serde_json::from_str(command).with_context(|| {
-            format!("HealthCmd={command} begins like a JSON array and isn't one of strings")
+            "it begins like a JSON array and isn't one of strings".to_owned()
         })?;
         match words.first().map(String::as_str) {
             None | Some("NONE") => return Ok(None),

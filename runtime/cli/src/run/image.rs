@@ -4,13 +4,14 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use oci_spec::image::Config;
 use sampan_container::mount;
 use sampan_image::Image;
 
 use super::options::Options;
 use super::unit::Unit;
+use crate::blame::Blamed as _;
 use crate::context::Context;
 use crate::pull;
 
@@ -34,7 +35,9 @@ pub(crate) fn find(options: &Options, context: &Context, unit: Option<&Unit>) ->
     let name = options.arguments[0].as_str();
     if options.rootfs {
         let path = std::path::absolute(name)?;
-        anyhow::ensure!(path.is_dir(), "Rootfs={name}: there is no such directory");
+        if !path.is_dir() {
+            return Err(anyhow!("{}: no such directory on this host", path.display())).blame("Rootfs", name);
+        }
         return Ok(Base::Directory(path));
     }
     let request = pull::Request {
@@ -55,7 +58,8 @@ pub(crate) fn find(options: &Options, context: &Context, unit: Option<&Unit>) ->
             None => {}
         }
     });
-    Ok(Base::Image(Box::new(pull::find_or_fetch(context, &request, &report)?)))
+    let image = pull::find_or_fetch(context, &request, &report).blame("Image", name)?;
+    Ok(Base::Image(Box::new(image)))
 }
 
 impl Base {

@@ -48,8 +48,8 @@ pub(crate) enum Relabel {
 }
 
 impl Request {
-    fn new(source: Source, destination: &str, text: &str) -> anyhow::Result<Self> {
-        let destination = destination_path(destination, text)?;
+    fn new(source: Source, destination: &str) -> anyhow::Result<Self> {
+        let destination = destination_path(destination)?;
         Ok(Self { source, destination, options: Vec::new(), relabel: None, chown: false, copy: true })
     }
 
@@ -58,7 +58,7 @@ impl Request {
         !self.options.iter().any(|option| matches!(option.as_str(), "ro" | "rro"))
     }
 
-    fn take(&mut self, option: &str, text: &str) -> anyhow::Result<()> {
+    fn take(&mut self, option: &str) -> anyhow::Result<()> {
         match option {
             "" | "rw" => {}
             "z" => self.relabel = Some(Relabel::Shared),
@@ -70,13 +70,13 @@ impl Request {
             | "rshared" | "slave" | "rslave" | "private" | "rprivate" | "unbindable" | "runbindable" => {
                 self.options.push(option.to_owned());
             }
-            "O" => bail!("{text}: overlay volumes (O) are not available; use :ro, or a named volume"),
+            "O" => bail!("overlay volumes (O) are not available; use :ro, or a named volume"),
             _ if option == "idmap" || option.starts_with("idmap=") => {
                 bail!(
-                    "{text}: id-mapped volumes (idmap) are not available; use U to hand the files to the container's user"
+                    "id-mapped volumes (idmap) are not available; use U to hand the files to the container's user"
                 )
             }
-            _ => bail!("{text}: there is no volume option \"{option}\""),
+            _ => bail!("there is no volume option \"{option}\""),
         }
         Ok(())
     }
@@ -87,7 +87,6 @@ impl Request {
 /// # Errors
 /// A destination that is not absolute, or an unknown option.
 pub(crate) fn volume(text: &str) -> anyhow::Result<Request> {
-    let shown = format!("Volume={text}");
     let parts: Vec<&str> = text.split(':').collect();
     let (source, destination, options) = match parts[..] {
         [destination] => (None, destination, ""),
@@ -96,20 +95,20 @@ pub(crate) fn volume(text: &str) -> anyhow::Result<Request> {
         }
         [destination, options] => (None, destination, options),
         [source, destination, options] => (Some(source), destination, options),
-        _ => bail!("{shown}: write SOURCE:DESTINATION[:OPTIONS], as in /srv/www:/var/www:ro"),
+        _ => bail!("write SOURCE:DESTINATION[:OPTIONS], as in /srv/www:/var/www:ro"),
     };
     let source = match source {
         None => Source::Anonymous,
-        Some("") => bail!("{shown}: the source is empty"),
+        Some("") => bail!("the source is empty"),
         Some(path) if path.starts_with(['/', '.']) => {
-            let path = std::path::absolute(path).with_context(|| format!("{shown}: resolving the source"))?;
+            let path = std::path::absolute(path).context("resolving the source")?;
             Source::Bind(path)
         }
-        Some(name) => Source::Volume(volume_name(name, &shown)?),
+        Some(name) => Source::Volume(volume_name(name)?),
     };
-    let mut request = Request::new(source, destination, &shown)?;
+    let mut request = Request::new(source, destination)?;
     for option in options.split(',') {
-        request.take(option, &shown)?;
+        request.take(option)?;
     }
     Ok(request)
 }
@@ -119,17 +118,16 @@ pub(crate) fn volume(text: &str) -> anyhow::Result<Request> {
 /// # Errors
 /// As [`volume`].
 pub(crate) fn tmpfs(text: &str) -> anyhow::Result<Request> {
-    let shown = format!("Tmpfs={text}");
     let (destination, options) = text.split_once(':').unwrap_or((text, ""));
-    let mut request = Request::new(Source::Tmpfs, destination, &shown)?;
+    let mut request = Request::new(Source::Tmpfs, destination)?;
     request.options = ["nosuid", "nodev", "tmpcopyup"].map(str::to_owned).to_vec();
     for option in options.split(',').filter(|option| !option.is_empty()) {
-        tmpfs_option(&mut request, option, &shown)?;
+        tmpfs_option(&mut request, option)?;
     }
     Ok(request)
 }
 
-fn tmpfs_option(request: &mut Request, option: &str, text: &str) -> anyhow::Result<()> {
+fn tmpfs_option(request: &mut Request, option: &str) -> anyhow::Result<()> {
     match option.split_once('=').unwrap_or((option, "")) {
         ("size", value) if !value.ends_with('%') => {
             request.options.push(format!("size={}", size::bytes(value)?))
@@ -144,7 +142,7 @@ fn tmpfs_option(request: &mut Request, option: &str, text: &str) -> anyhow::Resu
             request.options.push(option.to_owned());
         }
         _ => bail!(
-            "{text}: there is no tmpfs option \"{option}\" (see tmpfs(5): size, mode, uid, gid, nr_inodes)"
+            "there is no tmpfs option \"{option}\" (see tmpfs(5): size, mode, uid, gid, nr_inodes)"
         ),
     }
     Ok(())
@@ -155,43 +153,42 @@ fn tmpfs_option(request: &mut Request, option: &str, text: &str) -> anyhow::Resu
 /// # Errors
 /// A type or key that podman-run(1) doesn't know or that is not available here.
 pub(crate) fn mount(text: &str) -> anyhow::Result<Request> {
-    let shown = format!("Mount={text}");
     let fields: Vec<(&str, &str)> =
         text.split(',').map(|field| field.split_once('=').unwrap_or((field, ""))).collect();
     let get =
         |names: &[&str]| fields.iter().rev().find(|(key, _)| names.contains(key)).map(|(_, value)| *value);
     let destination = get(&["destination", "dst", "target"])
-        .with_context(|| format!("{shown}: there is no destination="))?;
+        .context("there is no destination=")?;
     let source = get(&["source", "src"]);
     let source = match get(&["type"]).unwrap_or("volume") {
         "bind" => {
-            let source = source.with_context(|| format!("{shown}: a bind mount needs source="))?;
+            let source = source.context("a bind mount needs source=")?;
             Source::Bind(
-                std::path::absolute(source).with_context(|| format!("{shown}: resolving the source"))?,
+                std::path::absolute(source).context("resolving the source")?,
             )
         }
         "volume" => {
-            source.map_or(Ok(Source::Anonymous), |name| volume_name(name, &shown).map(Source::Volume))?
+            source.map_or(Ok(Source::Anonymous), |name| volume_name(name).map(Source::Volume))?
         }
         "tmpfs" => Source::Tmpfs,
         "devpts" => Source::DevPts,
         other => {
-            bail!("{shown}: mounts of type {other} are not available; known are bind, volume, tmpfs, devpts")
+            bail!("mounts of type {other} are not available; known are bind, volume, tmpfs, devpts")
         }
     };
-    let mut request = Request::new(source, destination, &shown)?;
+    let mut request = Request::new(source, destination)?;
     if request.source == Source::Tmpfs {
         request.options = ["nosuid", "nodev", "tmpcopyup"].map(str::to_owned).to_vec();
     }
     for (key, value) in &fields {
         if !["type", "source", "src", "destination", "dst", "target"].contains(key) {
-            mount_key(&mut request, key, value, &shown)?;
+            mount_key(&mut request, key, value)?;
         }
     }
     Ok(request)
 }
 
-fn mount_key(request: &mut Request, key: &str, value: &str, text: &str) -> anyhow::Result<()> {
+fn mount_key(request: &mut Request, key: &str, value: &str) -> anyhow::Result<()> {
     let yes = match value {
         "" | "true" | "1" | "yes" => true,
         "false" | "0" | "no" => false,
@@ -204,46 +201,46 @@ fn mount_key(request: &mut Request, key: &str, value: &str, text: &str) -> anyho
         ("U" | "chown", _) => request.chown = yes,
         ("relabel", _) if value == "shared" => request.relabel = Some(Relabel::Shared),
         ("relabel", _) if value == "private" => request.relabel = Some(Relabel::Private),
-        ("bind-propagation", Source::Bind(_)) => request.take(value, text)?,
+        ("bind-propagation", Source::Bind(_)) => request.take(value)?,
         ("bind-nonrecursive", Source::Bind(_)) if yes => request.options.push("bind".into()),
-        ("tmpfs-size", Source::Tmpfs) => tmpfs_option(request, &format!("size={value}"), text)?,
-        ("tmpfs-mode", Source::Tmpfs) => tmpfs_option(request, &format!("mode={value}"), text)?,
+        ("tmpfs-size", Source::Tmpfs) => tmpfs_option(request, &format!("size={value}"))?,
+        ("tmpfs-mode", Source::Tmpfs) => tmpfs_option(request, &format!("mode={value}"))?,
         (
             "z" | "Z" | "copy" | "nocopy" | "noexec" | "nosuid" | "nodev" | "exec" | "suid" | "dev" | "idmap",
             Source::Bind(_) | Source::Volume(_) | Source::Anonymous,
         ) => {
-            request.take(key, text)?;
+            request.take(key)?;
         }
         (_, Source::Tmpfs) => {
             let option = if value.is_empty() { key.to_owned() } else { format!("{key}={value}") };
-            tmpfs_option(request, &option, text)?;
+            tmpfs_option(request, &option)?;
         }
         ("uid" | "gid" | "mode" | "ptmxmode" | "max", Source::DevPts) => {
             request.options.push(format!("{key}={value}"))
         }
-        _ => bail!("{text}: \"{key}\" does not belong to this type of mount"),
+        _ => bail!("\"{key}\" does not belong to this type of mount"),
     }
     Ok(())
 }
 
-fn destination_path(text: &str, shown: &str) -> anyhow::Result<PathBuf> {
+fn destination_path(text: &str) -> anyhow::Result<PathBuf> {
     let path = Path::new(text);
-    ensure!(path.is_absolute(), "{shown}: the place in the container, \"{text}\", must be an absolute path");
+    ensure!(path.is_absolute(), "the place in the container, \"{text}\", must be an absolute path");
     ensure!(
         !path.components().any(|part| part == Component::ParentDir),
-        "{shown}: \"{text}\" contains \"..\""
+        "\"{text}\" contains \"..\""
     );
-    ensure!(path != Path::new("/"), "{shown}: the whole root can't be replaced; use Rootfs= for that");
+    ensure!(path != Path::new("/"), "the whole root can't be replaced; use Rootfs= for that");
     Ok(path.components().collect())
 }
 
-fn volume_name(name: &str, shown: &str) -> anyhow::Result<String> {
+fn volume_name(name: &str) -> anyhow::Result<String> {
     let mut letters = name.chars();
     let good = letters.next().is_some_and(|c| c.is_ascii_alphanumeric())
         && letters.all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
     ensure!(
         good,
-        "{shown}: \"{name}\" is neither an absolute path nor a volume name ([a-zA-Z0-9][a-zA-Z0-9_.-]*)"
+        "\"{name}\" is neither an absolute path nor a volume name ([a-zA-Z0-9][a-zA-Z0-9_.-]*)"
     );
     Ok(name.to_owned())
 }

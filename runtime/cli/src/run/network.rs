@@ -6,6 +6,7 @@ use anyhow::{Context, bail, ensure};
 use sampan_network::{DEFAULT_NETWORK, PortMapping, Request, parse_ports};
 
 use super::options::Options;
+use crate::blame::Blamed as _;
 
 /// The container's network, decided once.
 #[derive(Debug)]
@@ -32,10 +33,10 @@ pub(crate) struct Plan {
 /// # Errors
 /// An unknown mode, options that contradict each other, a malformed address or port.
 pub(crate) fn plan(options: &Options) -> anyhow::Result<Plan> {
-    let network = modes(&options.network)?;
+    let network = modes(&options.network).blame("Network", "")?;
     let mut ports = Vec::new();
     for text in &options.publish {
-        ports.extend(parse_ports(text).with_context(|| format!("PublishPort={text}"))?);
+        ports.extend(parse_ports(text).blame("PublishPort", text)?);
     }
     let network = match network {
         Network::Joined(mut requests) => {
@@ -72,10 +73,10 @@ fn modes(texts: &[String]) -> anyhow::Result<Network> {
             "none" => Some(Network::None),
             "ns" => Some(Network::Path(rest.to_owned())),
             "container" => bail!(
-                "Network={text}: sharing another container's network is not available; put both on one .network"
+                "sharing another container's network is not available; put both on one .network"
             ),
             "slirp4netns" | "pasta" => {
-                bail!("Network={text}: {mode} serves users without privileges; use a bridge network here")
+                bail!("{mode} serves users without privileges; use a bridge network here")
             }
             _ => None,
         };
@@ -83,15 +84,15 @@ fn modes(texts: &[String]) -> anyhow::Result<Network> {
             ensure!(texts.len() == 1, "Network={text} can't be combined with another network");
             return Ok(network);
         }
-        joined.push(request(text, mode, rest)?);
+        joined.push(request(mode, rest).blame("Network", text)?);
     }
     if joined.is_empty() {
-        joined.push(request(DEFAULT_NETWORK, DEFAULT_NETWORK, "")?);
+        joined.push(request(DEFAULT_NETWORK, "")?);
     }
     Ok(Network::Joined(joined))
 }
 
-fn request(text: &str, name: &str, options: &str) -> anyhow::Result<Request> {
+fn request(name: &str, options: &str) -> anyhow::Result<Request> {
     let name = match name {
         "" | "bridge" | "default" | "podman" | "private" => DEFAULT_NETWORK,
         name => name,
@@ -99,23 +100,23 @@ fn request(text: &str, name: &str, options: &str) -> anyhow::Result<Request> {
     let mut request = Request { network: name.to_owned(), ..Request::default() };
     for option in options.split(',').filter(|option| !option.is_empty()) {
         let (key, value) =
-            option.split_once('=').with_context(|| format!("Network={text}: \"{option}\" has no value"))?;
+            option.split_once('=').with_context(|| format!("\"{option}\" has no value"))?;
         match key {
-            "ip" => set_address(&mut request, value, &format!("Network={text}"))?,
+            "ip" => set_address(&mut request, value)?,
             "mac" => request.mac = Some(value.to_owned()),
             "alias" => request.aliases.push(value.to_owned()),
             "interface_name" => request.interface = Some(value.to_owned()),
             _ => bail!(
-                "Network={text}: there is no option \"{key}\"; known are ip, mac, alias, interface_name"
+                "there is no option \"{key}\"; known are ip, mac, alias, interface_name"
             ),
         }
     }
     Ok(request)
 }
 
-fn set_address(request: &mut Request, text: &str, shown: &str) -> anyhow::Result<()> {
+fn set_address(request: &mut Request, text: &str) -> anyhow::Result<()> {
     let address: IpAddr =
-        text.parse().with_context(|| format!("{shown}: \"{text}\" is not an IP address"))?;
+        text.parse().with_context(|| format!("\"{text}\" is not an IP address"))?;
     match address {
         IpAddr::V4(_) => request.ip = Some(address),
         IpAddr::V6(_) => request.ip6 = Some(address),
@@ -133,7 +134,7 @@ fn apply_common(requests: &mut [Request], options: &Options) -> anyhow::Result<(
         let [only] = requests else {
             bail!("{key}={text}: with several networks write Network=NAME:ip={text}");
         };
-        set_address(only, text, &format!("{key}={text}"))?;
+        set_address(only, text).blame(key, text.as_str())?;
     }
     if let Some(mac) = &options.mac_address {
         let [only] = requests else {

@@ -4,6 +4,7 @@ use anyhow::{Context, bail};
 use oci_spec::runtime::{PosixRlimit, PosixRlimitBuilder, PosixRlimitType};
 
 use super::options::Options;
+use crate::blame::Blamed as _;
 
 /// What the image says about its program; empty for `Rootfs=`.
 #[derive(Debug, Default)]
@@ -23,7 +24,7 @@ pub(crate) struct ImageProgram<'a> {
 pub(crate) fn arguments(options: &Options, image: &ImageProgram<'_>) -> anyhow::Result<Vec<String>> {
     let command = &options.arguments[1..];
     let arguments: Vec<String> = match &options.entrypoint {
-        Some(entrypoint) => words(entrypoint)?.into_iter().chain(command.iter().cloned()).collect(),
+        Some(entrypoint) => words(entrypoint).blame("Entrypoint", entrypoint)?.into_iter().chain(command.iter().cloned()).collect(),
         None if command.is_empty() => image.entrypoint.iter().chain(image.command).cloned().collect(),
         None => image.entrypoint.iter().chain(command).cloned().collect(),
     };
@@ -43,7 +44,7 @@ fn words(entrypoint: &str) -> anyhow::Result<Vec<String>> {
     match entrypoint {
         "" => Ok(Vec::new()),
         json if json.starts_with('[') => serde_json::from_str(json)
-            .with_context(|| format!("Entrypoint={json} begins like a JSON array and isn't one of strings")),
+            .context("it begins like a JSON array and isn't one of strings"),
         word => Ok(vec![word.to_owned()]),
     }
 }
@@ -58,7 +59,7 @@ pub(crate) fn limits(asked: &[String], defaults: &[String]) -> anyhow::Result<Ve
     }
     let mut limits: Vec<PosixRlimit> = Vec::new();
     for text in defaults.iter().chain(asked) {
-        let limit = limit(text)?;
+        let limit = limit(text).blame("Ulimit", text)?;
         limits.retain(|earlier| earlier.typ() != limit.typ());
         limits.push(limit);
     }
@@ -66,18 +67,18 @@ pub(crate) fn limits(asked: &[String], defaults: &[String]) -> anyhow::Result<Ve
 }
 
 fn limit(text: &str) -> anyhow::Result<PosixRlimit> {
-    let usage = || format!("Ulimit={text}: write NAME=SOFT[:HARD], as in nofile=1024:4096 (-1 for no limit)");
+    let usage = || format!("write NAME=SOFT[:HARD], as in nofile=1024:4096 (-1 for no limit)");
     let (name, values) = text.split_once('=').with_context(usage)?;
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
     let value = |v: &str| if v == "-1" { Ok(u64::MAX) } else { v.parse::<u64>().with_context(usage) };
     let (soft, hard) = (value(soft)?, value(hard)?);
     if soft > hard {
-        bail!("Ulimit={text}: the soft limit is over the hard limit");
+        bail!("the soft limit is over the hard limit");
     }
     let typ: PosixRlimitType = format!("RLIMIT_{}", name.trim_start_matches("RLIMIT_").to_ascii_uppercase())
         .parse()
         .with_context(|| {
-            format!("Ulimit={text}: there is no limit \"{name}\" (see setrlimit(2): nofile, nproc, core, …)")
+            format!("there is no limit \"{name}\" (see setrlimit(2): nofile, nproc, core, …)")
         })?;
     Ok(PosixRlimitBuilder::default().typ(typ).soft(soft).hard(hard).build()?)
 }

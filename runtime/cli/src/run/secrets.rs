@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use oci_spec::runtime::{Mount, MountBuilder};
 
 use super::environment::Environment;
+use crate::blame::Blamed as _;
 
 /// One `--secret`, parsed.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,11 +36,11 @@ pub(crate) fn place(
 ) -> anyhow::Result<Vec<Mount>> {
     let mut mounts = Vec::new();
     for text in texts {
-        let secret = parse(text)?;
-        let value = read(&secret.name)?;
+        let secret = parse(text).blame("Secret", text)?;
+        let value = read(&secret.name).blame("Secret", text)?;
         if secret.is_environment {
             let value =
-                String::from_utf8(value).with_context(|| format!("Secret={text}: the value is not UTF-8"))?;
+                String::from_utf8(value).with_context(|| format!("the value is not UTF-8"))?;
             environment.insert(secret.target, value.trim_end_matches('\n').to_owned());
             continue;
         }
@@ -65,14 +66,14 @@ fn parse(text: &str) -> anyhow::Result<Secret> {
     let name = fields.next().unwrap_or("").to_owned();
     anyhow::ensure!(
         !name.is_empty() && !name.contains('/') && name != "..",
-        "Secret={text}: a secret has a plain name"
+        "a secret has a plain name"
     );
     let mut secret =
         Secret { target: name.clone(), name, is_environment: false, uid: 0, gid: 0, mode: 0o444 };
     for field in fields {
         let usage = || {
             format!(
-                "Secret={text}: \"{field}\" is not understood; write NAME,type=mount|env,target=…,uid=,gid=,mode="
+                "\"{field}\" is not understood; write NAME,type=mount|env,target=…,uid=,gid=,mode="
             )
         };
         let (key, value) = field.split_once('=').with_context(usage)?;
@@ -92,7 +93,7 @@ fn parse(text: &str) -> anyhow::Result<Secret> {
 fn read(name: &str) -> anyhow::Result<Vec<u8>> {
     let missing = || {
         format!(
-            "Secret={name}: the unit has no credential \"{name}\"; add LoadCredential={name}:/path/to/file (or \
+            "the unit has no credential \"{name}\"; add LoadCredential={name}:/path/to/file (or \
              LoadCredentialEncrypted=, SetCredential=) to [Service]"
         )
     };

@@ -8,6 +8,7 @@ use oci_spec::runtime::{Capability, LinuxCapabilities, LinuxCapabilitiesBuilder}
 use sampan_container::{defaults, seccomp::Profile};
 
 use super::options::Options;
+use crate::blame::Blamed as _;
 use crate::containers_conf::ContainersConf;
 
 /// What `--security-opt` and `--privileged` ask for, parsed once.
@@ -167,8 +168,8 @@ pub(crate) fn capabilities(
     security: &Security,
     root: bool,
 ) -> anyhow::Result<LinuxCapabilities> {
-    let added = parse(&options.cap_add)?;
-    let dropped = parse(&options.cap_drop)?;
+    let added = parse(&options.cap_add).blame("AddCapability", "")?;
+    let dropped = parse(&options.cap_drop).blame("DropCapability", "")?;
     let mut bounding: HashSet<Capability> = match &conf.containers.default_capabilities {
         _ if security.privileged || added.all => all(),
         _ if dropped.all => HashSet::new(),

@@ -19,6 +19,7 @@ use super::process::{self, ImageProgram};
 use super::security::{self, Security};
 use super::size;
 use super::user_namespace::Mappings;
+use crate::blame::Blamed as _;
 use crate::containers_conf::ContainersConf;
 
 /// Podman's size of `/dev/shm`.
@@ -89,7 +90,7 @@ fn init(options: &Options, conf: &ContainersConf) -> anyhow::Result<Mount> {
         Some(path) => path,
         None => INITS.iter().map(PathBuf::from).find(|path| path.exists()).with_context(|| {
             format!(
-                "RunInit=true needs an init on the host: install catatonit (looked for {})",
+                "there is no init on the host: install catatonit (looked for {})",
                 INITS.join(", ")
             )
         })?,
@@ -136,7 +137,9 @@ fn process_of(decisions: &Decisions<'_>, arguments: Vec<String>) -> anyhow::Resu
 fn working_directory(options: &Options, image: Option<&oci_spec::image::Config>) -> anyhow::Result<PathBuf> {
     let image = image.and_then(|config| config.working_dir().as_deref()).filter(|text| !text.is_empty());
     let path = Path::new(options.workdir.as_deref().or(image).unwrap_or("/"));
-    ensure!(path.is_absolute(), "WorkingDir={}: must be an absolute path", path.display());
+    if !path.is_absolute() {
+        return Err(anyhow::anyhow!("{} is not an absolute path", path.display())).blame("WorkingDir", "");
+    }
     Ok(path.to_path_buf())
 }
 
@@ -161,7 +164,7 @@ fn selinux_label(security: &Security) -> Option<String> {
 /// Defaults but for places that are taken, then the others.
 fn all_mounts(decisions: &Decisions<'_>) -> anyhow::Result<Vec<Mount>> {
     let text = decisions.options.shm_size.as_deref().or(decisions.conf.containers.shm_size.as_deref());
-    let shm_size = size::bytes(text.unwrap_or(SHM_SIZE)).context("ShmSize=")?;
+    let shm_size = size::bytes(text.unwrap_or(SHM_SIZE)).blame("ShmSize", "")?;
     let is_taken =
         |mount: &Mount| decisions.mounts.iter().any(|other| other.destination() == mount.destination());
     let mut mounts: Vec<Mount> =
@@ -195,7 +198,7 @@ fn annotations(options: &Options, conf: &ContainersConf) -> anyhow::Result<HashM
     // The user's and the host's only: an image's never reach the Spec, where runtimes give them meaning.
     let split = |text: &String| {
         let (name, value) =
-            text.split_once('=').with_context(|| format!("Annotation={text}: write NAME=VALUE"))?;
+            text.split_once('=').context("write NAME=VALUE").blame("Annotation", text)?;
         Ok((name.to_owned(), value.to_owned()))
     };
     conf.containers.annotations.iter().chain(&options.annotation).map(split).collect()
@@ -219,8 +222,8 @@ fn linux_of(mut linux: Linux, decisions: &Decisions<'_>) -> anyhow::Result<Linux
     }
     for text in conf.containers.default_sysctls.iter().chain(&options.sysctl) {
         let (name, value) =
-            text.split_once('=').with_context(|| format!("Sysctl={text}: write NAME=VALUE"))?;
-        check_sysctl(name, own_network, options)?;
+            text.split_once('=').context("write NAME=VALUE").blame("Sysctl", text)?;
+        check_sysctl(name, own_network, options).blame("Sysctl", name)?;
         sysctl.insert(name.to_owned(), value.to_owned());
     }
     linux.set_sysctl(Some(sysctl).filter(|sysctl| !sysctl.is_empty()));
@@ -244,7 +247,7 @@ fn check_sysctl(name: &str, own_network: bool, options: &Options) -> anyhow::Res
     ];
     ensure!(
         name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/".contains(&b)) && !name.contains(".."),
-        "Sysctl={name}: not the name of a kernel parameter"
+        "\"{name}\" is not the name of a kernel parameter"
     );
     let dotted = name.replace('/', ".");
     let own_ipc = options.ipc.as_deref() != Some("host");
@@ -255,7 +258,7 @@ fn check_sysctl(name: &str, own_network: bool, options: &Options) -> anyhow::Res
     };
     ensure!(
         is_namespaced,
-        "Sysctl={name}: the parameter has no namespace of its own in this container, so it would change the host; set \
+        "the parameter {name} has no namespace of its own in this container, so it would change the host; set \
          it on the host (sysctl.d(5)) or drop it"
     );
     Ok(())
@@ -300,29 +303,30 @@ fn devices(
 ) -> anyhow::Result<Vec<LinuxDevice>> {
     let mut devices = Vec::new();
     for text in conf.containers.devices.iter().chain(&options.device) {
-        let (text, is_optional) = text.strip_prefix('-').map_or((text.as_str(), false), |rest| (rest, true));
-        let parts: Vec<&str> = text.split(':').collect();
-        let (host, inside) = match parts[..] {
-            [host] => (host, host),
-            [host, access] if !access.starts_with('/') => (host, host),
-            [host, inside] | [host, inside, _] => (host, inside),
-            _ => bail!("AddDevice={text}: write HOST[:CONTAINER][:rwm], as in /dev/fuse"),
-        };
-        match device(Path::new(host), Path::new(inside)) {
-            Ok(found) if found.is_empty() && !is_optional => {
-                bail!("AddDevice={text}: {host} is neither a device nor a directory of devices")
-            }
-            Ok(found) => devices.extend(found),
-            Err(_) if is_optional => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("AddDevice={text}: {host} on this host"));
-            }
-        }
+        devices.extend(asked_device(text).blame("AddDevice", text)?);
     }
     if security.privileged {
         devices.extend(device(Path::new("/dev"), Path::new("/dev"))?);
     }
     Ok(devices)
+}
+
+/// `[-]HOST[:CONTAINER][:rwm]`; with `-` only if it exists.
+fn asked_device(text: &str) -> anyhow::Result<Vec<LinuxDevice>> {
+    let (text, is_optional) = text.strip_prefix('-').map_or((text, false), |rest| (rest, true));
+    let parts: Vec<&str> = text.split(':').collect();
+    let (host, inside) = match parts[..] {
+        [host] => (host, host),
+        [host, access] if !access.starts_with('/') => (host, host),
+        [host, inside] | [host, inside, _] => (host, inside),
+        _ => bail!("write HOST[:CONTAINER][:rwm], as in /dev/fuse"),
+    };
+    match device(Path::new(host), Path::new(inside)) {
+        Ok(found) if found.is_empty() && !is_optional => bail!("{host} is neither a device nor a directory of devices"),
+        Ok(found) => Ok(found),
+        Err(_) if is_optional => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(|| format!("{host} on this host")),
+    }
 }
 
 /// One device, or all in a directory.
@@ -399,5 +403,5 @@ pub(crate) fn user(
 ) -> anyhow::Result<User> {
     let image = image.and_then(|config| config.user().as_deref()).unwrap_or("");
     let text = options.user.as_deref().unwrap_or(image);
-    Ok(sampan_container::user::resolve(root, text, &options.group_add)?)
+    sampan_container::user::resolve(root, text, &options.group_add).blame("User", "")
 }

@@ -22,6 +22,8 @@ use super::security::{self, Security};
 use super::unit::Unit;
 use super::volumes::{self, Ground};
 use super::{environment, health, limits, secrets, signal, spec, user_namespace};
+use crate::Coded;
+use crate::blame::{Blamed as _, Key};
 use crate::containers_conf::ContainersConf;
 use crate::context::Context;
 use crate::release::LEASED;
@@ -74,7 +76,7 @@ pub(crate) fn start(
     let user = spec::user(root.as_fd(), options, image)?;
     let mappings = user_namespace::mappings(options, &context.containers()?)?;
 
-    let lease = reserve(&plan, context, claim)?;
+    let lease = reserve(&plan, options, context, claim)?;
     let hostname = hostname(options, claim);
     let directory = claim.container().path();
     let relay = (is_ours && options.sdnotify == "container" && unit.is_some())
@@ -132,7 +134,7 @@ pub(crate) fn start(
     let mut held = create(creation)?;
     // The links are made while the process assembles its mounts.
     connect(&plan, context, &lease, &held)?;
-    held.wait_ready()?;
+    held.wait_ready().map_err(|error| blame_program(error, &state.command))?;
 
     state.pid = Some(held.pid());
     state.start_time = Some(process::start_time(held.pid())?);
@@ -145,7 +147,7 @@ pub(crate) fn start(
 fn stop_signal(options: &Options, image: Option<&oci_spec::image::Config>) -> anyhow::Result<Signal> {
     let image = image.and_then(|config| config.stop_signal().as_deref()).filter(|text| !text.is_empty());
     let text = options.stop_signal.as_deref().or(image).unwrap_or("SIGTERM");
-    signal::parse(text).context("StopSignal=")
+    signal::parse(text).blame("StopSignal", "")
 }
 
 fn first_state(options: &Options, claim: &Claim, unit: Option<&Unit>, base: &Base) -> State {
@@ -184,12 +186,38 @@ fn hostname(options: &Options, claim: &Claim) -> String {
     }
 }
 
-fn reserve(plan: &Plan, context: &Context, claim: &Claim) -> anyhow::Result<Lease> {
+fn reserve(plan: &Plan, options: &Options, context: &Context, claim: &Claim) -> anyhow::Result<Lease> {
     let holder = Holder { id: claim.id().to_owned(), name: claim.name().to_owned() };
     let Network::Joined(requests) = &plan.network else { return Ok(Lease::empty(holder)) };
     // Noted first: whoever cleans up after us must know that there may be a lease.
     std::fs::write(claim.container().path().join(LEASED), "").context("noting the lease")?;
-    Ok(context.networks()?.reserve(&holder, requests, &plan.ports)?)
+    context.networks()?.reserve(&holder, requests, &plan.ports).map_err(|error| blame_network(error, options))
+}
+
+/// A port has a line of its own; the rest is the network's.
+fn blame_network(error: sampan_network::Error, options: &Options) -> anyhow::Error {
+    use sampan_network::Error;
+    let (Error::PortInUse { port, .. } | Error::PortRefused { port, .. }) = error else {
+        let network = options.network.first().cloned().unwrap_or_default();
+        return anyhow::Error::from(error).context(Key::new("Network", network));
+    };
+    let is_it = |text: &&String| {
+        let mappings = sampan_network::parse_ports(text).unwrap_or_default();
+        mappings.iter().any(|mapping| (0..mapping.range).any(|n| mapping.host_port.saturating_add(n) == port))
+    };
+    let text = options.publish.iter().find(is_it).cloned().unwrap_or_default();
+    anyhow::Error::from(error).context(Key::new("PublishPort", text))
+}
+
+/// A program that isn't there is a matter of `Exec=` (or the image), with the exit code that scripts know.
+fn blame_program(error: sampan_container::Error, command: &[String]) -> anyhow::Error {
+    match error.exit_status() {
+        code @ (126 | 127) => {
+            let program = command.first().cloned().unwrap_or_default();
+            anyhow::Error::from(Coded { code, message: error.to_string() }).context(Key::new("Exec", program))
+        }
+        _ => error.into(),
+    }
 }
 
 fn connect(plan: &Plan, context: &Context, lease: &Lease, held: &Held) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder};
 use sampan_container::state::Containers;
 
 use super::options::Options;
+use crate::blame::Blamed as _;
 
 /// Podman's name for the ranges that `auto` draws from.
 const POOL: &str = "containers";
@@ -26,8 +27,8 @@ pub(crate) struct Mappings {
 /// A malformed map, no free range, or a mode that isn't for a container of root.
 pub(crate) fn mappings(options: &Options, containers: &Containers) -> anyhow::Result<Option<Mappings>> {
     if !options.uidmap.is_empty() || !options.gidmap.is_empty() {
-        let uids = maps(&options.uidmap, "UIDMap")?;
-        let gids = maps(&options.gidmap, "GIDMap")?;
+        let uids = maps(&options.uidmap).blame("UIDMap", "")?;
+        let gids = maps(&options.gidmap).blame("GIDMap", "")?;
         // One list alone serves for both, as in podman-run(1).
         return Ok(Some(Mappings {
             uids: if uids.is_empty() { gids.clone() } else { uids.clone() },
@@ -39,17 +40,20 @@ pub(crate) fn mappings(options: &Options, containers: &Containers) -> anyhow::Re
         let groups = ranges("/etc/subgid", options.subgidname.as_deref().unwrap_or(name))?;
         return Ok(Some(Mappings { uids: in_a_row(&users)?, gids: in_a_row(&groups)? }));
     }
-    let mode = options.userns.as_deref().unwrap_or("host");
+    by_mode(options.userns.as_deref().unwrap_or("host"), containers).blame("UserNS", "")
+}
+
+fn by_mode(mode: &str, containers: &Containers) -> anyhow::Result<Option<Mappings>> {
     let (mode, rest) = mode.split_once(':').unwrap_or((mode, ""));
     match mode {
         "" | "host" => Ok(None),
         "auto" => auto(rest, containers).map(Some),
         "keep-id" => bail!(
-            "UserNS=keep-id keeps the identity of an unprivileged user, and this container is started by root: use \
+            "keep-id keeps the identity of an unprivileged user, and this container is started by root: use \
              User=, or UserNS=auto for a user namespace"
         ),
-        "nomap" => bail!("UserNS=nomap is for unprivileged users; use UserNS=auto"),
-        _ => bail!("UserNS={mode}: known are host, auto[:size=N], or UIDMap= and GIDMap="),
+        "nomap" => bail!("nomap is for unprivileged users; use UserNS=auto"),
+        _ => bail!("there is no mode \"{mode}\"; known are host, auto[:size=N], or UIDMap= and GIDMap="),
     }
 }
 
@@ -58,15 +62,15 @@ fn auto(options: &str, containers: &Containers) -> anyhow::Result<Mappings> {
     let mut size = AUTO_SIZE;
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=') {
-            Some(("size", value)) => size = value.parse().with_context(|| format!("UserNS=auto:{option}"))?,
-            _ => bail!("UserNS=auto:{option}: known is size=N"),
+            Some(("size", value)) => size = value.parse().with_context(|| format!("{option}: not a number"))?,
+            _ => bail!("{option}: known is size=N"),
         }
     }
     let used = used(containers)?;
     let free = |pool: Vec<(u32, u32)>, file: &str| -> anyhow::Result<Vec<LinuxIdMapping>> {
         let start =
             pool.iter().find_map(|&(first, count)| first_free(first, count, size, &used)).with_context(
-                || format!("UserNS=auto: the ranges of \"{POOL}\" in {file} have no {size} users left"),
+                || format!("the ranges of \"{POOL}\" in {file} have no {size} users left"),
             )?;
         Ok(vec![mapping(0, start, size)?])
     };
@@ -129,11 +133,11 @@ fn in_a_row(ranges: &[(u32, u32)]) -> anyhow::Result<Vec<LinuxIdMapping>> {
     Ok(maps)
 }
 
-fn maps(texts: &[String], key: &str) -> anyhow::Result<Vec<LinuxIdMapping>> {
+fn maps(texts: &[String]) -> anyhow::Result<Vec<LinuxIdMapping>> {
     texts
         .iter()
         .map(|text| {
-            let usage = || format!("{key}={text}: write CONTAINER:HOST:COUNT, as in 0:100000:65536");
+            let usage = || format!("write CONTAINER:HOST:COUNT, as in 0:100000:65536");
             let fields: Vec<u32> =
                 text.split(':').map(str::parse).collect::<Result<_, _>>().with_context(usage)?;
             match fields[..] {
@@ -162,8 +166,8 @@ mod tests {
 
     #[test]
     fn maps_and_ranges() {
-        assert_eq!(maps(&["0:100000:65536".into()], "UIDMap").unwrap()[0].host_id(), 100_000);
-        assert!(maps(&["0".into()], "UIDMap").is_err());
+        assert_eq!(maps(&["0:100000:65536".into()]).unwrap()[0].host_id(), 100_000);
+        assert!(maps(&["0".into()]).is_err());
         assert_eq!(parse_ranges("a:1:2\ncontainers:10:20\nbroken\n", "containers"), [(10, 20)]);
     }
 }

@@ -11,6 +11,7 @@ use sampan_container::user::User;
 use super::mounts::{self, Request, Source};
 use super::options::Options;
 use super::tree;
+use crate::blame::Blamed as _;
 use crate::containers_conf::ContainersConf;
 use crate::volumes::Volumes;
 
@@ -29,13 +30,13 @@ pub(crate) fn requests(
 ) -> anyhow::Result<Vec<Request>> {
     let mut all: Vec<Request> = Vec::new();
     for text in conf.containers.volumes.iter().chain(&options.volume) {
-        all.push(mounts::volume(text)?);
+        all.push(mounts::volume(text).blame("Volume", text)?);
     }
     for text in &options.mount {
-        all.push(mounts::mount(text)?);
+        all.push(mounts::mount(text).blame("Mount", text)?);
     }
     for text in &options.tmpfs {
-        all.push(mounts::tmpfs(text)?);
+        all.push(mounts::tmpfs(text).blame("Tmpfs", text)?);
     }
     for (position, request) in all.iter().enumerate() {
         ensure!(
@@ -88,7 +89,7 @@ pub(crate) fn place(
     let mut mounts = Vec::new();
     let mut records = Vec::new();
     for request in requests {
-        let (source, name) = source(request, ground)?;
+        let (source, name) = source(request, ground).blame(key(request), request.destination.display().to_string())?;
         let (typ, options) = match request.source {
             Source::Tmpfs => ("tmpfs", with_defaults(request, &["rprivate"])),
             Source::DevPts => {
@@ -118,15 +119,18 @@ pub(crate) fn place(
     Ok((mounts, records))
 }
 
+/// The key that a request most probably comes from.
+fn key(request: &Request) -> &'static str {
+    if matches!(request.source, Source::Tmpfs) { "Tmpfs" } else { "Volume" }
+}
+
 fn source(request: &Request, ground: &Ground<'_>) -> anyhow::Result<(PathBuf, Option<String>)> {
     match &request.source {
         Source::Bind(path) => {
             ensure!(
                 path.exists(),
-                "Volume={}:{}: {} does not exist on this host; make it first (mkdir, or tmpfiles.d(5)), or name a \
+                "{}: no such file or directory on this host; make it first (mkdir, or tmpfiles.d(5)), or name a \
                  volume instead of a path",
-                path.display(),
-                request.destination.display(),
                 path.display()
             );
             if request.chown && path.is_dir() {
