@@ -44,12 +44,6 @@ pub(crate) fn pair() -> io::Result<(Channel, Channel)> {
     Ok((Channel { socket: a }, Channel { socket: b }))
 }
 
-impl From<Channel> for OwnedFd {
-    fn from(channel: Channel) -> OwnedFd {
-        channel.socket
-    }
-}
-
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()

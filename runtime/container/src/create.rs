@@ -55,6 +55,11 @@ pub struct Creation<'a> {
     /// Whether the caller has seen to `linux.resources` (see [`crate::cgroup`]). If not, a `Spec` that limits
     /// anything is refused.
     pub resources_applied: bool,
+    /// Give the program a new session keyring, so that it doesn't share the caller's.
+    pub new_keyring: bool,
+    /// Where the process waits after [`Held::release`] for one more byte, sent by whoever starts the container
+    /// after the caller has ended: a FIFO opened for reading and writing.
+    pub start: Option<OwnedFd>,
 }
 
 impl<'a> Creation<'a> {
@@ -72,6 +77,8 @@ impl<'a> Creation<'a> {
             bundle: Path::new("/"),
             no_pivot: false,
             resources_applied: false,
+            new_keyring: true,
+            start: None,
         }
     }
 }
@@ -180,6 +187,8 @@ fn plan<'a>(creation: Creation<'a>, linux: &'a Linux) -> Result<Plan<'a>> {
         default_rlimits: creation.default_rlimits,
         preserve_fds: creation.preserve_fds,
         no_pivot: creation.no_pivot,
+        new_keyring: creation.new_keyring,
+        start: creation.start,
     })
 }
 
@@ -274,12 +283,6 @@ impl Held {
     /// The listener of the filter, if it notifies (`SCMP_ACT_NOTIFY`); only after [`Held::wait_ready`].
     pub fn take_listener(&mut self) -> Option<OwnedFd> {
         self.listener.take()
-    }
-
-    /// The connection to the process, for a caller that ends and lets another one release it: whoever holds
-    /// this descriptor last and writes one byte to it releases the process; if it is closed, the process ends.
-    pub fn into_connection(self) -> OwnedFd {
-        self.channel.into()
     }
 
     /// Lets the process execute its program. What `execve` still refuses goes to the process's standard error,

@@ -90,6 +90,11 @@ pub fn wait(pidfd: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<bool> {
     }
 }
 
+/// Waits for the end of a child. Returns its exit status, or 128 plus the number of the signal that ended it.
+pub fn wait_exit(pidfd: BorrowedFd<'_>) -> Result<i32> {
+    sys::wait_exit(pidfd).call(|| "waitid(P_PIDFD)".into())
+}
+
 /// What is known about the end of a process, in words.
 pub(crate) fn end_of(pidfd: &OwnedFd) -> String {
     match wait(pidfd.as_fd(), Some(Duration::from_secs(1))) {

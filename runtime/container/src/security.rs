@@ -1,6 +1,5 @@
 //! Labels of security modules: SELinux and AppArmor.
 
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use oci_spec::runtime::Process;
@@ -85,7 +84,11 @@ pub(crate) fn trampoline(program: &str, label: Option<&str>, selinux: bool) -> R
     Ok(file)
 }
 
-/// Whether keyrings fail because the kernel has none.
-pub(crate) fn no_keyrings(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::ENOSYS)
+/// Joins a new session keyring: keys of the caller's session are none of the program's.
+pub(crate) fn join_keyring() -> Result<()> {
+    match sys::join_session_keyring(c"sampan") {
+        // A kernel without keyrings has no keys to protect.
+        Err(e) if e.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+        result => result.call(|| "keyctl(KEYCTL_JOIN_SESSION_KEYRING)".into()),
+    }
 }

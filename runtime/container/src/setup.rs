@@ -48,13 +48,15 @@ pub(crate) struct Plan<'a> {
     pub(crate) default_rlimits: Vec<PosixRlimit>,
     pub(crate) preserve_fds: u32,
     pub(crate) no_pivot: bool,
+    pub(crate) new_keyring: bool,
+    pub(crate) start: Option<OwnedFd>,
     /// Propagation of the finished root, from `linux.rootfsPropagation`.
     pub(crate) propagation: Option<(u64, bool)>,
 }
 
 /// The way of the container's process. Never returns: it executes the program or ends.
 pub(crate) fn run(plan: Plan<'_>, channel: Channel) -> ! {
-    let failed = |error: Error| {
+    let failed = |error: &Error| {
         let word = Word::Failed(error.exit_status(), error.to_string());
         // If even that can't be said, the caller still sees the end of the process.
         let _ = channel.say(&word);
@@ -62,7 +64,7 @@ pub(crate) fn run(plan: Plan<'_>, channel: Channel) -> ! {
     };
     let name = plan.program.name();
     match set_up(plan, &channel) {
-        Err(error) => failed(error),
+        Err(error) => failed(&error),
         Ok(None) => sys::exit(125),
         Ok(Some(launch)) => {
             let error = launch.execute();
@@ -129,9 +131,9 @@ fn finish(plan: Plan<'_>, label: Option<OwnedFd>, channel: &Channel) -> Result<O
     // Limits before the user changes: raising one takes a capability.
     limits::schedule(plan.spec, plan.process)?;
     limits::set(plan.process, &plan.default_rlimits)?;
-    sys::join_session_keyring(c"sampan")
-        .or_else(|e| if security::no_keyrings(&e) { Ok(()) } else { Err(e) })
-        .call(|| "keyctl(KEYCTL_JOIN_SESSION_KEYRING)".into())?;
+    if plan.new_keyring {
+        security::join_keyring()?;
+    }
     if let Some((propagation, recursive)) = plan.propagation {
         let attributes = MountAttr { propagation, ..MountAttr::default() };
         sys::mount_setattr(plan.root.as_fd(), recursive, &attributes)
@@ -174,6 +176,11 @@ fn finish(plan: Plan<'_>, label: Option<OwnedFd>, channel: &Channel) -> Result<O
     say(channel, &Word::Ready)?;
     if !wait(channel)? {
         return Ok(None);
+    }
+    if let Some(start) = &plan.start {
+        // Opened by the caller for both directions, so this is no end of file but a wait, without a path.
+        rustix::io::retry_on_intr(|| rustix::io::read(start, &mut [0u8]))
+            .call(|| "wait for the start".into())?;
     }
     plan.hooks.start_container()?;
     // Again, right before: what hooks or libraries have opened since.

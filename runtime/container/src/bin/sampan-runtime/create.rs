@@ -1,0 +1,170 @@
+//! `create` and `run`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use oci_spec::runtime::Spec;
+use rustix::fs::{FileType, Mode, OFlags};
+use sampan_container::cgroup::Cgroup;
+use sampan_container::state::{ContainerDir, State, Status};
+use sampan_container::{Creation, Held, Parent, mount, process, seccomp};
+
+use crate::args::{Create, Global, Run};
+use crate::{bundle, console, delete, start};
+
+/// Name of the FIFO that a created container waits at.
+pub(crate) const FIFO: &str = "exec.fifo";
+
+/// Creates a container whose program waits for `start`.
+pub(crate) fn create(global: &Global, options: &Create) -> Result<u8> {
+    let (dir, mut held) = make(global, options)?;
+    let result = hand_over_terminal(&mut held, options).and_then(|()| record(&dir, &held, options));
+    match result.and_then(|()| Ok(held.release()?)) {
+        Ok(()) => Ok(0),
+        Err(error) => {
+            delete::clean_up(&dir, true)?;
+            Err(error)
+        }
+    }
+}
+
+/// Creates and starts a container, waits for its end and deletes it.
+pub(crate) fn run(global: &Global, options: &Run) -> Result<u8> {
+    let (dir, mut held) = make(global, &options.create)?;
+    let terminal = match (&options.create.console_socket, options.detach) {
+        (None, false) => held.take_terminal(),
+        _ => {
+            hand_over_terminal(&mut held, &options.create)?;
+            None
+        }
+    };
+    record(&dir, &held, &options.create)?;
+    let pidfd = held.pidfd().try_clone_to_owned().context("dup(pidfd)")?;
+    held.release()?;
+    start::release(&dir)?;
+    if options.detach {
+        return Ok(0);
+    }
+    if let Some(master) = terminal {
+        console::relay(&master, pidfd.as_fd()).context("relay of the terminal")?;
+    }
+    let status = process::wait_exit(pidfd.as_fd())?;
+    if !options.keep {
+        delete::clean_up(&dir, true)?;
+    }
+    Ok(u8::try_from(status).unwrap_or(u8::MAX))
+}
+
+/// Makes the container's directory, cgroup and process, and waits until that is ready. Nothing is left over if
+/// any of that fails.
+fn make(global: &Global, options: &Create) -> Result<(ContainerDir, Held)> {
+    let bundle = bundle::read(&options.bundle)?;
+    let dir = global.containers()?.create(&options.id)?;
+    let made = make_in(global, options, &bundle, &dir);
+    if made.is_err() {
+        delete::clean_up(&dir, true)?;
+    }
+    Ok((dir, made?))
+}
+
+fn make_in(global: &Global, options: &Create, bundle: &bundle::Bundle, dir: &ContainerDir) -> Result<Held> {
+    let spec = &bundle.spec;
+    dir.write_spec(spec)?;
+    let process = spec.process().as_ref().context("config.json has no \"process\"")?;
+    let terminal = process.terminal() == Some(true);
+    if options.console_socket.is_some() && !terminal {
+        bail!("--console-socket is given, but process.terminal is not set");
+    }
+    let linux = spec.linux().as_ref().context("config.json has no \"linux\"")?;
+    let cgroup = match global.makes_cgroups() {
+        true => Cgroup::create(linux.cgroups_path().as_deref(), &options.id, linux.resources().as_ref())?,
+        false => None,
+    };
+    let mut state = new_state(options, bundle, spec);
+    state.cgroup = cgroup.as_ref().map(|c| c.path().to_owned());
+    dir.write(&state)?;
+
+    let mut creation = Creation::new(spec, mount::bind(&bundle.rootfs)?);
+    creation.parent = Parent::Caller;
+    creation.id = &options.id;
+    creation.bundle = &bundle.path;
+    creation.no_pivot = options.no_pivot;
+    creation.new_keyring = !options.no_new_keyring;
+    creation.preserve_fds = options.preserve_fds + listen_fds();
+    creation.resources_applied = cgroup.is_some();
+    creation.cgroup = cgroup.as_ref().map(Cgroup::open).transpose()?;
+    creation.start = Some(make_fifo(dir)?);
+    if let Some(filter) = linux.seccomp() {
+        creation.filter = seccomp::from_spec(filter, Some(Path::new(seccomp::DEFAULT_CACHE)))?;
+    }
+    let mut held = sampan_container::create(creation)?;
+    held.wait_ready()?;
+    Ok(held)
+}
+
+fn new_state(options: &Create, bundle: &bundle::Bundle, spec: &Spec) -> State {
+    let annotations: BTreeMap<_, _> = spec.annotations().clone().unwrap_or_default().into_iter().collect();
+    let args = spec.process().as_ref().and_then(|p| p.args().clone());
+    State {
+        oci_version: spec.version().clone(),
+        id: options.id.clone(),
+        name: options.id.clone(),
+        status: Status::Creating,
+        created: jiff::Timestamp::now().to_string(),
+        bundle: bundle.path.clone(),
+        rootfs: Some(bundle.rootfs.clone()),
+        command: args.unwrap_or_default(),
+        annotations,
+        hostname: spec.hostname().clone().unwrap_or_default(),
+        ..State::default()
+    }
+}
+
+/// Sockets passed by systemd's protocol go to the container (sd_listen_fds(3)).
+fn listen_fds() -> u32 {
+    let ours = std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
+    let count = std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok());
+    count.filter(|_| ours).unwrap_or(0)
+}
+
+/// Opened for both directions: the container's process then waits for a byte instead of for an opener.
+fn make_fifo(dir: &ContainerDir) -> Result<OwnedFd> {
+    let path = dir.path().join(FIFO);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+        .with_context(|| format!("mkfifo({})", path.display()))?;
+    rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .with_context(|| format!("open({})", path.display()))
+}
+
+fn hand_over_terminal(held: &mut Held, options: &Create) -> Result<()> {
+    match (held.take_terminal(), &options.console_socket) {
+        (Some(master), Some(socket)) => console::send(socket, &master),
+        (Some(_), None) => bail!("process.terminal is set: give --console-socket for its other end"),
+        (None, _) => Ok(()),
+    }
+}
+
+/// Writes down the process, for the other commands and for the caller.
+fn record(dir: &ContainerDir, held: &Held, options: &Create) -> Result<()> {
+    let mut state = dir.read()?;
+    state.status = Status::Created;
+    state.pid = Some(held.pid());
+    state.start_time = Some(process::start_time(held.pid())?);
+    dir.write(&state)?;
+    write_pid_file(options.pid_file.as_deref(), held.pid())
+}
+
+/// Writes a process id where the caller wants it, all at once: it may be watching the file.
+pub(crate) fn write_pid_file(path: Option<&Path>, pid: i32) -> Result<()> {
+    let Some(path) = path else {
+        return Ok(());
+    };
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    fs::write(&new, pid.to_string())
+        .and_then(|()| fs::rename(&new, path))
+        .with_context(|| format!("write {}", path.display()))
+}

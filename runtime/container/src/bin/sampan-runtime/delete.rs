@@ -1,0 +1,64 @@
+//! `delete`.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use sampan_container::cgroup::Cgroup;
+use sampan_container::hooks::Hooks;
+use sampan_container::state::{ContainerDir, Status};
+use sampan_container::{Error, process};
+
+use crate::args::{Delete, Global};
+
+/// How long a killed process may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Deletes a container.
+pub(crate) fn delete(global: &Global, options: &Delete) -> Result<u8> {
+    let dir = match global.containers()?.get(&options.id) {
+        Err(Error::NoSuchContainer(_)) if options.force => return Ok(0),
+        dir => dir?,
+    };
+    let _lock = dir.lock()?;
+    let spec = dir.read_spec().ok();
+    let state = dir.read().ok();
+    clean_up(&dir, options.force)?;
+    if let (Some(spec), Some(state)) = (spec, state) {
+        for error in Hooks::new(&spec, &state.id, &state.bundle).poststop() {
+            crate::log::error(global, &error.to_string());
+        }
+    }
+    Ok(0)
+}
+
+/// Ends the container's processes and removes its cgroup and directory. Without `force`, only a container that
+/// has stopped, or was created and never started.
+pub(crate) fn clean_up(dir: &ContainerDir, force: bool) -> Result<()> {
+    let state = match dir.read() {
+        Err(Error::NoSuchContainer(_)) => return Ok(dir.remove()?),
+        state => state?,
+    };
+    let status = state.live_status();
+    if !force && matches!(status, Status::Running | Status::Paused) {
+        bail!("container {:?} is {status}: stop it first, or use --force", state.name);
+    }
+    let cgroup = state.cgroup.as_deref().map(Cgroup::existing).transpose()?;
+    if let Some(cgroup) = &cgroup {
+        cgroup.freeze(false)?;
+    }
+    let pidfd = match state.pid {
+        Some(pid) => process::open(pid, state.start_time)?,
+        None => None,
+    };
+    if let Some(pidfd) = pidfd {
+        process::signal(pidfd.as_fd(), libc::SIGKILL)?;
+        if !process::wait(pidfd.as_fd(), Some(PATIENCE))? {
+            bail!("container {:?}: its first process doesn't end", state.name);
+        }
+    }
+    if let Some(cgroup) = cgroup {
+        cgroup.remove(PATIENCE)?;
+    }
+    Ok(dir.remove()?)
+}

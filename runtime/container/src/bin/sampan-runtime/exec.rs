@@ -1,0 +1,171 @@
+//! `exec`.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
+use sampan_container::process::{self, Exec as Program};
+use sampan_container::seccomp;
+use sampan_container::state::Status;
+
+use crate::args::{Exec, Global};
+use crate::console;
+use crate::create::write_pid_file;
+
+/// Runs a further program in a running container.
+pub(crate) fn exec(global: &Global, options: &Exec) -> Result<u8> {
+    // Before anything of the container is touched: from here on this program is out of its reach.
+    process::seal_executable()?;
+    let dir = global.containers()?.get(&options.id)?;
+    let state = dir.read()?;
+    match (state.live_status(), state.pid) {
+        (Status::Running | Status::Created, Some(pid)) => run(options, &dir.read_spec()?, pid),
+        (status, _) => {
+            bail!("container {:?} is {status}: cannot exec in a container that is not running", state.name)
+        }
+    }
+}
+
+fn run(options: &Exec, spec: &Spec, pid: i32) -> Result<u8> {
+    let program = program(options, spec)?;
+    if options.console_socket.is_some() && program.terminal() != Some(true) {
+        bail!("--console-socket is given, but the program has no terminal");
+    }
+    let mut exec = Program::new(pid, spec, &program);
+    exec.preserve_fds = options.preserve_fds;
+    exec.cgroup = sampan_container::cgroup::of(pid)?;
+    if let Some(path) = options.cgroup.as_deref().filter(|p| !p.is_empty() && *p != "/") {
+        bail!("--cgroup {path:?}: programs run in the cgroup of the container's first process");
+    }
+    let filter = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
+    if let Some(filter) = filter {
+        exec.filter = seccomp::from_spec(filter, Some(Path::new(seccomp::DEFAULT_CACHE)))?;
+    }
+    let mut joined = process::exec(exec)?;
+    write_pid_file(options.pid_file.as_deref(), joined.pid())?;
+    match (joined.take_terminal(), &options.console_socket) {
+        (Some(master), Some(socket)) => console::send(socket, &master)?,
+        (Some(_), None) if options.detach => bail!("a terminal and --detach need --console-socket"),
+        (Some(master), None) => console::relay(&master, joined.pidfd()).context("relay of the terminal")?,
+        (None, _) => {}
+    }
+    if options.detach {
+        return Ok(0);
+    }
+    Ok(u8::try_from(joined.wait()?).unwrap_or(u8::MAX))
+}
+
+/// The process: from a file, or the container's own with what the options change.
+fn program(options: &Exec, spec: &Spec) -> Result<Process> {
+    if let Some(path) = &options.process {
+        let text = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+        let mut process: Process =
+            serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
+        if options.tty {
+            process.set_terminal(Some(true));
+        }
+        return Ok(process);
+    }
+    if options.command.is_empty() {
+        bail!("no program is given: write it after the container's name");
+    }
+    let mut process = spec.process().clone().context("the container's config.json has no \"process\"")?;
+    process.set_args(Some(options.command.clone())).set_terminal(Some(options.tty));
+    if let Some(cwd) = &options.cwd {
+        process.set_cwd(cwd.clone());
+    }
+    let mut env = process.env().clone().unwrap_or_default();
+    env.extend(options.env.iter().cloned());
+    process.set_env(Some(env));
+    if options.no_new_privs {
+        process.set_no_new_privileges(Some(true));
+    }
+    if let Some(label) = &options.process_label {
+        process.set_selinux_label(Some(label.clone()));
+    }
+    if let Some(profile) = &options.apparmor {
+        process.set_apparmor_profile(Some(profile.clone()));
+    }
+    set_user(&mut process, options)?;
+    add_capabilities(&mut process, &options.cap)?;
+    Ok(process)
+}
+
+fn set_user(process: &mut Process, options: &Exec) -> Result<()> {
+    let mut user = process.user().clone();
+    if let Some(text) = &options.user {
+        let (uid, gid) = ids(text)?;
+        let gid_before = user.gid();
+        user.set_uid(uid).set_gid(gid.unwrap_or(gid_before));
+        if gid.is_none() {
+            user.set_additional_gids(None);
+        }
+    }
+    if !options.additional_gids.is_empty() {
+        user.set_additional_gids(Some(options.additional_gids.clone()));
+    }
+    process.set_user(user);
+    Ok(())
+}
+
+/// `UID` or `UID:GID`. Anything else is an error: a number that can't be read must not become 0.
+fn ids(text: &str) -> Result<(u32, Option<u32>)> {
+    let number = |part: &str| {
+        let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let id = part.parse::<u32>().ok().filter(|&id| digits && id != u32::MAX);
+        id.with_context(|| {
+            format!("--user {text:?}: it is UID or UID:GID, with numbers from 0 to 4294967294")
+        })
+    };
+    match text.split_once(':') {
+        Some((uid, gid)) => Ok((number(uid)?, Some(number(gid)?))),
+        None => Ok((number(text)?, None)),
+    }
+}
+
+/// Adds to the bounding, effective and permitted set, never to the inheritable one.
+fn add_capabilities(process: &mut Process, names: &[String]) -> Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut sets = process.capabilities().clone().unwrap_or_else(|| {
+        let mut none = LinuxCapabilities::default();
+        none.set_ambient(None)
+            .set_inheritable(None)
+            .set_bounding(None)
+            .set_effective(None)
+            .set_permitted(None);
+        none
+    });
+    for name in names {
+        let short = name.to_uppercase();
+        let short = short.strip_prefix("CAP_").unwrap_or(&short);
+        let capability: Capability =
+            short.parse().with_context(|| format!("--cap {name:?}: no such capability"))?;
+        let with = |set: &Option<std::collections::HashSet<Capability>>| {
+            let mut set = set.clone().unwrap_or_default();
+            set.insert(capability);
+            Some(set)
+        };
+        let (bounding, effective, permitted) =
+            (with(sets.bounding()), with(sets.effective()), with(sets.permitted()));
+        sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
+    }
+    process.set_capabilities(Some(sets));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_numbers_or_errors() {
+        assert_eq!(ids("1").unwrap(), (1, None));
+        assert_eq!(ids("1:2").unwrap(), (1, Some(2)));
+        for text in ["", ":", "1:", ":1", "root", "-1", "+1", "4294967295", "1:2:3", "0x0", " 0"] {
+            assert!(ids(text).is_err(), "{text:?}");
+        }
+    }
+}

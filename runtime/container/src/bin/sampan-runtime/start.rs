@@ -1,0 +1,45 @@
+//! `start`.
+
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{Mode, OFlags};
+use sampan_container::hooks::Hooks;
+use sampan_container::state::{ContainerDir, Status};
+
+use crate::args::Global;
+use crate::create::FIFO;
+
+/// Starts the program of a created container.
+pub(crate) fn start(global: &Global, id: &str) -> Result<u8> {
+    let dir = global.containers()?.get(id)?;
+    release(&dir)?;
+    Ok(0)
+}
+
+/// Lets the container's process execute its program, and runs the hooks that follow.
+pub(crate) fn release(dir: &ContainerDir) -> Result<()> {
+    let lock = dir.lock()?;
+    let mut state = dir.read()?;
+    match state.live_status() {
+        Status::Created => {}
+        status => bail!("container {:?} is {status}: only a created container can be started", state.name),
+    }
+    let path = dir.path().join(FIFO);
+    let context = || format!("open({})", path.display());
+    // Without a reader this would block: the process is gone if nobody has the FIFO open.
+    let fifo: OwnedFd =
+        rustix::fs::open(&path, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
+            .with_context(context)?;
+    rustix::io::write(&fifo, b"g").with_context(|| format!("write({})", path.display()))?;
+    std::fs::remove_file(&path).with_context(|| format!("unlink({})", path.display()))?;
+    state.status = Status::Running;
+    state.started = Some(jiff::Timestamp::now().to_string());
+    dir.write(&state)?;
+    drop(lock);
+    let spec = dir.read_spec()?;
+    if let Some(pid) = state.pid {
+        Hooks::new(&spec, &state.id, &state.bundle).poststart(pid)?;
+    }
+    Ok(())
+}
