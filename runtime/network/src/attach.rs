@@ -18,7 +18,8 @@ pub(crate) fn attach(networks: &Networks, lease: &Lease, netns: BorrowedFd<'_>) 
     // The socket made inside stays there: all else is done from here.
     let mut inside = namespace::within(netns, || {
         // New interfaces of the container take this over.
-        sysctl::settle_ipv6("default")?;
+        let ipv6 = lease.attachments.iter().any(|attachment| attachment.network.ipv6_enabled);
+        sysctl::settle_ipv6("default", ipv6)?;
         link::socket()
     })?;
     let mut host = link::socket()?;
@@ -83,7 +84,7 @@ fn bridge(host: &mut Socket, attachment: &Attachment) -> Result<u32> {
         index = link::index(host, name)?;
     }
     // Every container does it, because its maker may not have come to it yet.
-    sysctl::settle_ipv6(name)?;
+    sysctl::settle_ipv6(name, network.ipv6_enabled)?;
     index.ok_or_else(|| missing(&format!("find bridge {name}")))
 }
 

@@ -21,29 +21,55 @@ pub(crate) fn release(networks: &Networks, id: &str) -> Result<()> {
     // nothing must lead to an address that a new container may have.
     Firewall::open()?.remove(&elements::of_lease(&lease))?;
     networks.names.leave(&lease)?;
-    let mut batch = Batch::default();
+    let mut links: Vec<&str> =
+        lease.attachments.iter().map(|attachment| attachment.host_interface.as_str()).collect();
+    let mut is_last = false;
     for attachment in &lease.attachments {
-        link::remove(&mut batch, &attachment.host_interface);
+        is_last |= networks.claims.holders(&attachment.network.name)? == [id];
     }
-    link::socket()?.run(batch)?;
+    if !is_last {
+        // The kernel takes its time: the others needn't wait for it.
+        remove_links(&links)?;
+        links.clear();
+    }
 
     let _lock = networks.lock()?;
     networks.claims.give_back(&lease)?;
+    let mut empty = Vec::new();
     for attachment in &lease.attachments {
         if !networks.claims.is_held(&attachment.network.name)? {
-            dismantle(networks, &attachment.network)?;
+            empty.push(&attachment.network);
         }
     }
+    dismantle(networks, &empty, links)?;
     files::remove(&networks.lease_path(id))
 }
 
-/// Removes the bridge of a network that nobody holds, and the firewall's elements
-/// for it. The caller holds the lock.
-pub(crate) fn dismantle(networks: &Networks, network: &Network) -> Result<()> {
-    Firewall::open()?.remove(&elements::of_network(network))?;
+/// Removes the bridges of networks that nobody holds, and the firewall's elements
+/// and names for them; `links` go with them. The caller holds the lock.
+pub(crate) fn dismantle<'a>(
+    networks: &Networks,
+    empty: &[&'a Network],
+    mut links: Vec<&'a str>,
+) -> Result<()> {
+    let elements: Vec<_> = empty.iter().flat_map(|network| elements::of_network(network)).collect();
+    if !elements.is_empty() {
+        Firewall::open()?.remove(&elements)?;
+    }
+    links.extend(empty.iter().map(|network| network.network_interface.as_str()));
+    remove_links(&links)?;
+    for network in empty {
+        networks.names.forget(network)?;
+        networks.claims.forget(&network.name)?;
+    }
+    Ok(())
+}
+
+fn remove_links(links: &[&str]) -> Result<()> {
+    if links.is_empty() {
+        return Ok(());
+    }
     let mut batch = Batch::default();
-    link::remove(&mut batch, &network.network_interface);
-    link::socket()?.run(batch)?;
-    networks.names.forget(network)?;
-    networks.claims.forget(&network.name)
+    link::remove(&mut batch, links.iter().copied());
+    link::socket()?.run(batch).map(drop)
 }

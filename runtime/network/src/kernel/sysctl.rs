@@ -34,13 +34,18 @@ pub(crate) fn forward_packets(addresses: impl Iterator<Item = IpAddr>) -> Result
 /// for: our leases see to it that there are none, and a link-local address in doubt
 /// keeps the interface from finding its neighbours for the first second.
 ///
+/// Where `link_local` isn't wanted, the interface gets no link-local address either:
+/// announcing it to every port of a large bridge takes longer than all the rest.
+///
 /// `default` stands for all interfaces that don't exist yet.
 ///
 /// # Errors
 /// [`Error::File`] if a setting exists and can't be written.
-pub(crate) fn settle_ipv6(interface: &str) -> Result<()> {
-    for setting in ["accept_ra", "accept_dad"] {
-        set(&format!("/proc/sys/net/ipv6/conf/{interface}/{setting}"), "0")?;
+pub(crate) fn settle_ipv6(interface: &str, link_local: bool) -> Result<()> {
+    // IN6_ADDR_GEN_MODE_EUI64 and IN6_ADDR_GEN_MODE_NONE of linux/if_link.h.
+    let mode = if link_local { "0" } else { "1" };
+    for (setting, value) in [("accept_ra", "0"), ("accept_dad", "0"), ("addr_gen_mode", mode)] {
+        set(&format!("/proc/sys/net/ipv6/conf/{interface}/{setting}"), value)?;
     }
     Ok(())
 }
