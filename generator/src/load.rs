@@ -7,6 +7,7 @@ use crate::search::{Found, FoundFile};
 use crate::unit::{Parsed, UnitFile};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The files that were read.
@@ -64,7 +65,7 @@ enum Outcome {
 
 fn read(file: &FoundFile, engine: Engine) -> Outcome {
     log::debug!("Loading source unit file {}", file.path.display());
-    let (parsed, error) = match fs::read(&file.path) {
+    let (parsed, error) = match read_file(&file.path) {
         Ok(bytes) => {
             let masked = bytes.is_empty() && engine == Engine::Sampan && is_null(&file.path);
             if masked {
@@ -84,6 +85,18 @@ fn read(file: &FoundFile, engine: Engine) -> Outcome {
     Outcome::Unit(Box::new(unit))
 }
 
+/// Reads a file, a small one with a single read(2).
+fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut buffer = [0; 8192];
+    let mut file = fs::File::open(path)?;
+    let length = file.read(&mut buffer)?;
+    let mut bytes = buffer[..length].to_vec();
+    if length == buffer.len() {
+        file.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
 fn is_null(path: &Path) -> bool {
     fs::canonicalize(path).is_ok_and(|target| target == Path::new("/dev/null"))
 }
@@ -101,7 +114,7 @@ fn cannot_read(path: &Path, error: &std::io::Error) -> Diagnostic {
 /// Merges a drop-in. Podman's Quadlet leaves a broken one out and reports it.
 fn merge(unit: &mut UnitFile, path: &Path, engine: Engine, notes: &mut Vec<Diagnostic>) {
     log::debug!("Loading source drop-in file {}", path.display());
-    match fs::read(path) {
+    match read_file(path) {
         Ok(bytes) => {
             let parsed = Parsed::new(path, bytes, engine.fold());
             if engine == Engine::Podman && parsed.is_broken() {

@@ -9,7 +9,8 @@ mod report;
 
 use arguments::{Arguments, Command};
 use report::Report;
-use sampan_generator::{Environment, Options, generate, output, search, settings};
+use sampan_generator::output::Output;
+use sampan_generator::{Environment, Options, generate, search, settings};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -42,27 +43,32 @@ fn run(arguments: &Arguments) -> ExitCode {
     let (roots, notes) = search::roots(engine, arguments.user, &Environment::of_process());
     mistake.iter().chain(&notes).for_each(|diagnostic| report.diagnostic(diagnostic));
 
-    let outcome = generate(&Options { engine, user: arguments.user, roots: roots.clone() });
-    outcome.diagnostics.iter().for_each(|diagnostic| report.diagnostic(diagnostic));
-    if outcome.units.is_empty() && outcome.diagnostics.is_empty() {
-        let paths: Vec<_> = roots.iter().map(|root| root.path.display().to_string()).collect();
-        log::debug!("No files parsed from [{}]", paths.join(" "));
-    }
-    let mut failed = outcome.has_errors();
-    match &arguments.directory {
+    let options = Options { engine, user: arguments.user, roots };
+    let failed = match &arguments.directory {
         Some(directory) if !arguments.dry_run => {
-            let findings = output::write(&outcome, directory);
-            findings.iter().for_each(|diagnostic| report.diagnostic(diagnostic));
+            let mut output = Output::new(directory);
+            let outcome = generate(&options, &mut |unit| output.write(&unit));
+            outcome
+                .diagnostics
+                .iter()
+                .chain(&output.findings)
+                .for_each(|diagnostic| report.diagnostic(diagnostic));
             // sampan's stub services tell of what could not be translated; only what is lost
             // altogether is a failure of the generator.
-            failed = !findings.is_empty() || outcome.lost;
+            outcome.lost || !output.findings.is_empty()
         }
         _ => {
-            let units = outcome.units.iter().map(|unit| format!("---{}---\n{}\n", unit.name, unit.text));
-            if print(&units.collect::<String>()) != ExitCode::SUCCESS {
-                failed = true;
+            let mut units = String::new();
+            let outcome =
+                generate(&options, &mut |unit| units.extend(["---", &unit.name, "---\n", &unit.text, "\n"]));
+            outcome.diagnostics.iter().for_each(|diagnostic| report.diagnostic(diagnostic));
+            if units.is_empty() && outcome.diagnostics.is_empty() {
+                let paths: Vec<_> =
+                    options.roots.iter().map(|root| root.path.display().to_string()).collect();
+                log::debug!("No files parsed from [{}]", paths.join(" "));
             }
+            outcome.has_errors() || print(&units) == ExitCode::FAILURE
         }
-    }
+    };
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -12,6 +12,7 @@ use crate::neighbour;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// Where sampan's own files are, which no other program reads.
@@ -241,19 +242,21 @@ impl Found {
 
     fn entry(&mut self, directory: &Path, entry: &fs::DirEntry, below: &mut Vec<PathBuf>) {
         let path = directory.join(entry.file_name());
-        let kind = entry.file_type();
-        let is_link = kind.as_ref().is_ok_and(fs::FileType::is_symlink);
-        let target = if is_link { fs::canonicalize(&path).ok() } else { None };
-        let is_directory = match &target {
-            Some(target) => target.is_dir(),
-            None => kind.is_ok_and(|kind| kind.is_dir()),
+        let Ok(kind) = entry.file_type() else { return };
+        let target = kind.is_symlink().then(|| fs::metadata(&path).ok()).flatten();
+        let (is_directory, is_pipe) = match &target {
+            Some(target) => (target.is_dir(), target.file_type().is_fifo()),
+            None => (kind.is_dir(), kind.is_fifo()),
         };
+        if is_pipe {
+            return; // reading it could block the boot
+        }
         let Ok(name) = entry.file_name().into_string() else { return };
         if is_directory {
             if name.ends_with(".d") {
                 self.dropins.entry(name).or_default().push(path.clone());
             }
-            below.push(target.unwrap_or(path));
+            below.push(if target.is_some() { fs::canonicalize(&path).unwrap_or(path) } else { path });
         } else if let Some(kind) = UnitType::of(&name) {
             self.files.push(FoundFile { kind, name, path });
         }

@@ -5,6 +5,8 @@
 //! taken off; a command line knows C escapes, a plain list doesn't. An empty pair of quotes is an
 //! empty word.
 
+use std::borrow::Cow;
+
 /// Which escapes a list of words knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Escapes {
@@ -179,12 +181,16 @@ fn numeric(body: &str, first: char) -> Option<(Numeric, usize)> {
 ///
 /// `%` and `$` are left alone: in a unit file they are the author's own specifiers and variables.
 /// For text that isn't the author's, see [`literal`].
-pub fn quote(word: &str) -> String {
+pub fn quote(word: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\' | b';');
+    if !word.is_empty() && word.bytes().all(plain) {
+        return Cow::Borrowed(word);
+    }
     let needs_quotes = word.is_empty()
         || word == ";"
         || word.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '\\'));
     if !needs_quotes {
-        return word.to_owned();
+        return Cow::Borrowed(word);
     }
     let mut quoted = String::with_capacity(word.len() + 2);
     quoted.push('"');
@@ -199,7 +205,7 @@ pub fn quote(word: &str) -> String {
         }
     }
     quoted.push('"');
-    quoted
+    Cow::Owned(quoted)
 }
 
 fn escape_character(out: &mut String, c: char) {
@@ -211,7 +217,14 @@ fn escape_character(out: &mut String, c: char) {
 
 /// Joins words into a value, each written by [`quote`].
 pub fn join<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
+    let mut value = String::with_capacity(512);
+    for (at, word) in words.into_iter().enumerate() {
+        if at > 0 {
+            value.push(' ');
+        }
+        value.push_str(&quote(word));
+    }
+    value
 }
 
 /// Text with `%` doubled, so that systemd expands no specifier in it: for names and paths that come
