@@ -20,6 +20,7 @@ mod run;
 mod service;
 mod stop;
 mod terminal;
+mod users;
 mod volume;
 mod volumes;
 

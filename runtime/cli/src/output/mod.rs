@@ -3,14 +3,19 @@
 //! A command that lists things has rows for JSON (structures with Podman's field names, which
 //! `serde` writes) and rows for templates (JSON values whose fields hold what a table shows). It
 //! asks [`Format::of`] what `--format` means and hands the rows to [`json`] or to [`Listing::print`].
-//! `template` is the language, `table` aligns columns, `human` words times and sizes.
+//! `template` is the language, `table` aligns columns, `human` words times and sizes, and `filter`
+//! says which rows there are at all.
 
+pub(crate) mod filter;
 pub(crate) mod human;
 pub(crate) mod table;
 pub(crate) mod template;
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::process::ExitCode;
 
+use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -139,6 +144,43 @@ pub(crate) fn emit(text: &str) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Does something to each name, all of them even if one fails. Prints every error but the last,
+/// which is returned and decides the exit code.
+///
+/// # Errors
+/// The last one.
+pub(crate) fn each(
+    names: &[String],
+    action: impl Fn(&str) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    let mut failed: Option<anyhow::Error> = None;
+    for name in names {
+        if let Err(error) = action(name)
+            && let Some(earlier) = failed.replace(error)
+        {
+            eprintln!("Error: {earlier:#}");
+        }
+    }
+    failed.map_or(Ok(ExitCode::SUCCESS), Err)
+}
+
+/// Asks on the terminal whether to go on; anything but yes is no.
+///
+/// # Errors
+/// Standard input can't be read.
+pub(crate) fn confirm(warning: &str) -> anyhow::Result<bool> {
+    emit(&format!("{warning}\nAre you sure you want to continue? [y/N] "))?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).context("reading the answer")?;
+    Ok(answer.trim_start().to_ascii_lowercase().starts_with('y'))
+}
+
+/// `--label NAME=VALUE` and the like; without `=` the value is empty, and of one name the last counts.
+pub(crate) fn assignments(options: &[String]) -> BTreeMap<String, String> {
+    let pairs = options.iter().map(|option| option.split_once('=').unwrap_or((option, "")));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// `a=1,b=2`: labels as lists show them.

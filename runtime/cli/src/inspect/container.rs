@@ -1,0 +1,409 @@
+//! A container as `podman inspect` shows it: the same sections and field names.
+//!
+//! Fields that have no meaning here are left out where Podman leaves them out when they are empty,
+//! and are empty where Podman always has them, because scripts reach for them.
+
+use std::collections::BTreeMap;
+
+use oci_spec::runtime::{Capabilities, LinuxNamespaceType, Process, Spec};
+use sampan_container::state::{Attachment, ContainerDir, State, Status, UserMount};
+use sampan_image::Image;
+use serde_json::{Map, Value, json};
+
+use crate::healthcheck::Health;
+use crate::ps;
+
+/// What Podman prints for a moment that has not come.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// All of it.
+pub(super) fn shown(directory: &ContainerDir, state: &State, spec: &Spec, image: Option<&Image>) -> Value {
+    let process = spec.process().clone().unwrap_or_default();
+    let arguments = process.args().clone().unwrap_or_else(|| state.command.clone());
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    let (image_id, image_name, digest) = match &state.image {
+        Some(image) => (image.id.as_str(), image.name.as_str(), image.digest.as_str()),
+        None => ("", "", ""),
+    };
+    json!({
+        "Id": state.id,
+        "Created": state.created,
+        "Path": arguments.first().cloned().unwrap_or_default(),
+        "Args": arguments.get(1..).unwrap_or_default(),
+        "State": status(directory, state),
+        "Image": image_id,
+        "ImageDigest": digest,
+        "ImageName": image_name,
+        "Rootfs": state.rootfs,
+        "Pod": "",
+        "ResolvConfPath": file("resolv.conf"),
+        "HostnamePath": file("hostname"),
+        "HostsPath": file("hosts"),
+        "StaticDir": directory.path(),
+        "OCIConfigPath": file("config.json"),
+        "OCIRuntime": "sampan",
+        "ConmonPidFile": "",
+        "PidFile": "",
+        "Name": state.name,
+        "RestartCount": 0,
+        "Driver": "overlay",
+        "MountLabel": spec.linux().as_ref().and_then(|linux| linux.mount_label().clone()).unwrap_or_default(),
+        "ProcessLabel": process.selinux_label().clone().unwrap_or_default(),
+        "AppArmorProfile": process.apparmor_profile().clone().unwrap_or_default(),
+        "EffectiveCaps": capabilities(&process, |sets| sets.effective().as_ref()),
+        "BoundingCaps": capabilities(&process, |sets| sets.bounding().as_ref()),
+        "ExecIDs": [],
+        "Mounts": state.mounts.iter().map(mount).collect::<Vec<_>>(),
+        "Dependencies": [],
+        "NetworkSettings": network_settings(state),
+        "Namespace": "",
+        "IsInfra": false,
+        "IsService": false,
+        "Config": config(state, spec, &process, &arguments, image),
+        "HostConfig": host_config(state, spec, &process),
+        // Podman has no such fields.
+        "Unit": state.unit.clone().unwrap_or_default(),
+        "InvocationID": state.invocation_id.clone().unwrap_or_default(),
+    })
+}
+
+fn status(directory: &ContainerDir, state: &State) -> Value {
+    let status = state.live_status();
+    let runs = matches!(status, Status::Running | Status::Paused);
+    let health = state.healthcheck.as_ref().map(|_| {
+        let health = Health::read(directory).unwrap_or_default();
+        let word = if health.status.is_empty() { "starting".to_owned() } else { health.status };
+        json!({"Status": word, "FailingStreak": health.failing_streak, "Log": []})
+    });
+    json!({
+        "OciVersion": state.oci_version,
+        "Status": ps::word(status),
+        "Running": status == Status::Running,
+        "Paused": status == Status::Paused,
+        "Restarting": false,
+        "OOMKilled": false,
+        "Dead": false,
+        "Pid": state.pid.filter(|_| runs).unwrap_or_default(),
+        "ExitCode": state.exit_code.filter(|_| !runs).unwrap_or_default(),
+        "Error": "",
+        "StartedAt": state.started.as_deref().unwrap_or(NEVER),
+        "FinishedAt": state.finished.as_deref().unwrap_or(NEVER),
+        "Health": health,
+        "CgroupPath": state.cgroup.clone().unwrap_or_default(),
+        "CheckpointedAt": NEVER,
+        "RestoredAt": NEVER,
+    })
+}
+
+fn capabilities(
+    process: &Process,
+    set: impl Fn(&oci_spec::runtime::LinuxCapabilities) -> Option<&Capabilities>,
+) -> Vec<String> {
+    let sets = process.capabilities().as_ref();
+    let mut names: Vec<String> =
+        sets.and_then(set).into_iter().flatten().map(|capability| format!("CAP_{capability}")).collect();
+    names.sort();
+    names
+}
+
+fn mount(mount: &UserMount) -> Value {
+    let has = |option: &str| mount.options.iter().any(|own| own == option);
+    let propagation = ["rprivate", "private", "rshared", "shared", "rslave", "slave"];
+    json!({
+        "Type": mount.kind,
+        "Name": mount.name.clone().unwrap_or_default(),
+        "Source": mount.source,
+        "Destination": mount.destination,
+        "Driver": if mount.name.is_some() { "local" } else { "" },
+        "Mode": "",
+        "Options": mount.options,
+        "RW": !has("ro"),
+        "Propagation": propagation.into_iter().find(|word| has(word)).unwrap_or_default(),
+    })
+}
+
+/// The address, gateway and so on that a container has on a network.
+fn endpoint(attachment: Option<&Attachment>) -> Map<String, Value> {
+    let none = Attachment::default();
+    let attachment = attachment.unwrap_or(&none);
+    let split = |address: &String| {
+        let (address, length) = address.split_once('/').unwrap_or((address, "0"));
+        (address.to_owned(), length.parse::<u8>().unwrap_or_default())
+    };
+    let address = |v6: bool| {
+        let mut addresses = attachment.addresses.iter().filter(|address| address.contains(':') == v6);
+        addresses.next().map(split).unwrap_or_default()
+    };
+    let gateway = |v6: bool| {
+        let mut gateways = attachment.gateways.iter().filter(|gateway| gateway.contains(':') == v6);
+        gateways.next().cloned().unwrap_or_default()
+    };
+    let ((v4, v4_length), (v6, v6_length)) = (address(false), address(true));
+    let fields = [
+        ("EndpointID", json!("")),
+        ("Gateway", json!(gateway(false))),
+        ("IPAddress", json!(v4)),
+        ("IPPrefixLen", json!(v4_length)),
+        ("IPv6Gateway", json!(gateway(true))),
+        ("GlobalIPv6Address", json!(v6)),
+        ("GlobalIPv6PrefixLen", json!(v6_length)),
+        ("MacAddress", json!(attachment.mac)),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn network_settings(state: &State) -> Value {
+    let networks: Map<String, Value> =
+        state.networks.iter().map(|(name, on)| (name.clone(), network(name, on))).collect();
+    // With one network its address also stands at the top, as in Docker.
+    let only = state.networks.values().next().filter(|_| state.networks.len() == 1);
+    let mut settings = endpoint(only);
+    settings.extend([
+        ("Bridge".to_owned(), json!("")),
+        ("SandboxID".to_owned(), json!("")),
+        ("HairpinMode".to_owned(), json!(false)),
+        ("LinkLocalIPv6Address".to_owned(), json!("")),
+        ("LinkLocalIPv6PrefixLen".to_owned(), json!(0)),
+        ("Ports".to_owned(), json!(ports(state))),
+        ("SandboxKey".to_owned(), json!(sandbox(state))),
+        ("Networks".to_owned(), Value::Object(networks)),
+    ]);
+    Value::Object(settings)
+}
+
+fn network(name: &str, attachment: &Attachment) -> Value {
+    let mut network = endpoint(Some(attachment));
+    network.extend([
+        ("NetworkID".to_owned(), json!(name)),
+        ("DriverOpts".to_owned(), json!({})),
+        ("IPAMConfig".to_owned(), json!({})),
+        ("Links".to_owned(), json!([])),
+        ("Aliases".to_owned(), json!(attachment.aliases)),
+        ("Interface".to_owned(), json!(attachment.interface)),
+    ]);
+    Value::Object(network)
+}
+
+/// Where the network namespace can be entered.
+fn sandbox(state: &State) -> String {
+    let pid = state.pid.filter(|_| state.live_status() != Status::Stopped);
+    pid.map(|pid| format!("/proc/{pid}/ns/net")).unwrap_or_default()
+}
+
+/// `80/tcp` to the host's addresses and ports, ranges port by port.
+fn ports(state: &State) -> BTreeMap<String, Vec<Value>> {
+    let mut ports: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for port in &state.ports {
+        for offset in 0..port.range.max(1) {
+            let inside = format!("{}/{}", port.container_port.saturating_add(offset), port.protocol);
+            let ip = if port.host_ip.is_empty() { "0.0.0.0" } else { &port.host_ip };
+            let host = json!({"HostIp": ip, "HostPort": port.host_port.saturating_add(offset).to_string()});
+            ports.entry(inside).or_default().push(host);
+        }
+    }
+    ports
+}
+
+fn config(
+    state: &State,
+    spec: &Spec,
+    process: &Process,
+    arguments: &[String],
+    image: Option<&Image>,
+) -> Value {
+    let made_from = image.and_then(|image| image.config.config().as_ref());
+    let entrypoint = made_from.and_then(|config| config.entrypoint().clone()).unwrap_or_default();
+    // An entrypoint that was replaced is not the beginning of what runs.
+    let (entrypoint, command) = match arguments.strip_prefix(entrypoint.as_slice()) {
+        Some(command) => (entrypoint.clone(), command),
+        None => (Vec::new(), arguments),
+    };
+    let user = process.user();
+    let user = match (user.uid(), user.gid()) {
+        (0, 0) => made_from.and_then(|config| config.user().clone()).unwrap_or_default(),
+        (uid, gid) => format!("{uid}:{gid}"),
+    };
+    let healthcheck = state.healthcheck.as_ref().map(|check| {
+        json!({
+            "Test": check.test, "Interval": check.interval, "Timeout": check.timeout,
+            "StartPeriod": check.start_period, "Retries": check.retries,
+        })
+    });
+    json!({
+        "Hostname": if state.hostname.is_empty() { spec.hostname().clone().unwrap_or_default() } else { state.hostname.clone() },
+        "Domainname": spec.domainname().clone().unwrap_or_default(),
+        "User": user,
+        "AttachStdin": false,
+        "AttachStdout": false,
+        "AttachStderr": false,
+        "Tty": process.terminal().unwrap_or_default(),
+        "OpenStdin": false,
+        "StdinOnce": false,
+        "Env": process.env().clone().unwrap_or_default(),
+        "Cmd": command,
+        "Image": state.image.as_ref().map(|image| image.name.as_str()).unwrap_or_default(),
+        "Volumes": made_from.and_then(|config| config.volumes().clone()),
+        "WorkingDir": process.cwd(),
+        "Entrypoint": entrypoint,
+        "OnBuild": null,
+        "Labels": state.labels,
+        "Annotations": state.annotations,
+        "StopSignal": state.stop_signal.as_deref().unwrap_or("SIGTERM"),
+        "StopTimeout": state.stop_timeout,
+        "Timeout": 0,
+        "Healthcheck": healthcheck,
+        "HealthcheckOnFailureAction": state.healthcheck.as_ref().map(|check| check.on_failure.as_str()).unwrap_or("none"),
+        "Umask": process.user().umask().map_or_else(|| "0022".to_owned(), |umask| format!("{umask:04o}")),
+    })
+}
+
+fn host_config(state: &State, spec: &Spec, process: &Process) -> Value {
+    let binds = state.mounts.iter().filter(|mount| mount.kind != "tmpfs").map(|mount| {
+        let source = mount.name.as_deref().unwrap_or(&mount.source);
+        format!("{source}:{}:{}", mount.destination, mount.options.join(","))
+    });
+    let tmpfs = state.mounts.iter().filter(|mount| mount.kind == "tmpfs");
+    let tmpfs: BTreeMap<_, _> = tmpfs.map(|mount| (&mount.destination, mount.options.join(","))).collect();
+    let linux = spec.linux().as_ref();
+    let resources = linux.and_then(|linux| linux.resources().as_ref());
+    let memory = resources.and_then(|resources| resources.memory().as_ref());
+    let processes = resources.and_then(|resources| resources.pids().as_ref());
+    let limits =
+        process.rlimits().iter().flatten().map(
+            |limit| json!({"Name": limit.typ().to_string(), "Soft": limit.soft(), "Hard": limit.hard()}),
+        );
+    json!({
+        "Binds": binds.collect::<Vec<_>>(),
+        "CgroupManager": "systemd",
+        "CgroupMode": mode(spec, LinuxNamespaceType::Cgroup),
+        "ContainerIDFile": "",
+        "LogConfig": {"Type": "journald", "Config": null, "Path": "", "Tag": "", "Size": "0B"},
+        "NetworkMode": network_mode(state, spec),
+        "PortBindings": ports(state),
+        "RestartPolicy": {"Name": state.restart.as_deref().unwrap_or("no"), "MaximumRetryCount": 0},
+        "AutoRemove": state.remove,
+        "Annotations": state.annotations,
+        "VolumeDriver": "",
+        "VolumesFrom": null,
+        "CapAdd": [],
+        "CapDrop": [],
+        "Dns": [],
+        "DnsOptions": [],
+        "DnsSearch": [],
+        "ExtraHosts": [],
+        "GroupAdd": process.user().additional_gids().clone().unwrap_or_default(),
+        "IpcMode": mode(spec, LinuxNamespaceType::Ipc),
+        "Cgroup": "",
+        "Links": null,
+        "OomScoreAdj": process.oom_score_adj().unwrap_or_default(),
+        "PidMode": mode(spec, LinuxNamespaceType::Pid),
+        "Privileged": linux.is_some_and(|linux| linux.masked_paths().as_ref().is_none_or(Vec::is_empty)),
+        "PublishAllPorts": false,
+        "ReadonlyRootfs": spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or_default(),
+        "SecurityOpt": if process.no_new_privileges() == Some(true) { json!(["no-new-privileges"]) } else { json!([]) },
+        "Tmpfs": tmpfs,
+        "UTSMode": mode(spec, LinuxNamespaceType::Uts),
+        "UsernsMode": if mode(spec, LinuxNamespaceType::User) == "private" { "private" } else { "" },
+        "Runtime": "sampan",
+        "Memory": memory.and_then(|memory| memory.limit()).unwrap_or_default(),
+        "MemoryReservation": memory.and_then(|memory| memory.reservation()).unwrap_or_default(),
+        "MemorySwap": memory.and_then(|memory| memory.swap()).unwrap_or_default(),
+        "PidsLimit": processes.map(|pids| pids.limit()).unwrap_or_default(),
+        "Ulimits": limits.collect::<Vec<_>>(),
+        "Devices": [],
+        "CgroupParent": "",
+    })
+}
+
+/// Whether a namespace is the container's own.
+fn mode(spec: &Spec, kind: LinuxNamespaceType) -> &'static str {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    let found = namespaces.and_then(|all| all.iter().find(|namespace| namespace.typ() == kind));
+    match found {
+        None => "host",
+        Some(namespace) if namespace.path().is_some() => "ns",
+        Some(_) => "private",
+    }
+}
+
+fn network_mode(state: &State, spec: &Spec) -> String {
+    match (state.networks.is_empty(), mode(spec, LinuxNamespaceType::Network)) {
+        (false, _) => "bridge".to_owned(),
+        (true, "private") => "none".to_owned(),
+        (true, other) => other.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sampan_container::state::Containers;
+
+    use super::*;
+    use crate::output::Listing;
+
+    fn inspected() -> Value {
+        let root = tempfile::tempdir().unwrap();
+        let containers = Containers::open(root.path()).unwrap();
+        let directory = containers.create("web").unwrap();
+        let state = ps::tests::state("web");
+        shown(&directory, &state, &Spec::default(), None)
+    }
+
+    #[test]
+    fn templates_written_for_podman_work() {
+        let one = inspected();
+        let text = |format: &str| Listing::parse(format).unwrap().text(vec![one.clone()], true, &[]).unwrap();
+        for (format, expected) in [
+            ("{{.State.Status}} {{.State.ExitCode}} {{.State.Running}}", "exited 3 false"),
+            ("{{.ID}}", one["Id"].as_str().unwrap()),
+            ("{{.NetworkSettings.IPAddress}}/{{.NetworkSettings.IPPrefixLen}}", "10.90.0.2/24"),
+            (
+                "{{range $n, $c := .NetworkSettings.Networks}}{{$n}}={{$c.IPAddress}}{{end}}",
+                "front=10.90.0.2",
+            ),
+            ("{{(index (index .NetworkSettings.Ports \"82/tcp\") 0).HostPort}}", "8082"),
+            ("{{with index .HostConfig.PortBindings \"80/tcp\"}}{{(index . 0).HostIP}}{{end}}", "0.0.0.0"),
+            ("{{range .Mounts}}{{.Type}}:{{.Name}}:{{.Dst}}{{end}}", "volume:data:/data"),
+            ("{{index .Config.Labels \"app\"}}", "web"),
+            ("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}", "none"),
+            (
+                "{{.Config.StopSignal}} {{.HostConfig.AutoRemove}} {{.ImageName}}",
+                "SIGTERM true quay.io/a/web:1",
+            ),
+            ("{{.State.StartedAt}}", "2026-01-02T03:04:06Z"),
+        ] {
+            assert_eq!(text(format), format!("{expected}\n"), "{format}");
+        }
+    }
+
+    #[test]
+    fn it_has_podmans_sections() {
+        let one = inspected();
+        for section in [
+            "Id",
+            "Created",
+            "Path",
+            "Args",
+            "State",
+            "Image",
+            "ImageName",
+            "Rootfs",
+            "Name",
+            "RestartCount",
+            "Mounts",
+            "NetworkSettings",
+            "Config",
+            "HostConfig",
+        ] {
+            assert!(one.get(section).is_some(), "{section}");
+        }
+        for field in
+            ["Hostname", "User", "Env", "Cmd", "Image", "WorkingDir", "Entrypoint", "Labels", "StopSignal"]
+        {
+            assert!(one["Config"].get(field).is_some(), "Config.{field}");
+        }
+        for field in ["NetworkMode", "PortBindings", "Binds", "RestartPolicy", "Tmpfs", "Ulimits"] {
+            assert!(one["HostConfig"].get(field).is_some(), "HostConfig.{field}");
+        }
+    }
+}

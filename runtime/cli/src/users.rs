@@ -1,0 +1,41 @@
+//! Containers that use an image, a network or a volume, which can't be removed before they are.
+
+use sampan_container::state::{ContainerDir, State};
+
+use crate::context::Context;
+use crate::{release, stop};
+
+/// The containers whose state says so.
+///
+/// # Errors
+/// The containers can't be listed.
+pub(crate) fn of(
+    context: &Context,
+    uses: impl Fn(&State) -> bool,
+) -> anyhow::Result<Vec<(ContainerDir, State)>> {
+    let containers = context.containers()?.list()?.into_iter();
+    // One that can't be read is being made or removed: it is gone or busy in a moment.
+    let states = containers.filter_map(|container| Some((container.read().ok()?, container)));
+    Ok(states.filter(|(state, _)| uses(state)).map(|(state, container)| (container, state)).collect())
+}
+
+/// The ids of those containers.
+pub(crate) fn ids(users: &[(ContainerDir, State)]) -> Vec<String> {
+    users.iter().map(|(_, state)| state.id.clone()).collect()
+}
+
+/// Stops and removes them, as `rm --force` does.
+///
+/// # Errors
+/// One doesn't end or can't be removed.
+pub(crate) fn remove(context: &Context, users: Vec<(ContainerDir, State)>) -> anyhow::Result<()> {
+    for (container, state) in users {
+        stop::stop(&state, None)?;
+        // A unit's own clean-up may have been here already.
+        if container.path().exists() {
+            let _lock = container.lock()?;
+            release::release(context, &container)?;
+        }
+    }
+    Ok(())
+}
