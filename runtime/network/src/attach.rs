@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use crate::error::{Error, Result};
-use crate::firewall::{Firewall, elements};
+use crate::firewall::{Firewall, connections, elements};
 use crate::kernel::netlink::{Batch, Socket};
 use crate::kernel::{link, namespace, sysctl};
 use crate::lease::{Attachment, Lease};
@@ -37,6 +37,7 @@ pub(crate) fn attach(networks: &Networks, lease: &Lease, netns: BorrowedFd<'_>) 
     // Addresses before ports and names: both lead to them.
     configure(&mut inside, &lease.attachments)?;
     open_firewall(networks, lease)?;
+    connections::forget(lease);
     networks.names.join(lease)
 }
 

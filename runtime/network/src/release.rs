@@ -7,7 +7,7 @@
 use crate::config::Network;
 use crate::error::Result;
 use crate::files;
-use crate::firewall::{Firewall, elements};
+use crate::firewall::{Firewall, connections, elements};
 use crate::kernel::link;
 use crate::kernel::netlink::Batch;
 use crate::networks::Networks;
@@ -20,6 +20,7 @@ pub(crate) fn release(networks: &Networks, id: &str) -> Result<()> {
     // First what leads others to the container, then its links, then its claims:
     // nothing must lead to an address that a new container may have.
     Firewall::open()?.remove(&elements::of_lease(&lease))?;
+    connections::forget(&lease);
     networks.names.leave(&lease)?;
     let mut links: Vec<&str> =
         lease.attachments.iter().map(|attachment| attachment.host_interface.as_str()).collect();

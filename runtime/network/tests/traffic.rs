@@ -255,3 +255,55 @@ fn subnets_of_the_host_are_kept_clear_of() {
     host.networks.remove("b", false).unwrap();
     assert!(matches!(host.networks.get("b"), Err(Error::NoNetwork(_))));
 }
+
+/// A UDP client that goes on sending from one port reaches whoever has the port now.
+#[test]
+fn udp_flows_follow_the_port() {
+    let Some(host) = Host::new() else { return };
+    let neighbour = host.neighbour();
+    let client = neighbour.run(|| {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:4000").unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        socket
+    });
+    let ask = || {
+        client.send_to(b"hello", "192.0.2.1:5353").ok()?;
+        let mut buffer = [0; 64];
+        let (length, _) = client.recv_from(&mut buffer).ok()?;
+        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    };
+    // Before anybody has it: the flow is remembered as one to the host itself.
+    assert_eq!(ask(), None);
+    for name in ["first", "second"] {
+        let (container, _) = host.start(name, &[on(DEFAULT_NETWORK)], &["5353:53/udp"]);
+        container.serve_udp(53);
+        assert_eq!(ask(), says(name, "192.0.2.9"));
+        // Another container stays, so that the address isn't used again at once.
+        let (other, _) = host.start(&format!("beside{name}"), &[on(DEFAULT_NETWORK)], &[]);
+        host.networks.release(&container.holder.id).unwrap();
+        assert_eq!(ask(), None);
+        drop(other);
+    }
+    for name in ["besidefirst", "besidesecond"] {
+        host.networks.release(&host.container(name).holder.id).unwrap();
+    }
+}
+
+/// As in a unit with `ProtectKernelTunables=yes`.
+#[test]
+fn a_read_only_proc_is_no_obstacle() {
+    use nix::mount::{MsFlags, mount};
+    let Some(host) = Host::new() else { return };
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS | nix::sched::CloneFlags::CLONE_FS).unwrap();
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    mount(Some("/proc/sys"), "/proc/sys", none, MsFlags::MS_BIND, none).unwrap();
+    let read_only = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(none, "/proc/sys", none, read_only, none).unwrap();
+    assert!(std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").is_err());
+    let (web, _) = host.start("web", &[on(DEFAULT_NETWORK)], &["8080:80"]);
+    web.serve(80);
+    assert!(get("127.0.0.1:8080").is_some());
+    assert_eq!(std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap(), "1\n");
+    host.networks.release(&web.holder.id).unwrap();
+}

@@ -101,11 +101,11 @@ fn put_text(payload: &mut Vec<u8>, kind: u16, text: &str) {
     put(payload, kind, &[text.as_bytes(), b"\0"].concat());
 }
 
-fn put(payload: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(super) fn put(payload: &mut Vec<u8>, kind: u16, value: &[u8]) {
     put_with(payload, kind, |inner| inner.extend_from_slice(value));
 }
 
-fn put_nested(payload: &mut Vec<u8>, kind: u16, inner: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn put_nested(payload: &mut Vec<u8>, kind: u16, inner: impl FnOnce(&mut Vec<u8>)) {
     put_with(payload, kind | NLA_F_NESTED, inner);
 }
 
@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn a_full_message_fits_its_attribute() {
-        let element = Element { set: "published6_at", key: vec![0; 24], data: Some(vec![0; 20]) };
+        let element =
+            Element { set: "published6_at", key: vec![0; 24], key_end: None, data: Some(vec![0; 20]) };
         let all = vec![element; super::super::ELEMENTS_PER_MESSAGE];
         assert!(elements("published6_at", &all).len() < usize::from(u16::MAX));
     }

@@ -5,9 +5,11 @@
 //! any process, so a start costs the same beside 10 or 1,000 other containers.
 //!
 //! - [`elements`]: which elements a network and a container have;
+//! - [`connections`]: flows that outlive a change of where a port leads;
 //! - [`message`]: how an element looks in a netlink message;
 //! - [`Firewall`]: adds, compares and removes them.
 
+pub(crate) mod connections;
 pub(crate) mod elements;
 mod message;
 mod table;

@@ -188,9 +188,19 @@ impl Socket {
     ) -> Result<Vec<Answer>> {
         let mut payload = vec![0; message.buffer_len()];
         message.serialize(&mut payload);
+        self.dump_raw(message.message_type(), &payload, operation)
+    }
+
+    /// The same with a request that is encoded already.
+    pub(crate) fn dump_raw(
+        &mut self,
+        message_type: u16,
+        payload: &[u8],
+        operation: &str,
+    ) -> Result<Vec<Answer>> {
         let mut batch = Batch::default();
         let step = Step { operation: operation.to_owned(), tolerated: &[], acknowledged: true };
-        batch.push_bytes(message.message_type(), NLM_F_DUMP, &payload, step);
+        batch.push_bytes(message_type, NLM_F_DUMP, payload, step);
         let base = self.number(&mut batch);
         self.inner.send(&batch.bytes, 0).map_err(Error::kernel(operation))?;
         let mut answers = Vec::new();

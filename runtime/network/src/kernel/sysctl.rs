@@ -1,16 +1,18 @@
 //! Network settings of the calling thread's namespace that netlink doesn't have.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::net::IpAddr;
+
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use crate::error::{Error, Result};
 
 /// Lets the host forward packets of these addresses' families, if it doesn't yet.
 ///
 /// # Errors
-/// [`Error::File`] if forwarding is off and can't be switched on, for instance
-/// because the unit has `ProtectKernelTunables=yes`.
+/// [`Error::File`] if forwarding is off and can't be switched on.
 pub(crate) fn forward_packets(addresses: impl Iterator<Item = IpAddr>) -> Result<()> {
     let (mut ipv4, mut ipv6) = (false, false);
     for address in addresses {
@@ -58,5 +60,20 @@ fn set(path: &str, value: &str) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         _ => {}
     }
-    fs::write(path, value).map_err(Error::file("write", path))
+    match fs::write(path, value) {
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => set_aside(path, value),
+        result => result,
+    }
+    .map_err(Error::file("write", path))
+}
+
+/// Writes a setting by a procfs of our own, which is mounted nowhere: a unit with
+/// `ProtectKernelTunables=yes` sees `/proc/sys` read-only.
+fn set_aside(path: &str, value: &str) -> io::Result<()> {
+    let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    let proc = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    let below = path.trim_start_matches("/proc/");
+    let file = openat(&proc, below, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    File::from(file).write_all(value.as_bytes())
 }
