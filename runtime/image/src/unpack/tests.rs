@@ -41,7 +41,10 @@ impl Tar {
         gnu.linkname[..link.len()].copy_from_slice(link);
         header.set_entry_type(tar::EntryType::new(kind));
         header.set_mode(if kind == b'5' { 0o755 } else { 0o644 });
-        (header.set_uid(0), header.set_gid(0), header.set_mtime(1_000_000), header.set_size(size));
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1_000_000);
+        header.set_size(size);
         change(&mut header);
         header.set_cksum();
         self.0.extend_from_slice(header.as_bytes());
