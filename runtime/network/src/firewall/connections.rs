@@ -31,15 +31,22 @@ const CTA_FILTER_F_CTA_PROTO_NUM: u32 = 1 << 3;
 /// Length of `struct nfgenmsg`; its first byte is the address family.
 const GENERIC_HEADER: usize = 4;
 
-/// Forgets the flows to the published UDP ports of a container.
-///
-/// # Errors
-/// [`Error::Kernel`](crate::Error::Kernel).
-pub(crate) fn forget(lease: &Lease) -> Result<()> {
+/// Forgets the flows to the published UDP ports of a container. A kernel that can't
+/// is no reason to refuse a start or a stop: it is told in the log.
+pub(crate) fn forget(lease: &Lease) {
     let ports: Vec<&PortMapping> = lease.ports.iter().filter(|port| port.protocol == Protocol::Udp).collect();
     if ports.is_empty() {
-        return Ok(());
+        return;
     }
+    if let Err(error) = forget_flows(&ports) {
+        log::warn!(
+            "UDP clients of container {:?} that keep sending may not find it: {error}",
+            lease.holder.name
+        );
+    }
+}
+
+fn forget_flows(ports: &[&PortMapping]) -> Result<()> {
     let mut socket = Socket::open(netlink_sys::protocols::NETLINK_NETFILTER)?;
     let mut flows = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
