@@ -24,13 +24,14 @@ pub(crate) struct Loaded {
 /// files of that directory are lost, as they are to Podman's Quadlet.
 pub(crate) fn load(found: Found, engine: Engine) -> Loaded {
     let mut loaded = Loaded { units: Vec::new(), notes: found.notes };
+    let mut buffer = [0; 8192];
     let mut seen = HashSet::new();
     let mut broken = BTreeSet::new();
     for file in &found.files {
         if seen.contains(file.name.as_str()) {
             continue;
         }
-        match read(file, engine) {
+        match read(file, engine, &mut buffer) {
             Outcome::Unit(unit) => loaded.units.push(*unit),
             Outcome::Masked => {}
             Outcome::Lost(notes) => {
@@ -50,7 +51,7 @@ pub(crate) fn load(found: Found, engine: Engine) -> Loaded {
     }
     for unit in &mut loaded.units {
         for dropin in dropins(unit, &found.dropins) {
-            merge(unit, &dropin, engine, &mut loaded.notes);
+            merge(unit, &dropin, engine, &mut buffer, &mut loaded.notes);
         }
     }
     loaded
@@ -63,9 +64,9 @@ enum Outcome {
     Lost(Vec<Diagnostic>),
 }
 
-fn read(file: &FoundFile, engine: Engine) -> Outcome {
+fn read(file: &FoundFile, engine: Engine, buffer: &mut [u8]) -> Outcome {
     log::debug!("Loading source unit file {}", file.path.display());
-    let (parsed, error) = match read_file(&file.path) {
+    let (parsed, error) = match read_file(&file.path, buffer) {
         Ok(bytes) => {
             let masked = bytes.is_empty() && engine == Engine::Sampan && is_null(&file.path);
             if masked {
@@ -85,11 +86,10 @@ fn read(file: &FoundFile, engine: Engine) -> Outcome {
     Outcome::Unit(Box::new(unit))
 }
 
-/// Reads a file, a small one with a single read(2).
-fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut buffer = [0; 8192];
+/// Reads a file, a small one with a single read(2) into the buffer.
+fn read_file(path: &Path, buffer: &mut [u8]) -> std::io::Result<Vec<u8>> {
     let mut file = fs::File::open(path)?;
-    let length = file.read(&mut buffer)?;
+    let length = file.read(buffer)?;
     let mut bytes = buffer[..length].to_vec();
     if length == buffer.len() {
         file.read_to_end(&mut bytes)?;
@@ -112,9 +112,9 @@ fn cannot_read(path: &Path, error: &std::io::Error) -> Diagnostic {
 }
 
 /// Merges a drop-in. Podman's Quadlet leaves a broken one out and reports it.
-fn merge(unit: &mut UnitFile, path: &Path, engine: Engine, notes: &mut Vec<Diagnostic>) {
+fn merge(unit: &mut UnitFile, path: &Path, engine: Engine, buffer: &mut [u8], notes: &mut Vec<Diagnostic>) {
     log::debug!("Loading source drop-in file {}", path.display());
-    match read_file(path) {
+    match read_file(path, buffer) {
         Ok(bytes) => {
             let parsed = Parsed::new(path, bytes, engine.fold());
             if engine == Engine::Podman && parsed.is_broken() {

@@ -60,7 +60,7 @@ fn run(arguments: &Arguments) -> ExitCode {
         _ => {
             let mut units = String::new();
             let outcome =
-                generate(&options, &mut |unit| units.extend(["---", &unit.name, "---\n", &unit.text, "\n"]));
+                generate(&options, &mut |unit| units.extend(["---", unit.name, "---\n", unit.text, "\n"]));
             outcome.diagnostics.iter().for_each(|diagnostic| report.diagnostic(diagnostic));
             if units.is_empty() && outcome.diagnostics.is_empty() {
                 let paths: Vec<_> =

@@ -27,18 +27,18 @@ impl Output {
 
     /// Writes a unit and its links. The unit is created exclusively and written at once: a name
     /// that another generator took is a finding, never an overwrite.
-    pub fn write(&mut self, unit: &GeneratedUnit) {
+    pub fn write(&mut self, unit: &GeneratedUnit<'_>) {
         if let Err(finding) = self.directory("").map_err(|(path, reason)| failure(&path, reason)) {
             if self.findings.is_empty() {
                 self.findings.push(finding);
             }
             return;
         }
-        let path = self.directory.join(&unit.name);
+        let path = self.directory.join(unit.name);
         if let Err(error) = write_unit(unit, &path) {
             return self.findings.push(unwritten(unit, &path, &error));
         }
-        for link in &unit.links {
+        for link in unit.links {
             if let Err((path, reason)) = self.link(link, unit) {
                 self.findings.push(failure(&path, reason));
             }
@@ -57,7 +57,7 @@ impl Output {
         Ok(())
     }
 
-    fn link(&mut self, link: &Link, unit: &GeneratedUnit) -> Result<(), (PathBuf, String)> {
+    fn link(&mut self, link: &Link, unit: &GeneratedUnit<'_>) -> Result<(), (PathBuf, String)> {
         if let Some((parent, _)) = link.path.rsplit_once('/') {
             self.directory(parent)?;
         }
@@ -75,13 +75,13 @@ impl Output {
     }
 }
 
-fn write_unit(unit: &GeneratedUnit, path: &Path) -> io::Result<()> {
+fn write_unit(unit: &GeneratedUnit<'_>, path: &Path) -> io::Result<()> {
     log::debug!("writing {}", path.display());
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     file.write_all(unit.text.as_bytes())
 }
 
-fn unwritten(unit: &GeneratedUnit, path: &Path, error: &io::Error) -> Diagnostic {
+fn unwritten(unit: &GeneratedUnit<'_>, path: &Path, error: &io::Error) -> Diagnostic {
     if error.kind() != ErrorKind::AlreadyExists {
         return failure(path, format!("the unit can't be written: {error}"));
     }

@@ -5,6 +5,9 @@ use sampan_generator::{Diagnostic, Severity};
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
 
+/// The kernel refuses longer records (`LOG_LINE_MAX` in kernel/printk/printk.c, less some room).
+const LONGEST_RECORD: usize = 960;
+
 /// Takes messages to where they are read.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -39,7 +42,9 @@ impl Report {
     /// Writes one record to the kernel log, with a level as in syslog(3).
     fn record(&self, level: u8, text: &str) -> bool {
         let Some(mut log) = self.kernel_log.as_ref() else { return false };
-        let record = format!("<{level}>sampan-generator[{}]: {text}", std::process::id());
+        let mut record = format!("<{level}>sampan-generator[{}]: {text}", std::process::id());
+        let end = (0..=LONGEST_RECORD.min(record.len())).rev().find(|end| record.is_char_boundary(*end));
+        record.truncate(end.unwrap_or(0));
         log.write_all(record.as_bytes()).is_ok()
     }
 }

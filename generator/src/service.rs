@@ -91,9 +91,9 @@ impl Service {
         drop(self.section_mut(section).remove_all(key));
     }
 
-    /// The text of the unit file, with a comment line above it.
-    pub fn text(&self, comment: &str) -> String {
-        let mut text = String::with_capacity(2048);
+    /// Replaces `text` by the text of the unit file, with a comment line above it.
+    pub fn print(&self, comment: &str, text: &mut String) {
+        text.clear();
         text.extend(["# ", comment, "\n"]);
         for (name, properties) in &self.sections {
             text.extend(["\n[", name, "]\n"]);
@@ -101,7 +101,6 @@ impl Service {
                 text.extend([key, "=", value, "\n"]);
             }
         }
-        text
     }
 }
 
@@ -120,6 +119,12 @@ fn one_line(mut value: String) -> String {
 mod tests {
     use super::*;
 
+    fn text(service: &Service) -> String {
+        let mut text = String::from("old");
+        service.print("made by a test", &mut text);
+        text
+    }
+
     #[test]
     fn keeps_order_and_duplicates() {
         let mut service = Service::new("x.service");
@@ -129,7 +134,7 @@ mod tests {
         service.prepend("Unit", &[("Wants", "n"), ("After", "n")]);
         service.set("Unit", "After", "d");
         assert_eq!(
-            service.text("made by a test"),
+            text(&service),
             "# made by a test\n\n[Unit]\nWants=n\nAfter=n\nAfter=a b\nAfter=d\n\n[Service]\nEnvironment=A=\\x b:c\n"
         );
         assert_eq!(service.list("Unit", "After"), ["n", "a", "b", "d"]);
@@ -144,7 +149,7 @@ mod tests {
         service.add("Unit", "Documentation", "b\\");
         service.add("Unit", "After", "c");
         assert_eq!(
-            service.text("made by a test"),
+            text(&service),
             "# made by a test\n\n[Unit]\nDescription=a ExecStart=/bin/evil\nDocumentation=b\\ \nAfter=c\n"
         );
     }

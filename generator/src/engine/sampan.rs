@@ -20,8 +20,9 @@ pub(super) fn container(service: &mut Service, plan: &ContainerPlan) -> Vec<Serv
     service.add("Service", "LogExtraFields", words::quote(&format!("CONTAINER_NAME={}", plan.name)));
     service.add("Service", "ExecStart", plan.run.value());
     match &plan.health_interval {
-        Some(interval) => health(service, plan, interval),
-        None => Vec::new(),
+        // A oneshot service is over when it is started: there is nothing left to check.
+        Some(interval) if !plan.oneshot => health(service, plan, interval),
+        _ => Vec::new(),
     }
 }
 

@@ -20,6 +20,9 @@ pub(crate) mod volume;
 
 pub use shape::Shape;
 
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
 /// How the value of a key is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -221,6 +224,14 @@ impl UnitType {
             Self::Artifact => artifact::KEYS,
         }
     }
+}
+
+/// Where each key of a unit type's own section stands in its table.
+pub(crate) fn index(kind: UnitType) -> &'static HashMap<&'static str, usize> {
+    const KINDS: usize = UnitType::ALL.len();
+    static INDEX: [OnceLock<HashMap<&str, usize>>; KINDS] = [const { OnceLock::new() }; KINDS];
+    let rows = || kind.keys().iter().enumerate().map(|(at, key)| (key.name, at)).collect();
+    INDEX[kind as usize].get_or_init(rows)
 }
 
 /// Every key of every section.

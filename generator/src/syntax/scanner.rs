@@ -84,7 +84,8 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Scans the text of one file.
 pub fn scan(text: &str, fold: Fold) -> Scan {
-    let mut scanner = Scanner { scan: Scan::default(), fold, pending: None };
+    let mut scanner =
+        Scanner { scan: Scan::default(), fold, pending: None, has_nul: text.as_bytes().contains(&0) };
     let mut at = 0;
     for line in text.split_inclusive('\n') {
         scanner.line(line, at);
@@ -105,6 +106,8 @@ struct Scanner {
     scan: Scan,
     fold: Fold,
     pending: Option<Pending>,
+    /// Whether a NUL byte is anywhere in the text.
+    has_nul: bool,
 }
 
 impl Scanner {
@@ -156,7 +159,7 @@ impl Scanner {
 
     /// Takes a logical line: folds are joined, both ends are free of blanks.
     fn logical(&mut self, line: &str, at: usize, rest: Vec<(usize, usize)>) {
-        if line.contains('\0') {
+        if self.has_nul && line.contains('\0') {
             return self.mistake(at, line.len(), "the line holds a NUL byte", "remove the NUL byte");
         }
         if let Some(name) = section_name(line) {

@@ -244,7 +244,8 @@ impl Translator<'_> {
     fn health_interval(&mut self) -> Option<String> {
         self.text(&HEALTH_CMD).filter(|command| !command.eq_ignore_ascii_case("none"))?;
         let interval = self.text(&HEALTH_INTERVAL).unwrap_or("30s");
-        (interval != "disable").then(|| interval.to_owned())
+        let never = interval == "disable" || interval.trim_end_matches(['s', 'm', 'h']) == "0";
+        (!never).then(|| interval.to_owned())
     }
 }
 

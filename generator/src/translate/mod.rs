@@ -25,10 +25,11 @@ use crate::book::{Book, Card};
 use crate::command::CommandLine;
 use crate::diagnostic::{Diagnostic, Severity, suggest};
 use crate::engine::Engine;
-use crate::keys::{Emit, Key, Kind, UnitType, container as container_keys, quadlet};
+use crate::keys::{Emit, Key, Kind, UnitType, container as container_keys, index, quadlet};
 use crate::service::Service;
 use crate::syntax::words;
 use crate::unit::UnitFile;
+use std::collections::BTreeSet;
 
 /// For whom units are written.
 #[derive(Clone, Copy, Debug)]
@@ -180,8 +181,13 @@ impl Translator<'_> {
         ];
         for (section, keys) in tables {
             let Some(found) = self.unit.section(section) else { continue };
+            let rows = (section == self.unit.kind.section()).then(|| index(self.unit.kind));
+            let known = |name: &str| match rows {
+                Some(rows) => rows.contains_key(name),
+                None => keys.iter().any(|key| key.name == name),
+            };
             for entry in &found.entries {
-                if keys.iter().any(|key| key.name == entry.key) {
+                if known(&entry.key) {
                     continue;
                 }
                 let reason = format!("unknown key \"{}\" in [{section}]", entry.key);
@@ -282,10 +288,12 @@ impl Translator<'_> {
 
     /// Adds every key whose row in the table says which option it becomes.
     fn options(&mut self, command: &mut CommandLine) {
-        for key in self.unit.kind.keys() {
-            if matches!(key.emit, Emit::Own(_)) || self.unit.last(key.section, key.name).is_none() {
-                continue;
-            }
+        let kind = self.unit.kind;
+        let Some(section) = self.unit.section(kind.section()) else { return };
+        let rows = index(kind);
+        let given: BTreeSet<_> =
+            section.entries.iter().filter_map(|entry| rows.get(entry.key.as_str())).collect();
+        for key in given.into_iter().map(|row| kind.keys()[*row]) {
             if key.kind == Kind::Boolean {
                 let Some(on) = self.boolean(key) else { continue };
                 match key.emit {
