@@ -23,6 +23,9 @@ pub const DEFAULT_CONFIG_DIR: &str = "/var/lib/sampan/networks";
 /// it, in `dns`.
 pub const DEFAULT_RUNTIME_DIR: &str = "/run/sampan/network";
 
+/// The digits of an id that are shown in lists.
+const SHORT_ID: usize = 12;
+
 /// The networks of this host, and who holds what of them.
 ///
 /// Any number of processes may use the same directories at once.
@@ -75,7 +78,7 @@ impl Networks {
         Ok(network)
     }
 
-    /// The network of this name, or with this id or beginning of an id. The default
+    /// The network of this name, or of this id, of which 12 digits suffice. The default
     /// network is made if it doesn't exist yet.
     ///
     /// # Errors
@@ -88,6 +91,9 @@ impl Networks {
         }
         if name == DEFAULT_NETWORK {
             return self.create(&default_network(), true);
+        }
+        if name.len() < SHORT_ID {
+            return Err(missing());
         }
         self.list()?.into_iter().find(|network| network.id.starts_with(name)).ok_or_else(missing)
     }
@@ -236,7 +242,7 @@ impl Networks {
         self.config_dir.join(format!("{name}.json"))
     }
 
-    fn read(&self, name: &str) -> Result<Option<Network>> {
+    pub(crate) fn read(&self, name: &str) -> Result<Option<Network>> {
         check_name(name)?;
         files::read_json(&self.path(name))
     }

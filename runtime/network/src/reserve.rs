@@ -36,12 +36,17 @@ pub(crate) fn reserve(
     if requests.is_empty() {
         return Ok(Lease::empty(holder.clone()));
     }
-    let definitions =
-        requests.iter().map(|request| networks.get(&request.network)).collect::<Result<Vec<_>>>()?;
+    // The default network may have to be made, which takes the lock as well.
+    let names = requests
+        .iter()
+        .map(|request| Ok(networks.get(&request.network)?.name))
+        .collect::<Result<Vec<_>>>()?;
 
     let _lock = networks.lock()?;
     let mut lease = Lease::empty(holder.clone());
-    for (request, network) in requests.iter().zip(definitions) {
+    for (request, name) in requests.iter().zip(names) {
+        // Read again: it may have been removed in between.
+        let network = networks.read(&name)?.ok_or(Error::NoNetwork(name))?;
         let attachment = attachment(networks, &lease, request, network)?;
         lease.attachments.push(attachment);
     }
@@ -51,7 +56,12 @@ pub(crate) fn reserve(
         lease.ports.push(port);
     }
     files::write_json(&networks.lease_path(&holder.id), &lease, Durability::Volatile)?;
-    networks.claims.take(&lease)?;
+    if let Err(error) = networks.claims.take(&lease) {
+        // The first error is the one to tell; what stays, the next reserve gives back.
+        let _ = networks.claims.give_back(&lease);
+        let _ = files::remove(&networks.lease_path(&holder.id));
+        return Err(error);
+    }
     Ok(lease)
 }
 

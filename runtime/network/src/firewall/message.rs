@@ -13,6 +13,8 @@ const NFPROTO_INET: u8 = 1;
 pub(super) const BATCH_BEGIN: u16 = 0x10;
 /// Commits a transaction.
 pub(super) const BATCH_END: u16 = 0x11;
+/// `NFT_MSG_NEWCHAIN`.
+pub(super) const NEW_CHAIN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 3;
 /// `NFT_MSG_GETCHAIN`.
 pub(super) const GET_CHAIN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 4;
 /// `NFT_MSG_NEWSETELEM`.
@@ -45,7 +47,7 @@ pub(super) fn batch() -> Vec<u8> {
     vec![0, 0, high, low]
 }
 
-/// The payload of [`GET_CHAIN`].
+/// The payload of [`NEW_CHAIN`] and [`GET_CHAIN`].
 pub(super) fn chain(name: &str) -> Vec<u8> {
     let mut payload = generic_header();
     put_text(&mut payload, NFTA_CHAIN_TABLE, TABLE);

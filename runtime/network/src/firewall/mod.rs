@@ -25,6 +25,9 @@ use elements::Element;
 /// an attribute can hold.
 const ELEMENTS_PER_MESSAGE: usize = 256;
 
+/// What a transaction as a whole does, in words.
+const TRANSACTION: &str = "change table inet sampan";
+
 /// A connection to nf_tables in the calling thread's network namespace.
 #[derive(Debug)]
 pub(crate) struct Firewall {
@@ -37,7 +40,7 @@ impl Firewall {
         Ok(Self { socket: Socket::open(netlink_sys::protocols::NETLINK_NETFILTER)? })
     }
 
-    /// Whether our table is there, in this version's layout.
+    /// Whether our table is there, complete and in this version's layout.
     pub(crate) fn has_table(&mut self) -> Result<bool> {
         let mut batch = Batch::default();
         batch.push_raw(
@@ -54,7 +57,16 @@ impl Firewall {
     /// holds the lock.
     pub(crate) fn load_table(&mut self, elements: &[Element]) -> Result<()> {
         table::load()?;
-        self.add(elements)
+        self.add(elements)?;
+        let mut batch = begin();
+        batch.push_raw(
+            message::NEW_CHAIN,
+            NLM_F_CREATE,
+            &message::chain(table::MARKER),
+            &[],
+            "complete table inet sampan",
+        );
+        self.commit(batch)
     }
 
     /// Adds elements; one that is there already is left as it is.
@@ -125,8 +137,7 @@ impl Firewall {
         if elements.is_empty() {
             return Ok(());
         }
-        let mut batch = Batch::default();
-        batch.push_silent(message::BATCH_BEGIN, &message::batch(), "change table inet sampan");
+        let mut batch = begin();
         for group in elements.chunk_by(|a, b| a.set == b.set) {
             for chunk in group.chunks(ELEMENTS_PER_MESSAGE) {
                 let more = match chunk.len() {
@@ -142,7 +153,17 @@ impl Firewall {
                 );
             }
         }
-        batch.push_silent(message::BATCH_END, &message::batch(), "change table inet sampan");
+        self.commit(batch)
+    }
+
+    fn commit(&mut self, mut batch: Batch) -> Result<()> {
+        batch.push_silent(message::BATCH_END, &message::batch(), TRANSACTION);
         self.socket.run(batch).map(drop)
     }
+}
+
+fn begin() -> Batch {
+    let mut batch = Batch::default();
+    batch.push_silent(message::BATCH_BEGIN, &message::batch(), TRANSACTION);
+    batch
 }
