@@ -3,9 +3,14 @@
 //! A detached mount is in no mount namespace until someone attaches it; the container's process does that in its
 //! own. On the host nothing is ever mounted, so nothing can be left over.
 
+mod compat;
+mod mapped;
+mod private;
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use oci_spec::runtime::Linux;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
@@ -17,19 +22,56 @@ use crate::error::{Call, Error, Result};
 use crate::rootfs::mounts::messages;
 use crate::sys::{self, MountAttr};
 
-/// An overlay of `lower` (topmost layer first) below `upper`, which with `work` must be on one file system.
-/// `volatile`: no sync, for layers that are thrown away.
+/// What an overlay is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Layers<'a> {
+    /// The read-only layers, topmost first.
+    pub lower: &'a [PathBuf],
+    /// The writable layer.
+    pub upper: &'a Path,
+    /// An empty directory on the file system of `upper`, for the kernel's use.
+    pub work: &'a Path,
+    /// No sync, for layers that are thrown away.
+    pub volatile: bool,
+}
+
+/// An overlay of layers.
 ///
 /// # Errors
 /// The kernel's own words about what it refuses, with the layer.
-pub fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, volatile: bool) -> Result<OwnedFd> {
-    if lower.is_empty() {
+pub fn overlay(layers: &Layers<'_>) -> Result<OwnedFd> {
+    check(layers)?;
+    match attempt(layers) {
+        Err(error) if error.errno() == Some(libc::EINVAL) => {
+            // An unknown parameter or an unusable layer: the old interface tells them apart.
+            compat::overlay_before_6_5(layers).map_err(|_| error)
+        }
+        result => result,
+    }
+}
+
+/// An overlay whose files belong to the users of a user namespace with the mappings of `linux`: what is user 0 in the
+/// layers is the namespace's user 0. The layers themselves stay as they are. Linux 5.19.
+///
+/// # Errors
+/// As [`overlay`]; [`Error::Unsupported`] where a file system or the kernel can't map.
+pub fn overlay_mapped(layers: &Layers<'_>, linux: &Linux) -> Result<OwnedFd> {
+    check(layers)?;
+    mapped::overlay(layers, linux)
+}
+
+fn check(layers: &Layers<'_>) -> Result<()> {
+    if layers.lower.is_empty() {
         return Err(Error::Invalid {
             what: "lowerdir",
             value: "[]".into(),
             reason: "an overlay needs at least one layer".into(),
         });
     }
+    Ok(())
+}
+
+fn attempt(layers: &Layers<'_>) -> Result<OwnedFd> {
     let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).call(|| "fsopen(overlay)".into())?;
     let explain = |e: Errno, step: String| Error::Call {
         call: match messages(&context) {
@@ -38,25 +80,18 @@ pub fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, volatile: bool) -> 
         },
         source: e.into(),
     };
-    for layer in lower {
-        match fsconfig_set_string(&context, c"lowerdir+", layer.as_path()) {
-            Err(Errno::INVAL) if layer == &lower[0] => {
-                // Unknown parameter or unusable layer: the old interface tells them apart.
-                compat::lowerdir_before_6_5(&context, lower)
-                    .map_err(|e| explain(e, format!("lowerdir={}", layer.display())))?;
-                break;
-            }
-            result => result.map_err(|e| explain(e, format!("lowerdir+={}", layer.display())))?,
-        }
+    for layer in layers.lower {
+        fsconfig_set_string(&context, c"lowerdir+", layer.as_path())
+            .map_err(|e| explain(e, format!("lowerdir+={}", layer.display())))?;
     }
-    for (key, path) in [(c"upperdir", upper), (c"workdir", work)] {
+    for (key, path) in [(c"upperdir", layers.upper), (c"workdir", layers.work)] {
         fsconfig_set_string(&context, key, path)
             .map_err(|e| explain(e, format!("{}={}", key.to_string_lossy(), path.display())))?;
     }
-    if volatile {
+    if layers.volatile {
         fsconfig_set_flag(&context, c"volatile").map_err(|e| explain(e, "volatile".into()))?;
     }
-    let all = || format!("upperdir={}, workdir={}", upper.display(), work.display());
+    let all = || format!("upperdir={}, workdir={}", layers.upper.display(), layers.work.display());
     fsconfig_create(&context).map_err(|e| explain(e, all()))?;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(|e| explain(e, all()))
 }
@@ -75,44 +110,4 @@ pub fn bind(dir: &Path) -> Result<OwnedFd> {
     let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
     sys::mount_setattr(mount.as_fd(), true, &private).call(call)?;
     Ok(mount)
-}
-
-/// Concessions to older kernels.
-mod compat {
-    use std::os::unix::ffi::OsStrExt;
-
-    use super::*;
-
-    /// Before 6.5 all layers stand in one string, separated by colons; a backslash escapes colon and backslash.
-    /// The string of fsconfig(2) ends at 256 bytes including the zero byte, so that is how far this goes.
-    pub(super) fn lowerdir_before_6_5(context: &OwnedFd, lower: &[PathBuf]) -> Result<(), Errno> {
-        fsconfig_set_string(context, c"lowerdir", joined(lower).as_slice())
-    }
-
-    pub(super) fn joined(lower: &[PathBuf]) -> Vec<u8> {
-        let mut text = Vec::new();
-        for (index, layer) in lower.iter().enumerate() {
-            if index > 0 {
-                text.push(b':');
-            }
-            for &byte in layer.as_os_str().as_bytes() {
-                if matches!(byte, b':' | b'\\') {
-                    text.push(b'\\');
-                }
-                text.push(byte);
-            }
-        }
-        text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn separators_in_names_are_escaped() {
-        let layers = [PathBuf::from("/a:b"), PathBuf::from("/c\\d")];
-        assert_eq!(compat::joined(&layers), br"/a\:b:/c\\d");
-    }
 }

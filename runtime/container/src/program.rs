@@ -149,7 +149,7 @@ impl Program {
             value: format!("{:?}", self.arguments[0]),
             reason: "it contains a zero byte".into(),
         })?;
-        let mut arguments = vec![path];
+        let mut arguments = vec![sys::trampoline::MARK.to_owned(), path];
         arguments.extend(self.arguments);
         Ok(Launch { trampoline, arguments: Strings::new(arguments), env: Strings::new(self.env) })
     }

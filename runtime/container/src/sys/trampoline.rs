@@ -9,12 +9,14 @@
 //! Whoever asks for `/proc/self/exe` then finds these instructions. It costs about 0.1 ms, a sealed copy of the
 //! whole runtime (what others do) several.
 //!
-//! Its arguments are the path to execute followed by the program's own argument vector. If execve fails it
+//! Its arguments are [`MARK`], the path to execute, and the program's own argument vector. Without the mark it does
+//! nothing: a script that names it as its interpreter would run in circles. If execve fails it
 //! writes a line to standard error, chosen by errno from the table behind the code, and exits with 126 or 127.
 //!
 //! The code is position-independent and uses no stack, so an ELF header in front of it makes a program.
 
 use std::arch::global_asm;
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -28,14 +30,20 @@ global_asm!(
     ".globl sampan_trampoline_end",
     ".hidden sampan_trampoline_end",
     "sampan_trampoline_start:",
+    "mov r9d, 40",        // ELOOP, if the kernel started us as an interpreter:
+    "mov rax, [rsp + 8]", // then argv[0] is not the mark
+    "movabs rdx, 0x006e61706d617301",
+    "cmp [rax], rdx",
+    "jne 4f",
     "mov rcx, [rsp]",              // argc
-    "mov rdi, [rsp + 8]",          // argv[0]: what to execute
-    "lea rsi, [rsp + 16]",         // argv + 1
+    "mov rdi, [rsp + 16]",         // argv[1]: what to execute
+    "lea rsi, [rsp + 24]",         // argv + 2
     "lea rdx, [rsp + rcx*8 + 16]", // envp
     "mov eax, 59",                 // execve
     "syscall",
     "neg eax",
     "mov r9d, eax",
+    "4:",
     "lea r8, [rip + sampan_trampoline_end]",
     "2:", // find the record of this errno; errno 0 ends the table
     "movzx ecx, word ptr [r8]",
@@ -69,13 +77,24 @@ global_asm!(
     ".hidden sampan_trampoline_end",
     ".balign 8",
     "sampan_trampoline_start:",
-    "ldr x3, [sp]",           // argc
-    "ldr x0, [sp, #8]",       // argv[0]: what to execute
-    "add x1, sp, #16",        // argv + 1
-    "add x2, x1, x3, lsl #3", // envp
+    "mov w9, #40",      // ELOOP, if the kernel started us as an interpreter:
+    "ldr x4, [sp, #8]", // then argv[0] is not the mark
+    "ldr x4, [x4]",
+    "movz x5, #0x7301",
+    "movk x5, #0x6d61, lsl #16",
+    "movk x5, #0x6170, lsl #32",
+    "movk x5, #0x006e, lsl #48",
+    "cmp x4, x5",
+    "b.ne 4f",
+    "ldr x3, [sp]",      // argc
+    "ldr x0, [sp, #16]", // argv[1]: what to execute
+    "add x2, sp, #16",
+    "add x2, x2, x3, lsl #3", // envp
+    "add x1, sp, #24",        // argv + 2
     "mov x8, #221",           // execve
     "svc #0",
     "neg w9, w0",
+    "4:",
     "adr x10, sampan_trampoline_end",
     "2:", // find the record of this errno; errno 0 ends the table
     "ldrh w3, [x10]",
@@ -111,6 +130,9 @@ unsafe extern "C" {
     static sampan_trampoline_start: u8;
     static sampan_trampoline_end: u8;
 }
+
+/// What the argument vector begins with; the code compares its 8 bytes.
+pub(crate) const MARK: &CStr = c"\x01sampan";
 
 /// Size of a record: errno (u16, 0 in the last), exit status (u16), length (u32), text.
 const RECORD: usize = 512;

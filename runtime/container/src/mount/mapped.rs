@@ -1,0 +1,96 @@
+//! Layers whose owners are shifted into a user namespace (mount_setattr(2), "ID-mapped mounts").
+//!
+//! overlayfs can't be mapped itself; its layers can, from 5.19 on. Only from 6.13 on does it take them as descriptors,
+//! so they are mounted over themselves in a private mount namespace, where their paths lead to the mapped mounts.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use oci_spec::runtime::Linux;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+
+use super::private::Private;
+use super::{Layers, attempt, compat};
+use crate::error::{Call, Error, Result};
+use crate::namespaces::write_mappings;
+use crate::sys::{self, MountAttr, Side};
+
+/// See [`super::overlay_mapped`].
+pub(super) fn overlay(layers: &Layers<'_>, linux: &Linux) -> Result<OwnedFd> {
+    let namespace = user_namespace(linux)?;
+    let private = Private::enter()?;
+    let mounted = cover_all(layers, &namespace).and_then(|()| match attempt(layers) {
+        Err(error) if error.errno() == Some(libc::EINVAL) => {
+            compat::overlay_before_6_5(layers).map_err(|_| error)
+        }
+        result => result,
+    });
+    private.leave()?;
+    mounted
+}
+
+fn cover_all(layers: &Layers<'_>, namespace: &OwnedFd) -> Result<()> {
+    for layer in layers.lower {
+        cover(layer, namespace)?;
+    }
+    // The writable layer and the kernel's own directory must be on one mount.
+    let parents = (layers.upper.parent(), layers.work.parent());
+    match parents {
+        (Some(upper), Some(work)) if upper == work => cover(upper, namespace),
+        _ => Err(Error::Invalid {
+            what: "workdir",
+            value: layers.work.display().to_string(),
+            reason: "with mapped users it must be beside upperdir".into(),
+        }),
+    }
+}
+
+/// Mounts a directory over itself, with mapped owners.
+fn cover(directory: &Path, namespace: &OwnedFd) -> Result<()> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = open_tree(CWD, directory, flags).call(|| format!("open_tree({})", directory.display()))?;
+    map(&mount, namespace, directory)?;
+    move_mount(mount.as_fd(), "", CWD, directory, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .call(|| format!("move_mount({})", directory.display()))
+}
+
+fn map(mount: &OwnedFd, namespace: &OwnedFd, directory: &Path) -> Result<()> {
+    use std::os::fd::AsRawFd;
+    let attributes = MountAttr {
+        set: libc::MOUNT_ATTR_IDMAP,
+        userns: namespace.as_raw_fd() as u64,
+        ..MountAttr::default()
+    };
+    sys::mount_setattr(mount.as_fd(), false, &attributes).map_err(|error| match error.raw_os_error() {
+        Some(libc::EINVAL | libc::EOPNOTSUPP) => Error::Unsupported {
+            what: format!("mapping the owners of files in {}", directory.display()),
+            reason: "the kernel or this file system has no ID-mapped mounts: use UserNS=host, or put the images on \
+                     ext4, xfs or btrfs"
+                .into(),
+        },
+        _ => Error::Call { call: format!("mount_setattr({}, MOUNT_ATTR_IDMAP)", directory.display()), source: error },
+    })
+}
+
+/// A user namespace with these mappings. It lives as long as the descriptor; the process that it began with is gone.
+fn user_namespace(linux: &Linux) -> Result<OwnedFd> {
+    let call = || "clone3(CLONE_NEWUSER)".to_owned();
+    match sys::clone3(libc::CLONE_NEWUSER, libc::SIGCHLD, None).call(call)? {
+        Side::Child => loop {
+            // Waits to be killed; its parent's end kills it too.
+            let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+            nix::unistd::pause();
+        },
+        Side::Parent { pid, pidfd } => {
+            let opened = write_mappings(pid, linux).and_then(|()| {
+                let path = format!("/proc/{pid}/ns/user");
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+                rustix::fs::openat(CWD, &path, flags, Mode::empty()).call(|| format!("open({path})"))
+            });
+            sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL).call(|| format!("kill({pid})"))?;
+            sys::wait_exit(pidfd.as_fd()).call(|| format!("waitid({pid})"))?;
+            opened
+        }
+    }
+}
