@@ -24,7 +24,9 @@ impl CommandLine {
 
     /// The same command line with more words.
     pub(crate) fn with<S: Into<String>>(&self, words: impl IntoIterator<Item = S>) -> Self {
-        let mut command = self.clone();
+        // Most commands of a generator are long ones: room for them saves growing step by step.
+        let mut command = Self(Vec::with_capacity(self.0.len() + 48));
+        command.0.extend_from_slice(&self.0);
         command.words(words);
         command
     }

@@ -184,7 +184,7 @@ impl Scanner {
         if name.is_empty() || name.chars().any(|c| c == '[' || c.is_control()) {
             return self.mistake(at, line.len(), "this is no valid section name", "write \"[Section]\"");
         }
-        self.scan.sections.push(RawSection { name: name.to_owned(), at, entries: Vec::new() });
+        self.scan.sections.push(RawSection { name: name.to_owned(), at, entries: Vec::with_capacity(16) });
     }
 
     fn entry(&mut self, line: &str, equals: usize, at: usize, rest: Vec<(usize, usize)>) {

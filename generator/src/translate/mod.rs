@@ -275,15 +275,19 @@ impl Translator<'_> {
 
     /// The program with the options that stand before its subcommand.
     fn base(&mut self) -> CommandLine {
-        let keys = self.unit.kind.keys();
         let mut command = CommandLine::new(self.engine().program());
-        for key in keys.iter().filter(|key| key.name == container_keys::CONTAINERS_CONF_MODULE.name) {
+        if let Some(key) = self.key(container_keys::CONTAINERS_CONF_MODULE.name) {
             command.words(self.values(key).into_iter().map(|module| format!("--module={module}")));
         }
-        for key in keys.iter().filter(|key| key.name == container_keys::GLOBAL_ARGS.name) {
+        if let Some(key) = self.key(container_keys::GLOBAL_ARGS.name) {
             command.words(self.values(key));
         }
         command
+    }
+
+    /// The row of a key in the table of this kind of file.
+    fn key(&self, name: &str) -> Option<&'static Key> {
+        index(self.unit.kind).get(name).map(|row| self.unit.kind.keys()[*row])
     }
 
     /// Adds every key whose row in the table says which option it becomes.
@@ -316,8 +320,7 @@ impl Translator<'_> {
 
     /// Adds `PodmanArgs=`, which comes behind all other options.
     fn further_arguments(&mut self, command: &mut CommandLine) {
-        let key = self.unit.kind.keys().iter().find(|key| key.name == container_keys::PODMAN_ARGS.name);
-        if let Some(key) = key {
+        if let Some(key) = self.key(container_keys::PODMAN_ARGS.name) {
             command.words(self.values(key));
         }
     }
