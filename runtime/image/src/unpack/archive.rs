@@ -112,7 +112,7 @@ impl<'a, R: Read> Archive<'a, R> {
                     Err(Failure::Hostile("the archive ends after an extended header".into()))
                 };
             };
-            let size = header.entry_size().map_err(|_| hostile_header("size"))?;
+            let size = or_blank(header.entry_size(), &header.as_old().size, "size")?;
             let kind = header.entry_type();
             if !is_extension(kind) {
                 return self.entry(&header, size, long).map(Some);
@@ -160,16 +160,17 @@ impl<'a, R: Read> Archive<'a, R> {
         // Only files have content; some writers announce a size for links, without content.
         let has_content = kind == Kind::File || matches!(header.entry_type(), EntryType::GNUSparse);
         let size = if has_content { pax.size.unwrap_or(size) } else { 0 };
-        let id = |pax: Option<u64>, header: io::Result<u64>, field| {
-            pax.or(header.ok())
-                .and_then(|id| u32::try_from(id).ok())
+        let id = |pax: Option<u64>, header: u64, field| {
+            u32::try_from(pax.unwrap_or(header))
+                .ok()
                 .filter(|id| *id != u32::MAX)
                 .ok_or_else(|| Failure::hostile(&path, field))
         };
-        let uid = id(pax.uid, header.uid(), "impossible owner")?;
-        let gid = id(pax.gid, header.gid(), "impossible group")?;
-        let mode = header.mode().map_err(|_| hostile_header("mode"))? & 0o7777;
-        let seconds = header.mtime().unwrap_or(0);
+        let old = header.as_old();
+        let uid = id(pax.uid, or_blank(header.uid(), &old.uid, "owner")?, "impossible owner")?;
+        let gid = id(pax.gid, or_blank(header.gid(), &old.gid, "group")?, "impossible group")?;
+        let mode = or_blank(header.mode().map(u64::from), &old.mode, "mode")? as u32 & 0o7777;
+        let seconds = or_blank(header.mtime(), &old.mtime, "time")?;
         let mtime = pax.mtime.unwrap_or((i64::try_from(seconds).unwrap_or(0), 0));
         self.set_content(size)?;
         let sparse = self.sparse(header, pax.sparse)?;
@@ -435,6 +436,12 @@ fn truncated() -> Failure {
 
 fn hostile_header(field: &str) -> Failure {
     Failure::Hostile(format!("a tar header has a malformed {field}"))
+}
+
+/// A numeric field; one that was left blank is zero, as all readers of tar take it.
+fn or_blank(value: io::Result<u64>, field: &[u8], name: &str) -> Result<u64, Failure> {
+    let blank = || field.iter().all(|byte| matches!(byte, 0 | b' '));
+    value.or_else(|_| if blank() { Ok(0) } else { Err(hostile_header(name)) })
 }
 
 fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {

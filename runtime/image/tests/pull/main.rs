@@ -1,0 +1,13 @@
+//! Pulling, end to end: from Debian's `docker-registry`, from a hostile registry made for the
+//! purpose, and from directories and archives.
+//!
+//! `fixture` makes images and stores, `server` is the hostile registry. Everything happens on
+//! loopback and in temporary directories.
+
+mod fixture;
+mod hostile;
+mod interrupted;
+mod local;
+mod protocol;
+mod real;
+mod server;
