@@ -143,9 +143,10 @@ fn host_entry<'a>(entry: &'a str, facts: &Facts<'_>) -> anyhow::Result<(&'a str,
         ("host-gateway", Some(gateway)) => gateway,
         ("host-gateway", None) if facts.host_network => IpAddr::from([127, 0, 0, 1]),
         ("host-gateway", None) => bail!("host-gateway: this container has no network with a gateway"),
-        (text, _) => {
-            text.trim_matches(['[', ']']).parse().with_context(|| format!("\"{text}\" is not an IP address"))?
-        }
+        (text, _) => text
+            .trim_matches(['[', ']'])
+            .parse()
+            .with_context(|| format!("\"{text}\" is not an IP address"))?,
     };
     Ok((hosts, address))
 }
@@ -239,9 +240,7 @@ fn zone_file(zone: &str) -> anyhow::Result<PathBuf> {
         return fs::canonicalize("/etc/localtime").context("this host has no /etc/localtime");
     }
     let path = fs::canonicalize(Path::new(ZONES).join(zone)).with_context(|| {
-        format!(
-            "there is no {ZONES}/{zone} on this host (install tzdata, or check the name)"
-        )
+        format!("there is no {ZONES}/{zone} on this host (install tzdata, or check the name)")
     })?;
     ensure!(path.starts_with(ZONES), "{zone} leads outside of {ZONES}");
     Ok(path)

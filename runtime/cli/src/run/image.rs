@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use oci_spec::image::Config;
-use sampan_container::mount;
+use sampan_container::mount::{self, Layers};
 use sampan_image::Image;
 
 use super::options::Options;
 use super::unit::Unit;
+use super::user_namespace::Mappings;
 use crate::blame::Blamed as _;
 use crate::context::Context;
 use crate::pull;
@@ -74,18 +75,26 @@ impl Base {
     /// The detached mount that becomes the container's root. The writable layer is `layer`/upper.
     ///
     /// # Errors
-    /// mkdir(2)'s and fsmount(2)'s.
-    pub(crate) fn mount(&self, layer: &Path, volatile: bool) -> anyhow::Result<OwnedFd> {
-        match self {
-            Self::Directory(path) => Ok(mount::bind(path)?),
-            Self::Image(image) => {
-                let (upper, work) = (layer.join("upper"), layer.join("work"));
-                for directory in [&upper, &work] {
-                    std::fs::create_dir_all(directory)
-                        .with_context(|| format!("making {}", directory.display()))?;
-                }
-                Ok(mount::overlay(&image.layers, &upper, &work, volatile)?)
-            }
+    /// mkdir(2)'s and fsmount(2)'s; a directory can't be mapped.
+    pub(crate) fn mount(
+        &self,
+        layer: &Path,
+        volatile: bool,
+        mappings: Option<&Mappings>,
+    ) -> anyhow::Result<OwnedFd> {
+        let image = match self {
+            // Its files keep their owners: whoever prepared the directory has given it to the mapped users.
+            Self::Directory(path) => return Ok(mount::bind(path)?),
+            Self::Image(image) => image,
+        };
+        let (upper, work) = (layer.join("upper"), layer.join("work"));
+        for directory in [&upper, &work] {
+            std::fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+        }
+        let layers = Layers { lower: &image.layers, upper: &upper, work: &work, volatile };
+        match mappings {
+            None => Ok(mount::overlay(&layers)?),
+            Some(mappings) => Ok(mount::overlay_mapped(&layers, &mappings.linux()?)?),
         }
     }
 }

@@ -141,9 +141,7 @@ fn tmpfs_option(request: &mut Request, option: &str) -> anyhow::Result<()> {
         ("noatime" | "ro" | "exec" | "noexec" | "nodev" | "nosuid" | "rprivate" | "private", "") => {
             request.options.push(option.to_owned());
         }
-        _ => bail!(
-            "there is no tmpfs option \"{option}\" (see tmpfs(5): size, mode, uid, gid, nr_inodes)"
-        ),
+        _ => bail!("there is no tmpfs option \"{option}\" (see tmpfs(5): size, mode, uid, gid, nr_inodes)"),
     }
     Ok(())
 }
@@ -157,19 +155,14 @@ pub(crate) fn mount(text: &str) -> anyhow::Result<Request> {
         text.split(',').map(|field| field.split_once('=').unwrap_or((field, ""))).collect();
     let get =
         |names: &[&str]| fields.iter().rev().find(|(key, _)| names.contains(key)).map(|(_, value)| *value);
-    let destination = get(&["destination", "dst", "target"])
-        .context("there is no destination=")?;
+    let destination = get(&["destination", "dst", "target"]).context("there is no destination=")?;
     let source = get(&["source", "src"]);
     let source = match get(&["type"]).unwrap_or("volume") {
         "bind" => {
             let source = source.context("a bind mount needs source=")?;
-            Source::Bind(
-                std::path::absolute(source).context("resolving the source")?,
-            )
+            Source::Bind(std::path::absolute(source).context("resolving the source")?)
         }
-        "volume" => {
-            source.map_or(Ok(Source::Anonymous), |name| volume_name(name).map(Source::Volume))?
-        }
+        "volume" => source.map_or(Ok(Source::Anonymous), |name| volume_name(name).map(Source::Volume))?,
         "tmpfs" => Source::Tmpfs,
         "devpts" => Source::DevPts,
         other => {
@@ -226,10 +219,7 @@ fn mount_key(request: &mut Request, key: &str, value: &str) -> anyhow::Result<()
 fn destination_path(text: &str) -> anyhow::Result<PathBuf> {
     let path = Path::new(text);
     ensure!(path.is_absolute(), "the place in the container, \"{text}\", must be an absolute path");
-    ensure!(
-        !path.components().any(|part| part == Component::ParentDir),
-        "\"{text}\" contains \"..\""
-    );
+    ensure!(!path.components().any(|part| part == Component::ParentDir), "\"{text}\" contains \"..\"");
     ensure!(path != Path::new("/"), "the whole root can't be replaced; use Rootfs= for that");
     Ok(path.components().collect())
 }
@@ -238,10 +228,7 @@ fn volume_name(name: &str) -> anyhow::Result<String> {
     let mut letters = name.chars();
     let good = letters.next().is_some_and(|c| c.is_ascii_alphanumeric())
         && letters.all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
-    ensure!(
-        good,
-        "\"{name}\" is neither an absolute path nor a volume name ([a-zA-Z0-9][a-zA-Z0-9_.-]*)"
-    );
+    ensure!(good, "\"{name}\" is neither an absolute path nor a volume name ([a-zA-Z0-9][a-zA-Z0-9_.-]*)");
     Ok(name.to_owned())
 }
 

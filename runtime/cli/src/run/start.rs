@@ -20,6 +20,7 @@ use super::options::Options;
 use super::relay::{self, Relay};
 use super::security::{self, Security};
 use super::unit::Unit;
+use super::user_namespace::Mappings;
 use super::volumes::{self, Ground};
 use super::{environment, health, limits, secrets, signal, spec, user_namespace};
 use crate::Coded;
@@ -71,10 +72,10 @@ pub(crate) fn start(
     }
     claim.container().write(&state)?;
     let layer = context.writable_layer(claim.name());
-    // A layer that goes with the container needs no protection from a power cut.
-    let root = base.mount(&layer, options.rm)?;
-    let user = spec::user(root.as_fd(), options, image)?;
     let mappings = user_namespace::mappings(options, &context.containers()?)?;
+    // A layer that goes with the container needs no protection from a power cut.
+    let root = base.mount(&layer, options.rm, mappings.as_ref())?;
+    let user = spec::user(root.as_fd(), options, image)?;
 
     let lease = reserve(&plan, options, context, claim)?;
     let hostname = hostname(options, claim);
@@ -87,7 +88,8 @@ pub(crate) fn start(
         root: root.as_fd(),
         volumes: &context.volumes(),
         anonymous: &layer.join("volumes"),
-        user: &user,
+        user: on_host(mappings.as_ref(), user.uid, user.gid),
+        superuser: on_host(mappings.as_ref(), 0, 0),
     };
     let (user_mounts, records) = volumes::place(&requests, &ground)?;
     let is_taken = |place: &Path| user_mounts.iter().any(|mount| mount.destination() == place);
@@ -142,6 +144,10 @@ pub(crate) fn start(
     state.status = Status::Running;
     claim.container().write(&state)?;
     Ok(Started { held, relay, health, stop_signal })
+}
+
+fn on_host(mappings: Option<&Mappings>, uid: u32, gid: u32) -> (u32, u32) {
+    mappings.map_or((uid, gid), |mappings| mappings.on_host(uid, gid))
 }
 
 fn stop_signal(options: &Options, image: Option<&oci_spec::image::Config>) -> anyhow::Result<Signal> {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, bail, ensure};
-use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder};
+use oci_spec::runtime::{Linux, LinuxBuilder, LinuxIdMapping, LinuxIdMappingBuilder};
 use sampan_container::state::Containers;
 
 use super::options::Options;
@@ -19,6 +19,29 @@ const AUTO_SIZE: u32 = 65536;
 pub(crate) struct Mappings {
     pub(crate) uids: Vec<LinuxIdMapping>,
     pub(crate) gids: Vec<LinuxIdMapping>,
+}
+
+impl Mappings {
+    /// As a part of the Spec.
+    ///
+    /// # Errors
+    /// oci-spec's, never for mappings made here.
+    pub(crate) fn linux(&self) -> anyhow::Result<Linux> {
+        Ok(LinuxBuilder::default().uid_mappings(self.uids.clone()).gid_mappings(self.gids.clone()).build()?)
+    }
+
+    /// The host's user and group that these of the container are; nobody (65534) if they are not mapped.
+    pub(crate) fn on_host(&self, uid: u32, gid: u32) -> (u32, u32) {
+        (on_host(&self.uids, uid), on_host(&self.gids, gid))
+    }
+}
+
+fn on_host(mappings: &[LinuxIdMapping], id: u32) -> u32 {
+    const NOBODY: u32 = 65534;
+    let inside = |mapping: &&LinuxIdMapping| {
+        id >= mapping.container_id() && id - mapping.container_id() < mapping.size()
+    };
+    mappings.iter().find(inside).map_or(NOBODY, |mapping| mapping.host_id() + (id - mapping.container_id()))
 }
 
 /// The mappings asked for; `None` is the host's own users.
@@ -62,16 +85,18 @@ fn auto(options: &str, containers: &Containers) -> anyhow::Result<Mappings> {
     let mut size = AUTO_SIZE;
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=') {
-            Some(("size", value)) => size = value.parse().with_context(|| format!("{option}: not a number"))?,
+            Some(("size", value)) => {
+                size = value.parse().with_context(|| format!("{option}: not a number"))?
+            }
             _ => bail!("{option}: known is size=N"),
         }
     }
     let used = used(containers)?;
     let free = |pool: Vec<(u32, u32)>, file: &str| -> anyhow::Result<Vec<LinuxIdMapping>> {
-        let start =
-            pool.iter().find_map(|&(first, count)| first_free(first, count, size, &used)).with_context(
-                || format!("the ranges of \"{POOL}\" in {file} have no {size} users left"),
-            )?;
+        let start = pool
+            .iter()
+            .find_map(|&(first, count)| first_free(first, count, size, &used))
+            .with_context(|| format!("the ranges of \"{POOL}\" in {file} have no {size} users left"))?;
         Ok(vec![mapping(0, start, size)?])
     };
     Ok(Mappings {
@@ -162,6 +187,14 @@ mod tests {
         assert_eq!(first_free(1000, 300, 100, &[]), Some(1000));
         assert_eq!(first_free(1000, 300, 100, &[(1000, 100), (1150, 50)]), Some(1200));
         assert_eq!(first_free(1000, 300, 100, &[(1050, 200)]), None);
+    }
+
+    #[test]
+    fn owners_on_the_host() {
+        let maps = maps(&["0:100000:1000".into(), "1000:5:1".into()]).unwrap();
+        let mappings = Mappings { uids: maps.clone(), gids: maps };
+        assert_eq!(mappings.on_host(0, 1000), (100_000, 5));
+        assert_eq!(mappings.on_host(2000, 999), (65534, 100_999));
     }
 
     #[test]

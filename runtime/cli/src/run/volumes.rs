@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use oci_spec::runtime::{Mount, MountBuilder};
 use sampan_container::state::UserMount;
-use sampan_container::user::User;
 
 use super::mounts::{self, Request, Source};
 use super::options::Options;
@@ -74,8 +73,10 @@ pub(crate) struct Ground<'a> {
     pub(crate) volumes: &'a Volumes,
     /// Anonymous volumes are made here and go with the container.
     pub(crate) anonymous: &'a Path,
-    /// Who the files are handed to with `U`.
-    pub(crate) user: &'a User,
+    /// Who the files are handed to with `U`: the container's user and group, as the host sees them.
+    pub(crate) user: (u32, u32),
+    /// The container's user and group 0, as the host sees them.
+    pub(crate) superuser: (u32, u32),
 }
 
 /// Makes each request a mount, and notes what `inspect` shows of it.
@@ -89,20 +90,11 @@ pub(crate) fn place(
     let mut mounts = Vec::new();
     let mut records = Vec::new();
     for request in requests {
-        let (source, name) = source(request, ground).blame(key(request), request.destination.display().to_string())?;
-        let (typ, options) = match request.source {
-            Source::Tmpfs => ("tmpfs", with_defaults(request, &["rprivate"])),
-            Source::DevPts => {
-                ("devpts", with_defaults(request, &["newinstance", "ptmxmode=0666", "nosuid", "noexec"]))
-            }
-            Source::Bind(_) => ("bind", with_defaults(request, &["rbind", "rprivate"])),
-            Source::Volume(_) | Source::Anonymous => {
-                ("bind", with_defaults(request, &["rbind", "rprivate", "nosuid", "nodev"]))
-            }
-        };
+        let Placed { kind, source, options, volume } =
+            placed(request, ground).blame(key(request), request.destination.display().to_string())?;
         records.push(UserMount {
-            kind: if name.is_some() { "volume" } else { typ }.to_owned(),
-            name,
+            kind: if volume.is_some() { "volume".to_owned() } else { kind.clone() },
+            name: volume,
             source: source.display().to_string(),
             destination: request.destination.display().to_string(),
             options: options.clone(),
@@ -110,7 +102,7 @@ pub(crate) fn place(
         mounts.push(
             MountBuilder::default()
                 .destination(&request.destination)
-                .typ(typ)
+                .typ(kind)
                 .source(source)
                 .options(options)
                 .build()?,
@@ -124,7 +116,25 @@ fn key(request: &Request) -> &'static str {
     if matches!(request.source, Source::Tmpfs) { "Tmpfs" } else { "Volume" }
 }
 
-fn source(request: &Request, ground: &Ground<'_>) -> anyhow::Result<(PathBuf, Option<String>)> {
+/// A request whose source is there.
+struct Placed {
+    kind: String,
+    source: PathBuf,
+    options: Vec<String>,
+    volume: Option<String>,
+}
+
+impl Placed {
+    fn new(kind: &str, source: impl Into<PathBuf>, request: &Request, defaults: &[&str]) -> Self {
+        let options = with_defaults(request, defaults);
+        Self { kind: kind.to_owned(), source: source.into(), options, volume: None }
+    }
+}
+
+/// Volumes don't bring devices and set-user-ID programs of another origin.
+const VOLUME: [&str; 4] = ["rbind", "rprivate", "nosuid", "nodev"];
+
+fn placed(request: &Request, ground: &Ground<'_>) -> anyhow::Result<Placed> {
     match &request.source {
         Source::Bind(path) => {
             ensure!(
@@ -134,38 +144,53 @@ fn source(request: &Request, ground: &Ground<'_>) -> anyhow::Result<(PathBuf, Op
                 path.display()
             );
             if request.chown && path.is_dir() {
-                tree::chown(tree::open(path)?.as_fd(), ground.user.uid, ground.user.gid)?;
+                tree::chown(tree::open(path)?.as_fd(), ground.user.0, ground.user.1)?;
             }
-            Ok((path.clone(), None))
+            Ok(Placed::new("bind", path, request, &["rbind", "rprivate"]))
         }
         Source::Volume(name) => {
             let volume = ground.volumes.open_or_create(name)?;
-            let data = volume.data();
-            fill(request, &data, ground).with_context(|| format!("preparing the volume {name}"))?;
-            Ok((data, Some(name.clone())))
+            if let Some(backing) = volume.backing() {
+                let mut placed = Placed::new(&backing.kind, backing.source, request, &["rprivate"]);
+                placed.options.extend(backing.options);
+                placed.volume = Some(name.clone());
+                return Ok(placed);
+            }
+            fill(request, &volume.data(), ground).with_context(|| format!("preparing the volume {name}"))?;
+            Ok(Placed { volume: Some(name.clone()), ..Placed::new("bind", volume.data(), request, &VOLUME) })
         }
         Source::Anonymous => {
             let place = request.destination.to_string_lossy().trim_matches('/').replace('/', "-");
             let data = ground.anonymous.join(place);
             std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
             fill(request, &data, ground)?;
-            Ok((data, None))
+            Ok(Placed::new("bind", data, request, &VOLUME))
         }
-        Source::Tmpfs => Ok(("tmpfs".into(), None)),
-        Source::DevPts => Ok(("devpts".into(), None)),
+        Source::Tmpfs => Ok(Placed::new("tmpfs", "tmpfs", request, &["rprivate"])),
+        Source::DevPts => Ok(Placed::new(
+            "devpts",
+            "devpts",
+            request,
+            &["newinstance", "ptmxmode=0666", "nosuid", "noexec"],
+        )),
     }
 }
 
 /// An empty volume begins with what the image has at its place, owner and mode included.
 fn fill(request: &Request, data: &Path, ground: &Ground<'_>) -> anyhow::Result<()> {
     let target = tree::open(data)?;
-    if request.copy && tree::is_empty(target.as_fd())? {
-        if let Some(below) = tree::open_in(ground.root, &request.destination)? {
-            tree::copy(below.as_fd(), target.as_fd())?;
+    if tree::is_empty(target.as_fd())? {
+        match tree::open_in(ground.root, &request.destination)? {
+            Some(below) if request.copy => tree::copy(below.as_fd(), target.as_fd())?,
+            // A place that the image doesn't have belongs to the container's root, in a user namespace too.
+            _ if ground.superuser != (0, 0) => {
+                tree::chown(target.as_fd(), ground.superuser.0, ground.superuser.1)?
+            }
+            _ => {}
         }
     }
     if request.chown {
-        tree::chown(target.as_fd(), ground.user.uid, ground.user.gid)?;
+        tree::chown(target.as_fd(), ground.user.0, ground.user.1)?;
     }
     Ok(())
 }
