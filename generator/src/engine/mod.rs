@@ -1,9 +1,8 @@
 //! The two engines that units can be written for, and all in which they differ.
 //!
 //! Translation asks an [`Engine`] the few questions below; only what a container's service looks
-//! like differs in more than a word, and there each engine has a small writer: [`podman`] writes
-//! what Podman's own Quadlet writes, [`sampan`] what sampan needs (see "A container's life" in the
-//! manual page sampan(7)).
+//! like differs in more than a word, and there each engine has a small writer: `podman` writes what
+//! Podman's own Quadlet writes, `sampan` what a container needs that is systemd's own child.
 
 mod podman;
 mod sampan;

@@ -58,7 +58,7 @@ impl<'a> Translator<'a> {
         let unit = self.unit;
         let entry = unit.last(key.section, key.name)?;
         let text = unquoted(&entry.value);
-        let number = values::number(text);
+        let number = if text == "root" { Some(0) } else { values::number(text) };
         if number.is_none() {
             let reason = format!("{}= takes a number, not \"{text}\"", key.name);
             let diagnostic = entry.place().diagnose(self.engine().wrong_value(), reason);
