@@ -12,6 +12,7 @@
 CARGO      ?= cargo
 PROFILE    ?= release
 CARGOFLAGS ?=
+INSTALL    ?= install
 DESTDIR    ?=
 PREFIX     ?= /usr
 SYSCONFDIR ?= /etc
@@ -68,30 +69,30 @@ generated: $(programs) ## man pages and shell completions, written by the progra
 	done
 
 install: generated ## install below DESTDIR
-	install -D -m 755 -t $(bindir) $(bin)/sampan $(bin)/sampan-runtime
-	install -D -m 755 -t $(libexecdir) $(bin)/sampand
-	install -D -m 755 -t $(unitdir)/system-generators $(bin)/sampan-generator
-	install -d $(unitdir)/user-generators
+	$(INSTALL) -D -m 755 -t $(bindir) $(bin)/sampan $(bin)/sampan-runtime
+	$(INSTALL) -D -m 755 -t $(libexecdir) $(bin)/sampand
+	$(INSTALL) -D -m 755 -t $(unitdir)/system-generators $(bin)/sampan-generator
+	$(INSTALL) -d $(unitdir)/user-generators
 	ln -sfn ../system-generators/sampan-generator $(unitdir)/user-generators/sampan-user-generator
-	install -D -m 644 -t $(unitdir)/system packaging/systemd/*.service
-	install -D -m 644 -t $(unitdir)/system-preset packaging/systemd/90-sampan.preset
-	install -D -m 644 packaging/systemd/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/sampan.conf
-	install -D -m 644 -t $(datadir)/dbus-1/system.d packaging/dbus/*.conf
-	install -D -m 644 -t $(datadir)/dbus-1/system-services packaging/dbus/*.service
-	install -D -m 644 -t $(datadir)/polkit-1/actions packaging/polkit/*.policy
-	install -D -m 644 $(generated)/completions/bash $(datadir)/bash-completion/completions/sampan
-	install -D -m 644 $(generated)/completions/zsh $(datadir)/zsh/site-functions/_sampan
-	install -D -m 644 $(generated)/completions/fish $(datadir)/fish/vendor_completions.d/sampan.fish
+	$(INSTALL) -D -m 644 -t $(unitdir)/system packaging/systemd/*.service
+	$(INSTALL) -D -m 644 -t $(unitdir)/system-preset packaging/systemd/90-sampan.preset
+	$(INSTALL) -D -m 644 packaging/systemd/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/sampan.conf
+	$(INSTALL) -D -m 644 -t $(datadir)/dbus-1/system.d packaging/dbus/*.conf
+	$(INSTALL) -D -m 644 -t $(datadir)/dbus-1/system-services packaging/dbus/*.service
+	$(INSTALL) -D -m 644 -t $(datadir)/polkit-1/actions packaging/polkit/*.policy
+	$(INSTALL) -D -m 644 $(generated)/completions/bash $(datadir)/bash-completion/completions/sampan
+	$(INSTALL) -D -m 644 $(generated)/completions/zsh $(datadir)/zsh/site-functions/_sampan
+	$(INSTALL) -D -m 644 $(generated)/completions/fish $(datadir)/fish/vendor_completions.d/sampan.fish
 	for page in man/*.[1-8] $(generated)/man/*.[1-8]; do \
-		install -D -m 644 -t $(datadir)/man/man$${page##*.} $$page || exit 1; \
+		$(INSTALL) -D -m 644 -t $(datadir)/man/man$${page##*.} $$page || exit 1; \
 	done
-	install -D -m 644 -t $(confdir)/sampan packaging/sampan.toml
-	install -d $(confdir)/sampan/systemd $(confdir)/containers/systemd
-	install -D -m 644 -t $(datadir)/licenses/sampan LICENSE
-	install -D -m 644 -t $(datadir)/doc/sampan README.md CHANGELOG.md
-	install -D -m 644 -t $(datadir)/doc/sampan/examples examples/*.container examples/*.network examples/*.volume
-	install -d -m 711 $(DESTDIR)/var/lib/sampan
-	install -d -m 755 $(DESTDIR)/var/cache/sampan
+	$(INSTALL) -D -m 644 -t $(confdir)/sampan packaging/sampan.toml
+	$(INSTALL) -d $(confdir)/sampan/systemd $(confdir)/containers/systemd
+	$(INSTALL) -D -m 644 -t $(datadir)/licenses/sampan LICENSE
+	$(INSTALL) -D -m 644 -t $(datadir)/doc/sampan README.md CHANGELOG.md
+	$(INSTALL) -D -m 644 -t $(datadir)/doc/sampan/examples examples/*.container examples/*.network examples/*.volume
+	$(INSTALL) -d -m 711 $(DESTDIR)/var/lib/sampan
+	$(INSTALL) -d -m 755 $(DESTDIR)/var/cache/sampan
 
 rpm: build ## build the binary RPMs below $CARGO_TARGET_DIR/rpm from this work tree
 	packaging/rpm/build binary
