@@ -71,6 +71,18 @@ pub(crate) fn define(
     })
 }
 
+/// The configuration with what it leaves open as the existing network has it: the
+/// interface, and the subnets that were chosen for it.
+pub(crate) fn keep(config: &Config, existing: &Network) -> Config {
+    let mut config = config.clone();
+    config.interface.get_or_insert_with(|| existing.network_interface.clone());
+    if config.subnets.is_empty() {
+        let wanted = |subnet: &&SubnetConfig| config.ipv6 || !subnet.subnet.is_ipv6();
+        config.subnets = existing.subnets.iter().filter(wanted).cloned().collect();
+    }
+    config
+}
+
 /// Refuses what can't be the name of a network (and of its file).
 ///
 /// # Errors

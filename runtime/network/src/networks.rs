@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::claims::Claims;
 use crate::config::{Config, DEFAULT_NETWORK, Network};
-use crate::definition::{check_name, default_network, define};
+use crate::definition::{check_name, default_network, define, keep};
 use crate::error::{Error, Result};
 use crate::files::{self, Durability, Lock};
 use crate::firewall::{Firewall, elements};
@@ -53,8 +53,11 @@ impl Networks {
         })
     }
 
-    /// Makes a network; with `ignore_existing`, returns the one of that name if there
-    /// is one. The kernel learns of it when the first container joins.
+    /// Makes a network. The kernel learns of it when the first container joins.
+    ///
+    /// With `ignore_existing`, a network of that name is no error: it is changed to
+    /// what is asked for now, unless containers hold it; then it stays as it is, and
+    /// the log says so.
     ///
     /// # Errors
     /// [`Error::NetworkExists`]; [`Error::Invalid`], [`Error::Overlap`] and
@@ -62,20 +65,55 @@ impl Networks {
     pub fn create(&self, config: &Config, ignore_existing: bool) -> Result<Network> {
         check_name(&config.name)?;
         let _lock = self.lock()?;
-        if let Some(existing) = self.read(&config.name)? {
-            return if ignore_existing {
-                Ok(existing)
-            } else {
-                Err(Error::NetworkExists(config.name.clone()))
-            };
+        let existing = self.read(&config.name)?;
+        if existing.is_some() && !ignore_existing {
+            return Err(Error::NetworkExists(config.name.clone()));
         }
-        let networks = self.list()?;
-        let mut socket = link::socket()?;
-        let routes = link::routes(&mut socket)?;
-        let neighbours = Neighbours { networks: &networks, routes: &routes };
-        let network = define(config, &neighbours, |name| Ok(link::index(&socket, name)?.is_some()))?;
+        let network = self.define(config, existing.as_ref())?;
+        if let Some(existing) = existing {
+            if existing == network {
+                return Ok(existing);
+            }
+            if self.claims.is_held(&existing.name)? {
+                let holders = self.claims.holders(&existing.name)?;
+                let holders: Vec<_> = holders.iter().map(|id| self.describe(id)).collect();
+                log::warn!(
+                    "network {:?} has changed; it stays as it was until {} stopped",
+                    existing.name,
+                    holders.join(", ")
+                );
+                return Ok(existing);
+            }
+            release::dismantle(self, &[&existing], Vec::new())?;
+        }
         files::write_json(&self.path(&network.name), &network, Durability::Durable)?;
         Ok(network)
+    }
+
+    /// What `config` means on this host now; `existing` is what it meant before.
+    fn define(&self, config: &Config, existing: Option<&Network>) -> Result<Network> {
+        let mut networks = self.list()?;
+        networks.retain(|network| network.name != config.name);
+        let mut socket = link::socket()?;
+        let mut routes = link::routes(&mut socket)?;
+        // Its own bridge's routes are no obstacle to it.
+        routes.retain(|route| {
+            !existing.is_some_and(|network| {
+                network.subnets.iter().any(|subnet| subnet.subnet == route.destination)
+            })
+        });
+        let neighbours = Neighbours { networks: &networks, routes: &routes };
+        let is_taken = |name: &str| {
+            let is_own = existing.is_some_and(|network| network.network_interface == name);
+            Ok(!is_own && link::index(&socket, name)?.is_some())
+        };
+        match existing {
+            None => define(config, &neighbours, is_taken),
+            Some(existing) => Ok(Network {
+                created: existing.created.clone(),
+                ..define(&keep(config, existing), &neighbours, is_taken)?
+            }),
+        }
     }
 
     /// The network of this name, or of this id, of which 12 digits suffice. The default

@@ -256,6 +256,28 @@ fn subnets_of_the_host_are_kept_clear_of() {
     assert!(matches!(host.networks.get("b"), Err(Error::NoNetwork(_))));
 }
 
+#[test]
+fn a_changed_network_converges_when_nobody_holds_it() {
+    let Some(host) = Host::new() else { return };
+    let mut config = Config { name: "web".to_owned(), disable_dns: true, ..Config::default() };
+    let first = host.networks.create(&config, true).unwrap();
+    assert_eq!(host.networks.create(&config, true).unwrap(), first);
+    let (web, _) = host.start("web", &[on("web")], &[]);
+    assert_eq!(host.networks.create(&config, true).unwrap(), first);
+    config.options.mtu = Some(1400);
+    config.ipv6 = true;
+    assert_eq!(host.networks.create(&config, true).unwrap(), first);
+    host.networks.release(&web.holder.id).unwrap();
+    let second = host.networks.create(&config, true).unwrap();
+    assert_eq!(second.subnets[0], first.subnets[0]);
+    assert_eq!(second.network_interface, first.network_interface);
+    assert!(second.ipv6_enabled && second.options.mtu == Some(1400));
+    config.subnets = vec!["10.50.0.0/24".parse::<Subnet>().unwrap().into()];
+    let third = host.networks.create(&config, true).unwrap();
+    assert_eq!(third.subnets[0].subnet.to_string(), "10.50.0.0/24");
+    assert_eq!(host.networks.get("web").unwrap(), third);
+}
+
 /// A UDP client that goes on sending from one port reaches whoever has the port now.
 #[test]
 fn udp_flows_follow_the_port() {
