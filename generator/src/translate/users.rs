@@ -35,17 +35,13 @@ impl Translator<'_> {
             }
             return;
         }
-        let mode = self.text(keys.remap_users);
         let (uids, gids) = (self.values(keys.remap_uid), self.values(keys.remap_gid));
-        match mode {
+        match self.text(keys.remap_users) {
             None => {
                 for (key, given) in [(keys.remap_uid, !uids.is_empty()), (keys.remap_gid, !gids.is_empty())] {
                     if given {
-                        self.fail_at(
-                            key,
-                            format!("{}= needs RemapUsers=", key.name),
-                            "use UserNS= or UIDMap= and GIDMap= instead",
-                        );
+                        let reason = format!("{}= needs RemapUsers=", key.name);
+                        self.fail_at(key, reason, "use UserNS= or UIDMap= and GIDMap= instead");
                     }
                 }
             }
@@ -54,32 +50,34 @@ impl Translator<'_> {
                 gids.into_iter().for_each(|map| command.flag("--gidmap", map));
             }
             Some("auto") => {
-                let mut options: Vec<_> = uids.into_iter().map(|map| format!("uidmapping={map}")).collect();
-                options.extend(gids.into_iter().map(|map| format!("gidmapping={map}")));
                 let size = self.number(keys.remap_uid_size).filter(|size| *size > 0);
-                options.extend(size.map(|size| format!("size={size}")));
+                let uids = uids.iter().map(|map| format!("uidmapping={map}"));
+                let gids = gids.iter().map(|map| format!("gidmapping={map}"));
+                let options: Vec<_> =
+                    uids.chain(gids).chain(size.map(|size| format!("size={size}"))).collect();
                 command.flag("--userns", namespace("auto", &options));
             }
-            Some("keep-id") => {
-                for (key, maps) in [(keys.remap_uid, &uids), (keys.remap_gid, &gids)] {
-                    if maps.len() > 1 {
-                        self.fail_at(
-                            key,
-                            format!("RemapUsers=keep-id takes one {}= only", key.name),
-                            "remove the others",
-                        );
-                    }
-                }
-                let mut options: Vec<_> = uids.first().map(|uid| format!("uid={uid}")).into_iter().collect();
-                options.extend(gids.first().map(|gid| format!("gid={gid}")));
-                command.flag("--userns", namespace("keep-id", &options));
-            }
+            Some("keep-id") => self.keep_id(keys, &uids, &gids, command),
             Some(other) => {
                 let reason = format!("RemapUsers={other} is not possible here");
                 let choices = if keys.manual { "manual, auto or keep-id" } else { "auto or keep-id" };
                 self.fail_at(keys.remap_users, reason, format!("write {choices}, or better use UserNS="));
             }
         }
+    }
+
+    /// `RemapUsers=keep-id` keeps the user that the engine runs as, perhaps under another number.
+    fn keep_id(&mut self, keys: &MappingKeys, uids: &[String], gids: &[String], command: &mut CommandLine) {
+        for (key, maps) in [(keys.remap_uid, uids), (keys.remap_gid, gids)] {
+            if maps.len() > 1 {
+                let reason = format!("RemapUsers=keep-id takes one {}= only", key.name);
+                self.fail_at(key, reason, "remove the others");
+            }
+        }
+        let uid = uids.first().map(|uid| format!("uid={uid}"));
+        let gid = gids.first().map(|gid| format!("gid={gid}"));
+        let options: Vec<_> = uid.into_iter().chain(gid).collect();
+        command.flag("--userns", namespace("keep-id", &options));
     }
 
     /// Adds the user, and the group behind a colon.
