@@ -246,13 +246,19 @@ impl Cgroup {
         let _ = fs::write(directory.join("cgroup.kill"), "1");
         loop {
             match remove_tree(&directory) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => break,
                 Err(e) if e.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
                     std::thread::sleep(TICK);
                 }
-                result => return result.call(|| format!("rmdir({})", directory.display())),
+                Ok(()) => break,
+                Err(e) => return Err(e).call(|| format!("rmdir({})", directory.display())),
             }
         }
+        // Our own common parent goes with the last container in it; as long as there are others, it can't.
+        if self.path.parent() == Some(Path::new(DEFAULT_PARENT)) {
+            let _ = fs::remove_dir(self.mount.join(DEFAULT_PARENT));
+        }
+        Ok(())
     }
 }
 

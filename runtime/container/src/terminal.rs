@@ -45,7 +45,7 @@ pub(crate) fn open_in_container(size: Option<ConsoleSize>) -> Result<Pair> {
         Mode::empty(),
     )
     .call(call)?;
-    let magic = rustix::fs::fstatfs(&file).call(call)?.f_type as i64;
+    let magic = rustix::fs::fstatfs(&file).call(call)?.f_type;
     let stat = rustix::fs::fstat(&file).call(call)?;
     if magic != DEVPTS_MAGIC || stat.st_rdev != makedev(5, 2) {
         return Err(Error::File {

@@ -151,7 +151,7 @@ fn check_proc(destination: &Path, what: &What) -> Result<()> {
 }
 
 fn is_procfs(file: BorrowedFd<'_>) -> bool {
-    rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type as i64 == PROC_MAGIC)
+    rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type == PROC_MAGIC)
 }
 
 /// Resolves `.` and `..` in the text of a destination, which is absolute in the container.

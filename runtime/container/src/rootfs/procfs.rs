@@ -131,7 +131,7 @@ pub(crate) fn check_sysctl(name: &str, own: Namespaced) -> Result<()> {
 pub(crate) fn selinux_enabled() -> bool {
     const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
     const PATH: &CStr = c"/sys/fs/selinux";
-    rustix::fs::statfs(PATH).is_ok_and(|fs| fs.f_type as i64 == SELINUX_MAGIC)
+    rustix::fs::statfs(PATH).is_ok_and(|fs| fs.f_type == SELINUX_MAGIC)
 }
 
 /// Whether AppArmor is there.

@@ -12,8 +12,15 @@ use serde_json::{Value, json};
 use crate::args::{Global, List, ListFormat, Ps, SpecOptions};
 
 fn print(value: &Value) -> Result<u8> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(0)
+    write(&(serde_json::to_string_pretty(value)? + "\n"))
+}
+
+/// Writes to standard output. A reader that has seen enough is no error.
+fn write(text: &str) -> Result<u8> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
+        result => result.map(|()| 0).context("write(standard output)"),
+    }
 }
 
 /// The state in the words of the OCI runtime specification, with what runc adds.
@@ -46,16 +53,15 @@ pub(crate) fn list(global: &Global, options: &List) -> Result<u8> {
         }
     }
     if options.quiet {
-        states.iter().for_each(|state| println!("{}", state.id));
-        return Ok(0);
+        return write(&states.iter().map(|state| state.id.clone() + "\n").collect::<String>());
     }
     if options.format == ListFormat::Json {
         return print(&states.iter().map(describe).collect());
     }
-    println!("{:<24} {:<8} {:<8} {:<32} CREATED", "ID", "PID", "STATUS", "BUNDLE");
+    let mut text = format!("{:<24} {:<8} {:<8} {:<32} CREATED\n", "ID", "PID", "STATUS", "BUNDLE");
     for state in states {
-        println!(
-            "{:<24} {:<8} {:<8} {:<32} {}",
+        text += &format!(
+            "{:<24} {:<8} {:<8} {:<32} {}\n",
             state.id,
             state.pid.unwrap_or(0),
             state.live_status().to_string(),
@@ -63,7 +69,7 @@ pub(crate) fn list(global: &Global, options: &List) -> Result<u8> {
             state.created
         );
     }
-    Ok(0)
+    write(&text)
 }
 
 pub(crate) fn ps(global: &Global, options: &Ps) -> Result<u8> {
@@ -76,13 +82,13 @@ pub(crate) fn ps(global: &Global, options: &Ps) -> Result<u8> {
     if options.format == ListFormat::Json {
         return print(&json!(pids));
     }
-    println!("{:<8} COMMAND", "PID");
+    let mut text = format!("{:<8} COMMAND\n", "PID");
     for pid in pids {
         let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let words = command.split(|&b| b == 0).map(|w| String::from_utf8_lossy(w).into_owned());
-        println!("{pid:<8} {}", words.collect::<Vec<_>>().join(" ").trim_end());
+        text += &format!("{pid:<8} {}\n", words.collect::<Vec<_>>().join(" ").trim_end());
     }
-    Ok(0)
+    write(&text)
 }
 
 pub(crate) fn features() -> Result<u8> {
