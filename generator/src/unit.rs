@@ -45,6 +45,16 @@ impl Entry {
         }
     }
 
+    /// Where in the value each further line of the file starts.
+    pub fn folds(&self) -> impl Iterator<Item = usize> {
+        self.pieces.folds()
+    }
+
+    /// Whether this entry stands behind another one in the same file.
+    pub fn follows_in_file(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.source, &other.source) && self.key_at > other.key_at
+    }
+
     /// Where some bytes of the value stand.
     pub fn part(&self, at: usize, length: usize) -> Place {
         let start = self.pieces.locate(at);

@@ -47,6 +47,11 @@ impl Pieces {
             self.rest.iter().rev().find(|(value, _)| *value <= at).copied().unwrap_or((0, self.first));
         text + (at - value)
     }
+
+    /// The offsets in the value where each further line starts.
+    pub fn folds(&self) -> impl Iterator<Item = usize> {
+        self.rest.iter().map(|(value, _)| *value)
+    }
 }
 
 /// A section with its entries. A section that stands twice in a file is listed twice.

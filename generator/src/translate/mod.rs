@@ -3,13 +3,15 @@
 //! [`unit`] is the way in: it copies the file's own sections, translates what every kind of file
 //! has in common, and hands over to the kind's own file. Each of those reads as a list of steps;
 //! keys that are simply options need no step, because [`Translator::options`] walks the key table.
-//! How values are read is in [`read`]; what other files are meant is in [`references`].
+//! What is wrong before any key is looked at is in [`check`], how values are read in [`read`], what
+//! other files are meant in [`references`].
 //!
 //! A mistake doesn't stop a translation: it is noted and the rest is looked at too, so that a user
 //! sees all of them at once.
 
 mod artifact;
 mod build;
+mod check;
 mod container;
 mod image;
 mod kube;
@@ -21,9 +23,11 @@ mod references;
 mod users;
 mod volume;
 
+pub(crate) use check::is_unit_name;
+
 use crate::book::{Book, Card};
 use crate::command::CommandLine;
-use crate::diagnostic::{Diagnostic, Severity, suggest};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::Engine;
 use crate::keys::{Emit, Key, Kind, UnitType, container as container_keys, index, quadlet};
 use crate::service::Service;
@@ -63,9 +67,7 @@ pub(crate) fn unit(unit: &UnitFile, book: &mut Book, target: Target) -> Translat
     if unit.sections.is_empty() && translator.has_failed() {
         return translator.finish(); // nothing could be read at all
     }
-    translator.check_names();
-    translator.check_engine();
-    translator.check_keys();
+    translator.check();
     translator.copy_sections();
     translator.dependencies();
     translator.common();
@@ -142,84 +144,6 @@ impl Translator<'_> {
         Translation { units, findings: self.findings }
     }
 
-    /// The service's name must be one that systemd takes, and nothing but a file name.
-    fn check_names(&mut self) {
-        let name = self.service.name.clone();
-        if is_unit_name(&name) {
-            return;
-        }
-        let reason = format!("\"{name}\" is no valid name of a service");
-        let help = "a service's name has letters, digits and : - _ . \\ @ only, and at most 255 of them";
-        let service_name = &container_keys::SERVICE_NAME;
-        match self.unit.last(self.unit.kind.section(), service_name.name) {
-            Some(entry) => {
-                let diagnostic = entry.place().diagnose(Severity::Error, reason).help(help);
-                self.note(diagnostic);
-            }
-            None => self.note(
-                Diagnostic::whole(Severity::Error, &self.unit.path, reason)
-                    .help(format!("rename the file: {help}")),
-            ),
-        }
-    }
-
-    /// Whether the engine can run such a unit at all.
-    fn check_engine(&mut self) {
-        let kind = self.unit.kind;
-        if !self.engine().runs(kind) {
-            let help = "set engine = \"podman\" in /etc/sampan/sampan.toml, or leave the file to Podman's own generator";
-            self.fail(format!("sampan itself does not run .{} files; Podman does", kind.extension()), help);
-        }
-    }
-
-    /// Unknown keys and sections. Podman's Quadlet refuses a unit with an unknown key.
-    fn check_keys(&mut self) {
-        let severity = self.engine().unknown_key();
-        let tables = [
-            (self.unit.kind.section(), self.unit.kind.keys()),
-            (quadlet::DEFAULT_DEPENDENCIES.section, quadlet::KEYS),
-        ];
-        for (section, keys) in tables {
-            let Some(found) = self.unit.section(section) else { continue };
-            let rows = (section == self.unit.kind.section()).then(|| index(self.unit.kind));
-            let known = |name: &str| match rows {
-                Some(rows) => rows.contains_key(name),
-                None => keys.iter().any(|key| key.name == name),
-            };
-            for entry in &found.entries {
-                if known(&entry.key) {
-                    continue;
-                }
-                let reason = format!("unknown key \"{}\" in [{section}]", entry.key);
-                let help = match suggest(&entry.key, keys.iter().map(|key| key.name)) {
-                    Some(name) => format!("did you mean \"{name}\"?"),
-                    None => elsewhere(&entry.key, section),
-                };
-                let diagnostic = entry.key_place().diagnose(severity, reason).help(help);
-                self.findings.push(diagnostic);
-            }
-        }
-        self.check_sections();
-    }
-
-    fn check_sections(&mut self) {
-        let own = self.unit.kind.section();
-        for section in &self.unit.sections {
-            let name = section.name.as_str();
-            if ["Unit", "Service", "Install", "Quadlet", own].contains(&name) || name.starts_with("X-") {
-                continue;
-            }
-            let reason =
-                format!("[{name}] has no meaning in a .{} file and is ignored", self.unit.kind.extension());
-            let help = match suggest(name, [own, "Unit", "Service", "Install", "Quadlet"]) {
-                Some(meant) => format!("did you mean \"[{meant}]\"?"),
-                None => format!("remove it, or call it [X-{name}]"),
-            };
-            let diagnostic = section.place.diagnose(Severity::Warning, reason).help(help);
-            self.findings.push(diagnostic);
-        }
-    }
-
     /// The service starts with all sections of the file; those that systemd doesn't know are put
     /// aside under an `X-` name.
     fn copy_sections(&mut self) {
@@ -242,35 +166,6 @@ impl Translator<'_> {
         let path = self.unit.path.to_string_lossy();
         self.service.add("Unit", "SourcePath", words::literal(&path));
         self.service.add("Unit", "RequiresMountsFor", self.engine().storage());
-        self.check_service_users();
-    }
-
-    /// `User=` and its kin in `[Service]` change the user that the engine runs as.
-    fn check_service_users(&mut self) {
-        for key in ["User", "Group", "DynamicUser"] {
-            let Some(entry) = self.unit.last("Service", key) else { continue };
-            if matches!(entry.value.as_str(), "" | "no" | "false" | "0" | "off") {
-                continue;
-            }
-            let (severity, reason) = match self.engine() {
-                Engine::Sampan => (
-                    Severity::Error,
-                    format!("{key}= in [Service] is not supported: the engine itself needs root"),
-                ),
-                Engine::Podman => (
-                    Severity::Warning,
-                    format!("{key}= in [Service] is not supported by Podman, at your own risk"),
-                ),
-            };
-            let help = match self.unit.kind {
-                UnitType::Container => {
-                    "write User= in [Container] for the user in the container, UserNS= for the users that it is mapped to"
-                }
-                _ => "remove it",
-            };
-            let diagnostic = entry.key_place().diagnose(severity, reason).help(help);
-            self.findings.push(diagnostic);
-        }
     }
 
     /// The program with the options that stand before its subcommand.
@@ -385,40 +280,4 @@ impl Translator<'_> {
             None => self.fail(reason, help),
         }
     }
-}
-
-/// What to say about an unknown key: perhaps it belongs to another section.
-fn elsewhere(key: &str, section: &str) -> String {
-    const SYSTEMD: [(&str, &[&str]); 3] = [
-        (
-            "Unit",
-            &["Description", "Documentation", "After", "Before", "Wants", "Requires", "BindsTo", "PartOf"],
-        ),
-        (
-            "Service",
-            &[
-                "Restart",
-                "RestartSec",
-                "TimeoutStartSec",
-                "TimeoutStopSec",
-                "Type",
-                "ExecStartPre",
-                "ExecStartPost",
-            ],
-        ),
-        ("Install", &["WantedBy", "RequiredBy", "UpheldBy", "Alias", "DefaultInstance"]),
-    ];
-    let systemd = SYSTEMD.iter().find(|(_, keys)| keys.contains(&key)).map(|(section, _)| *section);
-    let quadlet =
-        || crate::keys::keys().find(|row| row.name == key && row.section != section).map(|row| row.section);
-    match systemd.or_else(quadlet) {
-        Some(other) => format!("\"{key}\" is a key of [{other}]"),
-        None => format!("[{section}] has no such key; remove it"),
-    }
-}
-
-/// systemd's rule for the names of units (systemd.unit(5)); a name is also a file name.
-pub(crate) fn is_unit_name(name: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@');
-    name.len() <= 255 && !name.starts_with("..") && name != ".service" && name.chars().all(allowed)
 }

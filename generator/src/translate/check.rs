@@ -1,0 +1,197 @@
+//! What is wrong with a file whatever its keys mean: names, sections, keys that don't exist or stand
+//! twice, lines that were swallowed by the one above.
+
+use super::Translator;
+use crate::diagnostic::{Diagnostic, Severity, suggest};
+use crate::engine::Engine;
+use crate::keys::{Key, UnitType, container as container_keys, index, quadlet};
+use crate::unit::{Entry, Section};
+
+impl Translator<'_> {
+    /// Notes all of it.
+    pub(super) fn check(&mut self) {
+        self.check_names();
+        self.check_engine();
+        self.check_keys();
+        self.check_sections();
+        self.check_service_users();
+    }
+
+    /// The service's name must be one that systemd takes, and nothing but a file name.
+    fn check_names(&mut self) {
+        let name = self.service.name.clone();
+        if is_unit_name(&name) {
+            return;
+        }
+        let reason = format!("\"{name}\" is no valid name of a service");
+        let help = "a service's name has letters, digits and : - _ . \\ @ only, and at most 255 of them";
+        let service_name = &container_keys::SERVICE_NAME;
+        match self.unit.last(self.unit.kind.section(), service_name.name) {
+            Some(entry) => {
+                let diagnostic = entry.place().diagnose(Severity::Error, reason).help(help);
+                self.note(diagnostic);
+            }
+            None => self.note(
+                Diagnostic::whole(Severity::Error, &self.unit.path, reason)
+                    .help(format!("rename the file: {help}")),
+            ),
+        }
+    }
+
+    /// Whether the engine can run such a unit at all.
+    fn check_engine(&mut self) {
+        let kind = self.unit.kind;
+        if !self.engine().runs(kind) {
+            let help = "set engine = \"podman\" in /etc/sampan/sampan.toml, or leave the file to Podman's own generator";
+            self.fail(format!("sampan itself does not run .{} files; Podman does", kind.extension()), help);
+        }
+    }
+
+    /// The keys of the file's own section and of `[Quadlet]`.
+    fn check_keys(&mut self) {
+        let unit = self.unit;
+        let own = unit.kind.section();
+        if let Some(section) = unit.section(own) {
+            let rows = index(unit.kind);
+            let key = |name: &str| rows.get(name).map(|row| unit.kind.keys()[*row]);
+            for entry in &section.entries {
+                match key(&entry.key) {
+                    Some(key) => self.repeated(section, entry, key),
+                    None => self.unknown(entry, own, unit.kind.keys()),
+                }
+                self.swallowed(entry, |name| rows.contains_key(name));
+            }
+        }
+        if let Some(section) = unit.section(quadlet::DEFAULT_DEPENDENCIES.section) {
+            for entry in &section.entries {
+                if quadlet::KEYS.iter().all(|key| key.name != entry.key) {
+                    self.unknown(entry, &section.name, quadlet::KEYS);
+                }
+            }
+        }
+    }
+
+    /// A key that the section doesn't have. Podman's Quadlet refuses the file for it.
+    fn unknown(&mut self, entry: &Entry, section: &str, keys: &[&Key]) {
+        let reason = format!("unknown key \"{}\" in [{section}]", entry.key);
+        let help = match suggest(&entry.key, keys.iter().map(|key| key.name)) {
+            Some(name) => format!("did you mean \"{name}\"?"),
+            None => elsewhere(&entry.key, section),
+        };
+        let diagnostic = entry.key_place().diagnose(self.engine().unknown_key(), reason);
+        self.note(diagnostic.help(help));
+    }
+
+    /// A key with one value that stands again further down in the same file, so that this one has
+    /// no effect. An empty value is there to be overridden.
+    fn repeated(&mut self, section: &Section, entry: &Entry, key: &Key) {
+        if key.kind.repeats() || entry.value.is_empty() {
+            return;
+        }
+        let later =
+            section.last(key.name).filter(|last| last.follows_in_file(entry) && !last.value.is_empty());
+        if later.is_some() {
+            let reason = format!("this {}= has no effect: the last one in the file counts", key.name);
+            let diagnostic = entry.key_place().diagnose(Severity::Warning, reason);
+            self.note(diagnostic.help("remove one of them"));
+        }
+    }
+
+    /// A line that looks like a key of its own but belongs to the value above, which ends in a
+    /// backslash.
+    fn swallowed(&mut self, entry: &Entry, is_key: impl Fn(&str) -> bool) {
+        for at in entry.folds() {
+            let name = entry.value[at..].split('=').next().unwrap_or_default().trim_end();
+            if name.len() < entry.value.len() - at && is_key(name) {
+                let reason = format!(
+                    "this line belongs to the value of {}=, because the one above ends in a backslash",
+                    entry.key
+                );
+                let diagnostic = entry.part(at, name.len()).diagnose(Severity::Warning, reason);
+                self.note(diagnostic.help("remove the backslash above if this is a key of its own"));
+            }
+        }
+    }
+
+    fn check_sections(&mut self) {
+        let own = self.unit.kind.section();
+        for section in &self.unit.sections {
+            let name = section.name.as_str();
+            if ["Unit", "Service", "Install", "Quadlet", own].contains(&name) || name.starts_with("X-") {
+                continue;
+            }
+            let reason =
+                format!("[{name}] has no meaning in a .{} file and is ignored", self.unit.kind.extension());
+            let help = match suggest(name, [own, "Unit", "Service", "Install", "Quadlet"]) {
+                Some(meant) => format!("did you mean \"[{meant}]\"?"),
+                None => format!("remove it, or call it [X-{name}]"),
+            };
+            let diagnostic = section.place.diagnose(Severity::Warning, reason).help(help);
+            self.findings.push(diagnostic);
+        }
+    }
+
+    /// `User=` and its kin in `[Service]` change the user that the engine runs as.
+    fn check_service_users(&mut self) {
+        for key in ["User", "Group", "DynamicUser"] {
+            let Some(entry) = self.unit.last("Service", key) else { continue };
+            if matches!(entry.value.as_str(), "" | "no" | "false" | "0" | "off") {
+                continue;
+            }
+            let (severity, reason) = match self.engine() {
+                Engine::Sampan => (
+                    Severity::Error,
+                    format!("{key}= in [Service] is not supported: the engine itself needs root"),
+                ),
+                Engine::Podman => (
+                    Severity::Warning,
+                    format!("{key}= in [Service] is not supported by Podman, at your own risk"),
+                ),
+            };
+            let help = match self.unit.kind {
+                UnitType::Container => {
+                    "write User= in [Container] for the user in the container, UserNS= for the users that it is mapped to"
+                }
+                _ => "remove it",
+            };
+            let diagnostic = entry.key_place().diagnose(severity, reason).help(help);
+            self.findings.push(diagnostic);
+        }
+    }
+}
+
+/// What to say about an unknown key: perhaps it belongs to another section.
+fn elsewhere(key: &str, section: &str) -> String {
+    const SYSTEMD: [(&str, &[&str]); 3] = [
+        (
+            "Unit",
+            &["Description", "Documentation", "After", "Before", "Wants", "Requires", "BindsTo", "PartOf"],
+        ),
+        (
+            "Service",
+            &[
+                "Restart",
+                "RestartSec",
+                "TimeoutStartSec",
+                "TimeoutStopSec",
+                "Type",
+                "ExecStartPre",
+                "ExecStartPost",
+            ],
+        ),
+        ("Install", &["WantedBy", "RequiredBy", "UpheldBy", "Alias", "DefaultInstance"]),
+    ];
+    let systemd = SYSTEMD.iter().find(|(_, keys)| keys.contains(&key)).map(|(section, _)| *section);
+    let quadlet =
+        || crate::keys::keys().find(|row| row.name == key && row.section != section).map(|row| row.section);
+    match systemd.or_else(quadlet) {
+        Some(other) => format!("\"{key}\" is a key of [{other}]"),
+        None => format!("[{section}] has no such key; remove it"),
+    }
+}
+
+/// systemd's rule for the names of units (systemd.unit(5)); a name is also a file name.
+pub(crate) fn is_unit_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@');
+    name.len() <= 255 && !name.starts_with("..") && name != ".service" && name.chars().all(allowed)
+}
