@@ -22,6 +22,7 @@ mod network;
 mod options;
 mod process;
 mod relay;
+mod scope;
 mod secrets;
 pub(crate) mod security;
 pub(crate) mod signal;
@@ -67,6 +68,9 @@ pub(crate) fn run(options: Options, context: &Context, modules: &[PathBuf]) -> a
     let conf = containers_conf::load(modules)?;
     if options.detach && unit.is_none() {
         return detached::run(&options, context, modules);
+    }
+    if unit.is_none() {
+        scope::enter()?;
     }
     let stay = stay(&options, unit.as_ref());
     let base = image::find(&options, context, unit.as_ref())?;

@@ -22,7 +22,7 @@ use super::security::{self, Security};
 use super::unit::Unit;
 use super::user_namespace::Mappings;
 use super::volumes::{self, Ground};
-use super::{environment, health, limits, secrets, signal, spec, user_namespace};
+use super::{environment, health, limits, scope, secrets, signal, spec, user_namespace};
 use crate::Coded;
 use crate::blame::{Blamed as _, Key};
 use crate::containers_conf::ContainersConf;
@@ -67,9 +67,6 @@ pub(crate) fn start(
     )?;
 
     let mut state = first_state(options, claim, unit, base);
-    if unit.is_none() {
-        state.unit = limits::enter_scope(claim.name())?;
-    }
     claim.container().write(&state)?;
     let layer = context.writable_layer(claim.name());
     let mappings = user_namespace::mappings(options, &context.containers()?)?;
@@ -160,7 +157,7 @@ fn first_state(options: &Options, claim: &Claim, unit: Option<&Unit>, base: &Bas
     let (image, rootfs) = match base {
         Base::Directory(path) => (None, Some(path.clone())),
         Base::Image(image) => {
-            let name = image.names.first().cloned().unwrap_or_else(|| options.arguments[0].clone());
+            let name = image_name(&options.arguments[0], &image.names);
             (Some(state::Image { name, id: image.id.clone(), digest: image.digest.to_string() }), None)
         }
     };
@@ -170,7 +167,7 @@ fn first_state(options: &Options, claim: &Claim, unit: Option<&Unit>, base: &Bas
         name: claim.name().to_owned(),
         status: Status::Creating,
         created: jiff::Timestamp::now().to_string(),
-        unit: unit.and_then(|unit| unit.name.clone()),
+        unit: unit.map_or_else(scope::own, |unit| unit.name.clone()),
         invocation_id: unit.map(|unit| unit.invocation_id.clone()),
         bundle: claim.container().path().to_owned(),
         image,
@@ -179,6 +176,11 @@ fn first_state(options: &Options, claim: &Claim, unit: Option<&Unit>, base: &Bas
         remove: options.rm,
         ..State::default()
     }
+}
+
+/// The image's full name, where the user has written a part of it; a path stays what it is.
+fn image_name(asked: &str, names: &[String]) -> String {
+    names.iter().find(|name| name.contains(asked)).cloned().unwrap_or_else(|| asked.to_owned())
 }
 
 /// The container's own name, as Podman does it: without one the first digits of its identifier.

@@ -2,11 +2,14 @@
 //!
 //! overlayfs can't be mapped itself; its layers can, from 5.19 on. Only from 6.13 on does it take them as descriptors,
 //! so they are mounted over themselves in a private mount namespace, where their paths lead to the mapped mounts.
+//!
+//! The writable layer is not mapped: the mounter, user 0 of the host, has no place in the mapping and could not make
+//! the files that overlayfs needs there. It belongs to the namespace's user 0 as it is, and so do files made in it.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use oci_spec::runtime::Linux;
+use oci_spec::runtime::{Linux, LinuxIdMapping};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
@@ -19,6 +22,7 @@ use crate::sys::{self, MountAttr, Side};
 /// See [`super::overlay_mapped`].
 pub(super) fn overlay(layers: &Layers<'_>, linux: &Linux) -> Result<OwnedFd> {
     let namespace = user_namespace(linux)?;
+    own(layers.upper, linux)?;
     let private = Private::enter()?;
     let mounted = cover_all(layers, &namespace).and_then(|()| match attempt(layers) {
         Err(error) if error.errno() == Some(libc::EINVAL) => {
@@ -30,20 +34,21 @@ pub(super) fn overlay(layers: &Layers<'_>, linux: &Linux) -> Result<OwnedFd> {
     mounted
 }
 
+/// Gives the writable layer to the namespace's user and group 0.
+fn own(upper: &Path, linux: &Linux) -> Result<()> {
+    let host = |mappings: &Option<Vec<LinuxIdMapping>>| {
+        let zero = mappings.iter().flatten().find(|mapping| mapping.container_id() == 0);
+        zero.map(LinuxIdMapping::host_id)
+    };
+    std::os::unix::fs::chown(upper, host(linux.uid_mappings()), host(linux.gid_mappings()))
+        .call(|| format!("chown({})", upper.display()))
+}
+
 fn cover_all(layers: &Layers<'_>, namespace: &OwnedFd) -> Result<()> {
     for layer in layers.lower {
         cover(layer, namespace)?;
     }
-    // The writable layer and the kernel's own directory must be on one mount.
-    let parents = (layers.upper.parent(), layers.work.parent());
-    match parents {
-        (Some(upper), Some(work)) if upper == work => cover(upper, namespace),
-        _ => Err(Error::Invalid {
-            what: "workdir",
-            value: layers.work.display().to_string(),
-            reason: "with mapped users it must be beside upperdir".into(),
-        }),
-    }
+    Ok(())
 }
 
 /// Mounts a directory over itself, with mapped owners.

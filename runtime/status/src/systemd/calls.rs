@@ -81,13 +81,6 @@ impl Calls<'_> {
         self.run_job(verb, unit, method, &(unit, MODE)).await
     }
 
-    /// See [`super::Systemd::set_unit_properties`].
-    pub(crate) async fn set_properties(&self, unit: &str, properties: &[Property]) -> Result<()> {
-        const RUNTIME: bool = true;
-        let properties: Vec<_> = properties.iter().map(Property::wire).collect();
-        self.manager("SetUnitProperties", unit, &(unit, RUNTIME, properties)).await.map(drop)
-    }
-
     /// See [`super::Systemd::start_scope`].
     pub(crate) async fn start_transient(&self, name: &str, properties: &[Property]) -> Result<()> {
         let properties: Vec<_> = properties.iter().map(Property::wire).collect();

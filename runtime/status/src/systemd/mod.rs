@@ -167,14 +167,6 @@ impl Systemd {
         zbus::block_on(self.calls().reload())
     }
 
-    /// Changes properties of a unit until the next boot (`systemctl set-property --runtime`).
-    ///
-    /// # Errors
-    /// [`Error::NoSuchUnit`], [`Error::Call`], also if a property can't be changed while the unit runs.
-    pub fn set_unit_properties(&self, unit: &str, properties: &[Property]) -> Result<()> {
-        zbus::block_on(self.calls().set_properties(unit, properties))
-    }
-
     /// Moves running processes into a transient scope `name` (`….scope`) and waits until that is so.
     /// systemd.scope(5).
     ///

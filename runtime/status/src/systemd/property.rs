@@ -43,11 +43,6 @@ impl Property {
         Self::new(name, values.to_vec())
     }
 
-    /// An array of bytes, such as the bit mask of `AllowedCPUs`.
-    pub fn bytes(name: &str, value: Vec<u8>) -> Self {
-        Self::new(name, value)
-    }
-
     /// `PIDs`: the processes that a scope begins with.
     pub(crate) fn pids(pids: &[u32]) -> Self {
         Self::new("PIDs", pids.to_vec())
