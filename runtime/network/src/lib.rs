@@ -13,12 +13,12 @@
 //!
 //! The way through the modules:
 //!
-//! - [`config`] and [`definition`]: what a user asks for, and the network made of
-//!   it; [`pool`] finds free subnets;
-//! - [`reserve`] over [`claims`] (who has what) and [`host_port`] (what the host's
+//! - `config` and `definition`: what a user asks for, and the network made of
+//!   it; `pool` finds free subnets;
+//! - `reserve` over `claims` (who has what) and `host_port` (what the host's
 //!   own programs have);
-//! - [`attach`] and [`release`] over [`kernel`] (netlink), [`firewall`] (one
-//!   nftables table) and [`names`] (aardvark-dns).
+//! - `attach` and `release` over `kernel` (netlink), `firewall` (one
+//!   nftables table) and `names` (aardvark-dns).
 //!
 //! Other drivers become further variants of [`Driver`] with their own way through
 //! `attach::connect`; reservations, names and leases are the same for all.
