@@ -76,7 +76,7 @@ pub enum Error {
 
     /// A transfer stopped making progress.
     #[error(
-        "transfer from {registry} stalled: no data for {} s while reading {what}",
+        "transfer from {registry} stalled: next to no data for {} s while reading {what}",
         .timeout.as_secs_f32()
     )]
     Stalled {

@@ -9,7 +9,7 @@
 //! 3. [`pull()`] opens the source: `registry` is the client for registries (with `auth` for
 //!    `auth.json`), `transport` reads directories and archives. Both hand out manifests and blobs;
 //!    `manifest` chooses the platform and parses.
-//! 4. Each layer runs through `layer` (decompress, and verify both digests while streaming) into
+//! 4. Each layer runs through `fetch` (decompress, and verify both digests while streaming) into
 //!    `unpack`, which writes it below a directory descriptor as if the archive were hostile.
 //! 5. [`Store`] makes the result visible by renames, finds it again and removes it.
 //!

@@ -188,10 +188,13 @@ impl Pull<'_> {
         reference: &Reference,
         known: Option<&(Image, Digest)>,
     ) -> Result<Image> {
-        if let Some((image, digest)) = known
-            && client.known_digest()? == Some(*digest)
-        {
-            return Ok(image.clone());
+        if let Some((image, digest)) = known {
+            match client.known_digest() {
+                Ok(found) if found == Some(*digest) => return Ok(image.clone()),
+                // A registry without HEAD requests: see what GET brings.
+                Ok(_) | Err(Error::Protocol { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         self.pull_transport(client, Some(reference))
     }
@@ -288,6 +291,8 @@ impl Pull<'_> {
         if missing.is_empty() {
             return Ok(());
         }
+        // The largest first: a small one at the end leaves no thread waiting for long.
+        missing.sort_by_key(|layer| std::cmp::Reverse(layer.blob.size));
         let total = missing.iter().map(|layer| layer.blob.size).sum();
         let work = Work {
             store: self.store,

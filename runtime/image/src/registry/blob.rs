@@ -1,12 +1,17 @@
 //! Blobs: a stream that survives broken connections.
 
 use std::io::{self, Read};
+use std::time::Instant;
 
 use super::Client;
 use super::http::{Method, Request};
 use super::retry::{Failure, Retry};
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
+
+/// What a transfer must bring per second, over the length of a stall; less is a stall too (a
+/// registry that sends a byte now and then would hold a unit's start for ever).
+const MIN_RATE: u64 = 256;
 
 /// A blob being read. When the connection breaks it goes on where it stopped (`Range`), so nothing
 /// above it notices; each attempt that brought bytes gives the next ones a full set of retries.
@@ -17,6 +22,8 @@ struct Blob<'a> {
     size: u64,
     retry: Retry,
     body: ureq::BodyReader<'static>,
+    /// Beginning of the period in which the rate is measured, and the offset there.
+    period: (Instant, u64),
 }
 
 pub(super) fn open<'a>(
@@ -34,7 +41,15 @@ pub(super) fn open<'a>(
     };
     let body = client.send(&request)?.into_body().into_reader();
     let retry = client.retry();
-    Ok(Box::new(Blob { client, request, what, size: descriptor.size, retry, body }))
+    Ok(Box::new(Blob {
+        client,
+        request,
+        what,
+        size: descriptor.size,
+        retry,
+        body,
+        period: (Instant::now(), 0),
+    }))
 }
 
 impl Blob<'_> {
@@ -66,6 +81,18 @@ impl Blob<'_> {
         Ok(())
     }
 
+    /// Whether too little arrived for as long as a stall takes. Time that the reader takes to use
+    /// what it got counts as well, but the next read is then served from what has queued up.
+    fn is_too_slow(&mut self) -> bool {
+        let (since, offset) = self.period;
+        let stall = self.client.options.stall_timeout;
+        if since.elapsed() < stall {
+            return false;
+        }
+        self.period = (Instant::now(), self.request.offset);
+        self.request.offset - offset < MIN_RATE * stall.as_secs()
+    }
+
     fn error(&self, cause: io::Error) -> Error {
         self.client.http.body_error(cause, &self.what, self.request.offset, self.size)
     }
@@ -81,6 +108,13 @@ impl Read for Blob<'_> {
                 Ok(0) => return Ok(0),
                 Ok(count) => {
                     self.request.offset += count as u64;
+                    if self.is_too_slow() {
+                        return Err(io::Error::other(Error::Stalled {
+                            registry: self.client.reference.registry().to_owned(),
+                            what: self.what.clone(),
+                            timeout: self.client.options.stall_timeout,
+                        }));
+                    }
                     self.retry = self.client.retry();
                     return Ok(count);
                 }

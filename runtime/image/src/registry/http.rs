@@ -25,6 +25,8 @@ use crate::reference::Reference;
 const MAX_REDIRECTS: usize = 5;
 /// Longest time to make a connection, all addresses together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest time for a manifest or token to arrive, once it has begun to.
+const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(120);
 /// Largest answer of a token server, in bytes.
 const MAX_TOKEN: u64 = 64 * 1024;
 
@@ -138,7 +140,7 @@ impl Http {
                 agent.post(&realm).send_form(fields.iter().map(|(key, value)| (*key, value.as_str())))
             }
             other => {
-                let mut get = agent.get(&realm);
+                let mut get = agent.get(&realm).config().timeout_recv_body(Some(DOCUMENT_TIMEOUT)).build();
                 for (key, value) in &fields {
                     get = get.query(key, value);
                 }
@@ -359,7 +361,7 @@ fn call(
         Method::Head => agent.head(url),
     };
     if let Some(accept) = request.accept {
-        call = call.header("accept", accept);
+        call = call.header("accept", accept).config().timeout_recv_body(Some(DOCUMENT_TIMEOUT)).build();
     }
     if request.offset > 0 {
         call = call.header("range", format!("bytes={}-", request.offset));

@@ -132,27 +132,30 @@ impl<'a> Client<'a> {
     }
 
     /// Answers a 401: the value of the `Authorization` header to send instead.
-    fn authorize(&self, response: &Response<Body>) -> Result<String> {
+    fn authorize(&self, response: &Response<Body>) -> Result<String, retry::Failure> {
         let secret = auth::find(&self.reference, self.options)?;
         let headers = response.headers().get_all("www-authenticate");
         let challenges: Vec<_> =
             headers.iter().filter_map(|value| Challenge::parse(value.to_str().ok()?)).collect();
         let unauthorized = |detail: &str| self.unauthorized(detail.to_owned());
         if let Some(bearer) = challenges.iter().find_map(Challenge::bearer) {
-            return self
-                .http
-                .token(bearer, &self.reference, secret.as_ref(), self.scheme.get() == Some(&"http"))
-                .map_err(|failure| match failure.into_error() {
+            let plain_http = self.scheme.get() == Some(&"http");
+            let outcome = self.http.token(bearer, &self.reference, secret.as_ref(), plain_http);
+            return outcome.map_err(|failure| {
+                failure.map(|error| match error {
                     Error::Unauthorized { detail, .. } => unauthorized(&detail),
                     other => other,
-                });
+                })
+            });
         }
         match secret {
             Some(Secret::Basic(credentials)) if challenges.iter().any(Challenge::is_basic) => {
                 Ok(challenge::basic(&credentials))
             }
-            Some(_) => Err(unauthorized("it asks for a kind of authentication that is not known here")),
-            None => Err(unauthorized("it asks for credentials, and there are none")),
+            Some(_) => {
+                Err(unauthorized("it asks for a kind of authentication that is not known here").into())
+            }
+            None => Err(unauthorized("it asks for credentials, and there are none").into()),
         }
     }
 

@@ -46,8 +46,9 @@ impl Failure {
         matches!(*self.error, Error::Unreachable { .. })
     }
 
-    pub(super) fn into_error(self) -> Error {
-        *self.error
+    /// The same failure with its error seen otherwise.
+    pub(super) fn map(self, change: impl FnOnce(Error) -> Error) -> Self {
+        Self { error: Box::new(change(*self.error)), ..self }
     }
 }
 

@@ -59,7 +59,8 @@ impl Store {
     /// Finds an image by name, short name (as `registries.conf` resolves it, and below
     /// `localhost/`), `name@digest`, id or the unique beginning of an id.
     ///
-    /// By a name it reads three small files. An image of which a layer is missing is not found.
+    /// By a name it reads three small files, and one per layer. An image of which a layer is
+    /// missing is not found.
     ///
     /// # Errors
     /// [`Error::Ambiguous`] for an id prefix of several images, [`Error::Io`], [`Error::Corrupt`].

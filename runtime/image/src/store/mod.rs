@@ -14,8 +14,8 @@
 //! what it refers to is there before it, so a process may die at any moment (and the machine too:
 //! what is renamed was synced). Readers take no lock.
 //!
-//! `lock` is held shared by pulls and exclusively by whoever deletes; `records.lock` serialises
-//! changes of records. Each layer being fetched has a lock of its own (see [`staging`]).
+//! `lock` is held shared by whoever writes and exclusively (never waiting for it) by whoever
+//! deletes; `records.lock` serialises changes of records. Each layer being fetched has a lock of its own (see [`staging`]).
 
 mod images;
 mod record;
@@ -53,6 +53,13 @@ pub struct Store {
 #[derive(Debug)]
 pub(crate) struct StoreLock {
     _file: File,
+}
+
+/// The right to change records, and to write in `tmp/` for that.
+#[derive(Debug)]
+pub(crate) struct RecordsLock {
+    _records: StoreLock,
+    _shared: StoreLock,
 }
 
 impl Store {
@@ -118,9 +125,12 @@ impl Store {
         self.flock("lock", FlockOperation::NonBlockingLockExclusive)
     }
 
-    /// The right to change records.
-    pub(crate) fn lock_records(&self) -> Result<StoreLock> {
-        self.flock("records.lock", FlockOperation::LockExclusive)?.ok_or_else(|| self.busy("records.lock"))
+    /// The right to change records. Waits for whoever else has it.
+    pub(crate) fn lock_records(&self) -> Result<RecordsLock> {
+        let shared = self.lock_shared()?;
+        let records = self.flock("records.lock", FlockOperation::LockExclusive)?;
+        let records = records.ok_or_else(|| self.busy("records.lock"))?;
+        Ok(RecordsLock { _records: records, _shared: shared })
     }
 
     fn busy(&self, name: &str) -> Error {
@@ -151,17 +161,27 @@ impl Store {
 
     /// Writes a file whole: temporary name, sync, rename, sync of the directory.
     pub(crate) fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        self.write_renamed(path, bytes, |file| file.sync_all())?;
+        sync_parent(path)
+    }
+
+    /// Writes a file under a temporary name and renames it; on failure nothing stays.
+    fn write_renamed(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        sync: impl Fn(&File) -> std::io::Result<()>,
+    ) -> Result<()> {
         let temporary = self.root.join(format!("tmp/{}", unique_name()));
-        let result = (|| {
-            let mut file =
-                File::create_new(&temporary).map_err(|error| Error::io("create", &temporary, error))?;
-            file.write_all(bytes).map_err(|error| Error::io("write", path, error))?;
-            file.sync_all().map_err(|error| Error::io("sync", path, error))?;
-            std::fs::rename(&temporary, path).map_err(|error| Error::io("create", path, error))?;
-            sync_parent(path)
-        })();
+        let mut file =
+            File::create_new(&temporary).map_err(|error| Error::io("create", &temporary, error))?;
+        let result = file
+            .write_all(bytes)
+            .and_then(|()| sync(&file))
+            .and_then(|()| std::fs::rename(&temporary, path))
+            .map_err(|error| Error::io("write", path, error));
         if result.is_err() {
-            // It is gone if the rename was done; and tmp/ is cleaned at the next opening.
+            // Should this fail too: tmp/ is cleaned at the next opening.
             let _ = std::fs::remove_file(&temporary);
         }
         result

@@ -87,7 +87,8 @@ impl Store {
         for layer in &layers {
             let record = LayerRecord { diff_id: layer.staging.diff_id, size: layer.bytes };
             let path = self.layer_path(&record.diff_id).with_extension("json");
-            self.write_unsynced(&path, &record.to_json())?;
+            // Synced with everything else, below.
+            self.write_renamed(&path, &record.to_json(), |_| Ok(()))?;
         }
         let directory = open_directory(&self.root.join("layers"))?;
         rustix::fs::syncfs(&directory).map_err(|error| Error::io("sync", &self.root, error))?;
@@ -99,13 +100,6 @@ impl Store {
                 .map_err(|error| Error::io("create", &path, error))?;
         }
         sync_parent(&self.layer_path(&first.staging.diff_id))
-    }
-
-    /// Writes a file through a temporary name; the caller syncs.
-    fn write_unsynced(&self, path: &std::path::Path, bytes: &[u8]) -> Result<()> {
-        let temporary = self.root.join(format!("tmp/{}", super::unique_name()));
-        std::fs::write(&temporary, bytes).map_err(|error| Error::io("write", path, error))?;
-        std::fs::rename(&temporary, path).map_err(|error| Error::io("create", path, error))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Every transport, and the registry client too, is a [`Transport`]: it hands out one manifest (or
 //! index) and any number of blobs. It need not verify anything: the reader of each blob is wrapped
-//! by the code that does (`layer`, `fetch`), the same for all.
+//! by the code that does (`fetch`), the same for all.
 
 mod archive;
 mod directory;

@@ -130,6 +130,16 @@ fn a_silent_registry_fails_with_its_cause_in_time() {
 }
 
 #[test]
+fn a_dripping_registry_counts_as_silent() {
+    let server = spoiled_layers(|reply| Reply { chunk: 1, pace: Some(Duration::from_millis(50)), ..reply });
+    let machine = Machine { stall: Duration::from_secs(1), retries: 0, ..Machine::new() };
+    let started = Instant::now();
+    let error = machine.pull_refused(&format!("{}/x", server.address));
+    assert!(matches!(error, Error::Stalled { .. }), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(8));
+}
+
+#[test]
 fn an_unreachable_registry_is_named() {
     let port = Server::registry(TestImage::small()).port();
     let error = Machine::new().pull_refused(&format!("127.0.0.1:{port}/x"));

@@ -16,7 +16,7 @@ fn an_image_arrives_with_its_configuration_and_is_found() {
     let machine = Machine::new();
     let name = format!("{}/team/app:1", server.address);
     let image = machine.pull(&name).unwrap();
-    assert_eq!(image.names, [name.clone()]);
+    assert_eq!(image.names, std::slice::from_ref(&name));
     assert_eq!(image.created.as_deref(), Some("2024-05-06T07:08:09Z"));
     assert_eq!(image.size, 200_000 + 10 + 6);
     assert_eq!(image.layers.len(), 2);

@@ -40,13 +40,22 @@ pub(crate) struct Reply {
     pub(crate) cut: Option<usize>,
     /// … or, with this, fall silent instead.
     pub(crate) stall: bool,
-    /// Pause after each 16 KiB.
+    /// Pause after each `chunk` bytes.
     pub(crate) pace: Option<Duration>,
+    pub(crate) chunk: usize,
 }
 
 impl Reply {
     pub(crate) fn new(status: u16, body: &[u8]) -> Self {
-        Self { status, headers: Vec::new(), body: body.to_vec(), cut: None, stall: false, pace: None }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: body.to_vec(),
+            cut: None,
+            stall: false,
+            pace: None,
+            chunk: 16384,
+        }
     }
 
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
@@ -197,7 +206,7 @@ fn send(mut stream: &TcpStream, request: &Request, reply: &Reply, stop: &AtomicB
         return Ok(());
     }
     let end = reply.cut.unwrap_or(reply.body.len()).min(reply.body.len());
-    for chunk in reply.body[..end].chunks(16384) {
+    for chunk in reply.body[..end].chunks(reply.chunk) {
         stream.write_all(chunk)?;
         if let Some(pace) = reply.pace {
             std::thread::sleep(pace);
