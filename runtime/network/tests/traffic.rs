@@ -93,15 +93,37 @@ fn a_port_on_one_address_is_reached_there_alone() {
     assert!(neighbour.get("192.0.2.1:8081").is_some());
     // A neighbour that sends packets for the host's loopback address to its link:
     // the port is the host's alone.
-    neighbour.run(|| {
-        ip("route add 127.0.0.0/8 via 192.0.2.1 dev lan0 table 7");
-        ip("rule add to 127.0.0.0/8 table 7 priority 0");
-        ip("rule add table local priority 10");
-        ip("rule del priority 0 table local");
-        std::fs::write("/proc/sys/net/ipv4/conf/all/route_localnet", "1").unwrap();
-    });
+    neighbour.run(|| send_loopback_packets_by("192.0.2.1", "lan0"));
     assert_eq!(neighbour.get("127.0.0.1:8080"), None);
     host.networks.release(&web.holder.id).unwrap();
+}
+
+/// CVE-2020-8558: a bridge that carries the host's loopback packets must not carry a
+/// container's.
+#[test]
+fn the_hosts_loopback_is_out_of_reach() {
+    let Some(host) = Host::new() else { return };
+    let secret = std::net::TcpListener::bind("127.0.0.1:9999").unwrap();
+    std::thread::spawn(move || secret.incoming().for_each(drop));
+    let (web, _) = host.start("web", &[on(DEFAULT_NETWORK)], &["8080:80"]);
+    let (other, _) = host.start("other", &[on(DEFAULT_NETWORK)], &[]);
+    web.serve(80);
+    other.run(|| send_loopback_packets_by("10.87.0.1", "eth0"));
+    assert!(get("127.0.0.1:8080").is_some() && get("127.0.0.1:9999").is_some());
+    assert_eq!(other.get("127.0.0.1:9999"), None);
+    assert_eq!(other.get("127.0.0.1:8080"), None);
+    for container in [web, other] {
+        host.networks.release(&container.holder.id).unwrap();
+    }
+}
+
+/// Makes the calling thread's namespace send packets for 127.0.0.0/8 to a gateway.
+fn send_loopback_packets_by(gateway: &str, interface: &str) {
+    ip(&format!("route add 127.0.0.0/8 via {gateway} dev {interface} table 7"));
+    ip("rule add to 127.0.0.0/8 table 7 priority 0");
+    ip("rule add table local priority 10");
+    ip("rule del priority 0 table local");
+    std::fs::write("/proc/sys/net/ipv4/conf/all/route_localnet", "1").unwrap();
 }
 
 #[test]
