@@ -208,22 +208,32 @@ fn entry(exec: Exec<'_>) -> Result<Entry<'_>> {
 /// The way of the joining process. Never returns.
 fn join(entry: Entry<'_>, channel: Channel) -> ! {
     let name = entry.program.name();
-    let outcome = confine(entry, &channel).and_then(|launch| {
-        Ok((sys::clone3(libc::CLONE_PARENT, 0, None).call(|| "clone3(CLONE_PARENT)".into())?, launch))
+    let born = confine(entry, &channel).and_then(|launch| {
+        let side = sys::clone3(libc::CLONE_PARENT, 0, None).call(|| "clone3(CLONE_PARENT)".into())?;
+        Ok((side, launch))
     });
-    match outcome {
+    match born {
         Ok((Side::Parent { pid, .. }, _)) => {
             // The number is that of our own PID namespace: the container's applies to children only.
             let _ = channel.say(&Word::Joined(pid));
             sys::exit(0)
         }
-        Ok((Side::Child, launch)) => {
+        Ok((Side::Child, (launch, terminal))) => {
+            // Its own session, because the session of its maker ends right now and takes a terminal along.
+            let session = rustix::process::setsid().map(|_| ());
+            let session = session.and_then(|()| match &terminal {
+                Some(slave) => rustix::process::ioctl_tiocsctty(slave),
+                None => Ok(()),
+            });
             if !channel.wait().unwrap_or(false) {
                 sys::exit(125);
             }
-            let error = launch.execute();
+            let error = match session {
+                Ok(()) => launch.execute(),
+                Err(error) => error.into(),
+            };
             let words =
-                format!("sampan: {name:?} can't be executed: execveat of the sealed launcher: {error}\n");
+                format!("sampan: {name:?} can't be executed: setsid, TIOCSCTTY or execveat: {error}\n");
             let _ = rustix::io::write(rustix::stdio::stderr(), words.as_bytes());
             sys::exit(126)
         }
@@ -235,13 +245,12 @@ fn join(entry: Entry<'_>, channel: Channel) -> ! {
 }
 
 /// Everything up to the birth of the process that will be the program.
-fn confine(entry: Entry<'_>, channel: &Channel) -> Result<Launch> {
+fn confine(entry: Entry<'_>, channel: &Channel) -> Result<(Launch, Option<OwnedFd>)> {
     // As in `setup`: what was inherited first, and nobody may look into this process from here on.
     sys::reset_signals().call(|| "reset signals".into())?;
     sys::cloexec_from(3 + entry.preserve_fds).call(|| "close_range(CLOSE_RANGE_CLOEXEC)".into())?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .call(|| "prctl(PR_SET_DUMPABLE)".into())?;
-    rustix::process::setsid().call(|| "setsid()".into())?;
     let label = match entry.labels.is_empty() {
         true => None,
         false => entry.labels.open(&Procfs::new()?)?,
@@ -255,12 +264,14 @@ fn confine(entry: Entry<'_>, channel: &Channel) -> Result<Launch> {
     if entry.userns {
         crate::setup::become_root()?;
     }
+    let mut slave = None;
     if entry.process.terminal() == Some(true) {
         // The container's devpts: the terminal must have a name in there. Opened without following links, and
         // checked to be a terminal's multiplexer by unlocking it.
         let pair = terminal::open_in_container(entry.process.console_size())?;
         channel.say(&Word::Terminal(pair.master)).call(|| "hand over the terminal".into())?;
-        terminal::take_over(pair.slave)?;
+        terminal::make_standard(&pair.slave)?;
+        slave = Some(pair.slave);
     }
     let umask = entry.process.user().umask().unwrap_or(0o022);
     rustix::process::umask(Mode::from_raw_mode(umask));
@@ -287,7 +298,7 @@ fn confine(entry: Entry<'_>, channel: &Channel) -> Result<Launch> {
         entry.credentials.with_admin(load)?;
         entry.credentials.settle()?;
     }
-    Ok(launch)
+    Ok((launch, slave))
 }
 
 impl Joined {

@@ -120,7 +120,7 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
     // The host's tree goes away. From here on a path is one of the container.
     pivot(&plan)?;
     if let Some(slave) = slave {
-        terminal::take_over(slave)?;
+        terminal::take_over(&slave)?;
     }
     finish(plan, label, channel)
 }

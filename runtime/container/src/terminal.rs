@@ -71,10 +71,15 @@ pub(crate) fn pair(master: OwnedFd, size: Option<ConsoleSize>) -> Result<Pair> {
 }
 
 /// Makes the slave the controlling terminal and the standard streams of the calling session leader.
-pub(crate) fn take_over(slave: OwnedFd) -> Result<()> {
-    rustix::process::ioctl_tiocsctty(&slave).call(|| "ioctl(TIOCSCTTY)".into())?;
-    rustix::stdio::dup2_stdin(&slave)
-        .and_then(|()| rustix::stdio::dup2_stdout(&slave))
-        .and_then(|()| rustix::stdio::dup2_stderr(&slave))
+pub(crate) fn take_over(slave: &OwnedFd) -> Result<()> {
+    rustix::process::ioctl_tiocsctty(slave).call(|| "ioctl(TIOCSCTTY)".into())?;
+    make_standard(slave)
+}
+
+/// Makes the slave the standard streams.
+pub(crate) fn make_standard(slave: &OwnedFd) -> Result<()> {
+    rustix::stdio::dup2_stdin(slave)
+        .and_then(|()| rustix::stdio::dup2_stdout(slave))
+        .and_then(|()| rustix::stdio::dup2_stderr(slave))
         .call(|| "dup2(terminal)".into())
 }

@@ -15,8 +15,9 @@ const MAX_DEPTH: usize = 64;
 /// Copies the contents, owners and modes of the directory `from` into the directory `to`.
 pub(crate) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let from = rustix::fs::openat(from, c".", flags, Mode::empty())?;
     let to = rustix::fs::openat(to, c".", flags, Mode::empty())?;
-    directory(from, to.as_fd(), MAX_DEPTH)
+    directory(from.as_fd(), to.as_fd(), MAX_DEPTH)
 }
 
 fn directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: usize) -> io::Result<()> {

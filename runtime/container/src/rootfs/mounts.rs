@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::Mount;
-use rustix::fs::{CWD, FileType, OFlags};
+use rustix::fs::{CWD, FileType};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
 use super::options::Options;
@@ -198,8 +198,12 @@ impl Prepared {
                 mount
             }
             What::New { ref kind, ref source } => {
-                let place = root.mount_point(&self.destination, Kind::Directory, links)?;
-                let mount = self.make(kind, source, root, &place, common)?;
+                let old = root.find_path(&self.destination, links)?;
+                let mount = self.make(kind, source, old.as_ref(), common)?;
+                let place = match old {
+                    Some(place) => place,
+                    None => root.mount_point(&self.destination, Kind::Directory, links)?,
+                };
                 attach(&mount, &place, &self.destination)?;
                 mount
             }
@@ -207,18 +211,11 @@ impl Prepared {
         Ok(mount)
     }
 
-    fn make(
-        &self,
-        kind: &str,
-        source: &str,
-        root: &Root<'_>,
-        place: &OwnedFd,
-        common: Common<'_>,
-    ) -> Result<OwnedFd> {
+    fn make(&self, kind: &str, source: &str, old: Option<&OwnedFd>, common: Common<'_>) -> Result<OwnedFd> {
         let mut data = self.options.data.clone();
-        if kind == "tmpfs" && !data.iter().any(|(key, _)| key == "mode") {
+        if let Some(old) = old.filter(|_| kind == "tmpfs" && !data.iter().any(|(key, _)| key == "mode")) {
             // As what it covers, so that a tmpfs at /tmp is 1777 and one at /run 0755.
-            let mode = rustix::fs::fstat(place).call(|| format!("stat({})", self.destination.display()))?;
+            let mode = rustix::fs::fstat(old).call(|| format!("stat({})", self.destination.display()))?;
             data.push(("mode".into(), Some(format!("{:o}", mode.st_mode & 0o7777))));
         }
         if let (Some(label), "tmpfs" | "mqueue" | "devpts") = (common.label, kind) {
@@ -229,9 +226,7 @@ impl Prepared {
         let mount = filesystem(kind, source, &data, attributes, &self.destination)?;
         let call = || format!("attributes of the mount at {}", self.destination.display());
         if late {
-            if let Some(old) =
-                root.find(&self.destination, OFlags::RDONLY | OFlags::DIRECTORY, Links::Follow)?
-            {
+            if let Some(old) = old {
                 copyup::copy(old.as_fd(), mount.as_fd())
                     .call(|| format!("copy {} into its tmpfs", self.destination.display()))?;
             }
