@@ -75,7 +75,7 @@ fn show(names: &[String], kind: Kind, format: Option<&str>, context: &Context) -
     }
     match format.filter(|format| !output::is_json(format)) {
         None => output::json(&found)?,
-        Some(format) => output::Listing::parse(format)?.print(found, true, &[])?,
+        Some(format) => output::Listing::parse(format)?.print(found, false, &[])?,
     }
     let Some(last) = errors.pop() else { return Ok(ExitCode::SUCCESS) };
     for error in errors {

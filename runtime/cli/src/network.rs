@@ -324,7 +324,7 @@ fn inspect(options: &Inspect, context: &Context) -> anyhow::Result<ExitCode> {
         None => output::json(&all)?,
         Some(format) => {
             let rows = all.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
-            output::Listing::parse(format)?.print(rows, true, &[])?;
+            output::Listing::parse(format)?.print(rows, false, &[])?;
         }
     }
     Ok(ExitCode::SUCCESS)

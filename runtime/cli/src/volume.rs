@@ -267,7 +267,7 @@ fn inspect(options: &Inspect, context: &Context) -> anyhow::Result<ExitCode> {
     let all = found.iter().map(shown).collect::<anyhow::Result<Vec<_>>>()?;
     match options.format.as_deref().filter(|format| !output::is_json(format)) {
         None => output::json(&found.iter().map(Shown::new).collect::<Vec<_>>())?,
-        Some(format) => output::Listing::parse(format)?.print(all, true, &[])?,
+        Some(format) => output::Listing::parse(format)?.print(all, false, &[])?,
     }
     Ok(ExitCode::SUCCESS)
 }

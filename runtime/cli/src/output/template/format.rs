@@ -26,14 +26,15 @@ pub(super) fn display(value: &Value) -> String {
     }
 }
 
-fn inner(value: &Value) -> String {
+/// [`display`], but for nothing as Go prints it anywhere but at the top of a template.
+pub(super) fn inner(value: &Value) -> String {
     if value.is_null() { "<nil>".to_owned() } else { display(value) }
 }
 
-/// Go's `%g` with as many digits as tell the number apart.
+/// Go's `%g` with as many digits as tell the number apart: with an exponent from a million on.
 fn shortest(float: f64) -> String {
     let exponent = if float == 0.0 { 0.0 } else { float.abs().log10().floor() };
-    if (-4.0..21.0).contains(&exponent) { float.to_string() } else { exponential(&format!("{float:e}")) }
+    if (-4.0..6.0).contains(&exponent) { float.to_string() } else { exponential(&format!("{float:e}")) }
 }
 
 /// Rust writes `1e7` where Go writes `1e+07`.
@@ -234,7 +235,8 @@ mod tests {
             (json!(["a", 1, null, true]), "[a 1 <nil> true]"),
             (json!({"b": "2", "a": ["x", "y"]}), "map[a:[x y] b:2]"),
             (json!(1.5), "1.5"),
-            (json!(1e21), "1e+21"),
+            (json!(1234567.0), "1.234567e+06"),
+            (json!(100000.0), "100000"),
             (json!(0.00001), "1e-05"),
             (json!(12345678), "12345678"),
         ] {

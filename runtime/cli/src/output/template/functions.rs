@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::format::{display, sprintf};
+use super::format::{display, inner, sprintf};
 
 /// What a function yields, or why it can't, without the place.
 type Outcome = Result<Value, String>;
@@ -154,8 +154,12 @@ fn order(arguments: &[Value], holds: fn(Ordering) -> bool) -> Outcome {
 }
 
 /// `index list 1` and `index map "key"`, and on into what is there. A key that is not in the map
-/// yields the empty string, as Go does for maps of strings.
+/// yields the empty string, as Go does for maps of strings. An element of a string is a byte.
 fn index(arguments: &[Value]) -> Outcome {
+    if let [Value::String(text), place] = arguments {
+        let byte = text.as_bytes().get(integer(place)?);
+        return byte.map(|byte| (*byte).into()).ok_or_else(|| format!("{text:?} is shorter"));
+    }
     let mut value = &arguments[0];
     let nothing = Value::String(String::new());
     for key in &arguments[1..] {
@@ -250,12 +254,12 @@ fn print(arguments: &[Value]) -> String {
     for (place, value) in arguments.iter().enumerate() {
         let spaced = place > 0 && !value.is_string() && !arguments[place - 1].is_string();
         out.push_str(if spaced { " " } else { "" });
-        out.push_str(&display(value));
+        out.push_str(&inner(value));
     }
     out
 }
 
 fn println(arguments: &[Value]) -> Outcome {
-    let words: Vec<String> = arguments.iter().map(display).collect();
+    let words: Vec<String> = arguments.iter().map(inner).collect();
     Ok(format!("{}\n", words.join(" ")).into())
 }

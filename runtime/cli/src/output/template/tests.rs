@@ -126,6 +126,7 @@ fn functions() {
     gives("{{println .Name 1}}", "web 1\n");
     gives("{{print 1 2 \"a\" 3}}", "1 2a3");
     gives("{{slice .Id 0 4}} {{truncate .Id 3}} [{{pad .Name 1 2}}]", "0123 012 [ web  ]");
+    gives("{{index .Name 1}} {{print nil 1.5 \"a\"}}", "101 <nil> 1.5a");
     fails("{{index .Names 7}}", "beyond the end of a list of 2");
     fails("{{frob .Name}}", "no function \"frob\"; there are: and, eq,");
     fails("{{upper .State.Pid}}", "upper: wants a string, not a int");
