@@ -25,7 +25,7 @@ impl CommandLine {
     /// The same command line with more words.
     pub(crate) fn with<S: Into<String>>(&self, words: impl IntoIterator<Item = S>) -> Self {
         // Most commands of a generator are long ones: room for them saves growing step by step.
-        let mut command = Self(Vec::with_capacity(self.0.len() + 48));
+        let mut command = Self(Vec::with_capacity(self.0.len() + 40));
         command.0.extend_from_slice(&self.0);
         command.words(words);
         command

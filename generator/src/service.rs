@@ -6,6 +6,7 @@
 
 use crate::syntax::words;
 use ini::Properties;
+use std::borrow::Cow;
 
 /// A unit file that is being made.
 #[derive(Clone, Debug)]
@@ -13,12 +14,14 @@ pub struct Service {
     /// The unit's file name, such as `web.service`.
     pub name: String,
     sections: Vec<(String, Properties)>,
+    /// The text of sections that are only there to be read.
+    aside: String,
 }
 
 impl Service {
     /// An empty unit.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), sections: Vec::new() }
+        Self { name: name.into(), sections: Vec::new(), aside: String::new() }
     }
 
     fn section(&self, name: &str) -> Option<&Properties> {
@@ -54,15 +57,26 @@ impl Service {
 
     /// Adds an assignment at the end of a section.
     pub fn add(&mut self, section: &str, key: &str, value: impl Into<String>) {
-        self.section_mut(section).append(key, one_line(value.into()));
+        self.section_mut(section).append(key, one_line(Cow::Owned(value.into())));
+    }
+
+    /// Puts a section that systemd doesn't know at the end of the unit, for people to read. What
+    /// stands there can't be looked up or changed.
+    pub fn put_aside<'a>(&mut self, section: &str, assignments: impl Iterator<Item = (&'a str, &'a str)>) {
+        self.aside.extend(["\n[X-", section, "]\n"]);
+        for (key, value) in assignments {
+            self.aside.extend([key, "=", &one_line(Cow::Borrowed(value)), "\n"]);
+        }
     }
 
     /// Replaces the last assignment of a key, or adds one.
     pub fn set(&mut self, section: &str, key: &str, value: &str) {
         let section = self.section_mut(section);
-        match section.iter_mut().filter(|(name, _)| *name == key).last() {
-            Some((_, old)) => value.clone_into(old),
-            None => section.append(key, value),
+        if !section.contains_key(key) {
+            return section.append(key, value);
+        }
+        if let Some((_, last)) = section.iter_mut().filter(|(name, _)| *name == key).last() {
+            value.clone_into(last);
         }
     }
 
@@ -101,16 +115,18 @@ impl Service {
                 text.extend([key, "=", value, "\n"]);
             }
         }
+        text.push_str(&self.aside);
     }
 }
 
-/// A value that can't end its line early nor swallow the next one.
-fn one_line(mut value: String) -> String {
+/// A value that can't end its line early nor swallow the next one: otherwise whoever writes a value
+/// could write directives of the unit as well (the kind of hole that CVE-2024-3154 was).
+fn one_line(mut value: Cow<'_, str>) -> Cow<'_, str> {
     if value.bytes().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
-        value = value.replace(['\n', '\r', '\0'], " ");
+        value = Cow::Owned(value.replace(['\n', '\r', '\0'], " "));
     }
     if value.ends_with('\\') && (value.len() - value.trim_end_matches('\\').len()) % 2 == 1 {
-        value.push(' ');
+        value.to_mut().push(' ');
     }
     value
 }

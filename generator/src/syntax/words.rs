@@ -84,7 +84,7 @@ impl Splitter<'_> {
         self.at = self.value.len() - rest.len();
         self.peek()?;
         let start = self.at;
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(rest.len());
         let mut quote = None;
         while let Some(c) = self.peek() {
             match quote {

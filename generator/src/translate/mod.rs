@@ -147,12 +147,13 @@ impl Translator<'_> {
     /// The service starts with all sections of the file; those that systemd doesn't know are put
     /// aside under an `X-` name.
     fn copy_sections(&mut self) {
-        for section in &self.unit.sections {
-            let aside = [self.unit.kind.section(), quadlet::DEFAULT_DEPENDENCIES.section]
-                .contains(&section.name.as_str());
-            let name = if aside { format!("X-{}", section.name) } else { section.name.clone() };
-            for entry in &section.entries {
-                self.service.add(&name, &entry.key, entry.value.as_str());
+        let unit = self.unit;
+        for section in &unit.sections {
+            let assignments = section.entries.iter().map(|entry| (entry.key.as_str(), entry.value.as_str()));
+            if [unit.kind.section(), quadlet::DEFAULT_DEPENDENCIES.section].contains(&section.name.as_str()) {
+                self.service.put_aside(&section.name, assignments);
+            } else {
+                assignments.for_each(|(key, value)| self.service.add(&section.name, key, value));
             }
         }
     }
