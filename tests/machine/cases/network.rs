@@ -67,12 +67,13 @@ fn address(machine: &Machine, name: &str) -> Result<String> {
 }
 
 fn published_on_one_address_only(machine: &Machine) -> Result<()> {
-    machine
-        .shell("ip link add dummy0 type dummy; ip addr add 192.0.2.1/24 dev dummy0; ip link set dummy0 up")?;
+    machine.shell(
+        "ip link add other0 type bridge; ip addr add 192.0.2.1/24 dev other0; ip link set other0 up",
+    )?;
     web(machine, "one", "PublishPort=192.0.2.1:8090:80")?;
     answers(machine, "http://192.0.2.1:8090/")?;
     ensure!(fetch(machine, "http://127.0.0.1:8090/").is_err(), "another address answers too");
-    machine.ok(&["ip", "link", "del", "dummy0"])?;
+    machine.ok(&["ip", "link", "del", "other0"])?;
     done(machine, &["one"])
 }
 
@@ -93,12 +94,27 @@ fn a_range_of_ports_is_published(machine: &Machine) -> Result<()> {
     done(machine, &["range"])
 }
 
+/// Answers each datagram on port 9000.
+const UDP_SERVER: &str = r#"use IO::Socket::INET;
+my $socket = IO::Socket::INET->new(LocalPort => 9000, Proto => "udp") or die;
+while ($socket->recv(my $datagram, 100)) { $socket->send("got $datagram") }
+"#;
+
+/// Asks port 9001 of the loopback, waits a second for the answer.
+const UDP_CLIENT: &str = r#"use IO::Socket::INET;
+my $socket = IO::Socket::INET->new(PeerAddr => "127.0.0.1:9001", Proto => "udp") or die;
+$socket->send("datagram"); alarm 1; $socket->recv(my $answer, 100); print $answer;
+"#;
+
 fn udp_is_published(machine: &Machine) -> Result<()> {
-    busybox(machine, "udp", "nc -u -l -p 9000", "PublishPort=9001:9000/udp")?;
+    machine.write("/srv/udp/server.pl", UDP_SERVER)?;
+    machine.write("/srv/udp/client.pl", UDP_CLIENT)?;
+    let text = "[Container]\nImage=localhost:5000/debian\nVolume=/srv/udp:/srv/udp\n\
+                Exec=perl /srv/udp/server.pl\nPublishPort=9001:9000/udp\n";
+    install(machine, &[("udp.container", text)])?;
     start(machine, "udp")?;
-    machine.wait("the datagram arrives", READY, |m| {
-        m.shell("echo datagram | timeout 1 busybox nc -u -w 1 127.0.0.1 9001 || :")?;
-        Ok(m.journal("udp")?.contains("datagram"))
+    machine.wait("the datagram is answered", READY, |m| {
+        Ok(m.run(&["perl", "/srv/udp/client.pl"])?.stdout == "got datagram")
     })?;
     done(machine, &["udp"])
 }
@@ -167,11 +183,14 @@ fn names_resolve_within_a_network_only(machine: &Machine) -> Result<()> {
     web(machine, "named", "Network=in.network")?;
     web(machine, "friend", "Network=in.network")?;
     web(machine, "stranger", "Network=out.network")?;
-    let page = exec(machine, "friend", "wget -q -T 3 -O- http://named/")?;
+    let page = exec(machine, "friend", "timeout 5 wget -q -O- http://named/")?;
     ensure!(page.contains("It floats"), "by name: {page}");
     let own = address(machine, "named")?;
     ensure!(exec(machine, "friend", "nslookup named")?.contains(&own), "another address");
-    ensure!(exec(machine, "stranger", "wget -q -T 3 -O- http://named/").is_err(), "a stranger resolves it");
+    ensure!(
+        exec(machine, "stranger", "timeout 5 wget -q -O- http://named/").is_err(),
+        "a stranger resolves it"
+    );
     done(machine, &["named", "friend", "stranger"])
 }
 
@@ -183,7 +202,10 @@ fn two_networks_two_interfaces(machine: &Machine) -> Result<()> {
     web(machine, "onleft", "Network=left.network")?;
     web(machine, "onright", "Network=right.network")?;
     for name in ["onleft", "onright"] {
-        ensure!(exec(machine, name, "wget -q -T 3 -O- http://both/")?.contains("It floats"), "from {name}");
+        ensure!(
+            exec(machine, name, "timeout 5 wget -q -O- http://both/")?.contains("It floats"),
+            "from {name}"
+        );
     }
     done(machine, &["both", "onleft", "onright"])
 }
@@ -200,7 +222,10 @@ fn aliases_resolve(machine: &Machine) -> Result<()> {
     install(machine, &[("alias.network", "[Network]\n")])?;
     web(machine, "aliased", "Network=alias.network\nNetworkAlias=other-name")?;
     web(machine, "asker", "Network=alias.network")?;
-    ensure!(exec(machine, "asker", "wget -q -T 3 -O- http://other-name/")?.contains("It floats"), "by alias");
+    ensure!(
+        exec(machine, "asker", "timeout 5 wget -q -O- http://other-name/")?.contains("It floats"),
+        "by alias"
+    );
     done(machine, &["aliased", "asker"])
 }
 
