@@ -113,7 +113,8 @@ impl Cgroup {
             None => Path::new(DEFAULT_PARENT).join(id),
         };
         let cgroup = Cgroup { mount, path };
-        if let Err(error) = cgroup.make_directories(&files) {
+        // Once more if it failed: the end of another container may have taken our common parent away meanwhile.
+        if let Err(error) = cgroup.make_directories(&files).or_else(|_| cgroup.make_directories(&files)) {
             return none_possible(&files, &error.to_string());
         }
         let populated = cgroup.read("cgroup.events").unwrap_or_default();

@@ -212,18 +212,25 @@ pub(crate) fn cloexec_from(first: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes every signal do what it does by default, and blocks none.
+/// Makes every signal do what it does by default, and blocks none. By the system call itself, because libc keeps
+/// two real-time signals to itself, which may be ignored in what we inherited, too.
 pub(crate) fn reset_signals() -> io::Result<()> {
-    // SAFETY: an all-zero sigaction is SIG_DFL without flags; libc refuses the signals that can't be changed.
-    unsafe {
-        let default: libc::sigaction = std::mem::zeroed();
-        for signal in 1..=libc::SIGRTMAX() {
-            libc::sigaction(signal, &default, ptr::null_mut());
-        }
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut none);
-        check(libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut()).into())?;
+    const SIGNALS: c_int = 64;
+    const SET_SIZE: usize = 8;
+    // `struct sigaction` of the kernel, all zero: SIG_DFL, no flags, nothing blocked meanwhile.
+    let default = [0u64; 4];
+    for signal in (1..=SIGNALS).filter(|s| ![libc::SIGKILL, libc::SIGSTOP].contains(s)) {
+        // SAFETY: the structure is valid and as large as the kernel's; no handler is installed.
+        check(unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null::<u64>(), SET_SIZE)
+        })?;
     }
+    let none = 0u64;
+    // SAFETY: the set is valid for the size given.
+    check(unsafe {
+        let (how, old) = (libc::SIG_SETMASK, ptr::null::<u64>());
+        libc::syscall(libc::SYS_rt_sigprocmask, how, &raw const none, old, SET_SIZE)
+    })?;
     Ok(())
 }
 

@@ -1,0 +1,199 @@
+//! A bundle with a static busybox as its root file system, and `sampan-runtime` run on it in a private mount
+//! namespace, with its state beside it: nothing of a test is left on the host.
+
+// Each test program uses its own part of this.
+#![allow(dead_code)]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+const BUSYBOX: &str = "/bin/busybox";
+
+const APPLETS: &[&str] = &[
+    "cat", "chmod", "chown", "echo", "env", "grep", "hostname", "id", "ls", "mkdir", "mount", "ps", "pwd",
+    "readlink", "sed", "seq", "sh", "sleep", "stat", "touch", "true", "tty", "wc",
+];
+
+/// A bundle in a temporary directory.
+pub(crate) struct Bundle {
+    directory: tempfile::TempDir,
+    pub(crate) spec: Value,
+}
+
+/// What a command of the runtime did.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) status: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ran {
+    fn new(output: Output) -> Self {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        Ran {
+            status: output.status.code().unwrap_or(-1),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
+    }
+
+    /// The output of a command that must have succeeded.
+    #[track_caller]
+    pub(crate) fn good(self) -> String {
+        assert_eq!(self.status, 0, "{self:?}");
+        self.out
+    }
+}
+
+impl Bundle {
+    /// A bundle with the default configuration; `None`, said visibly, where the test can't run.
+    pub(crate) fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIP: containers are made by root here");
+            return None;
+        }
+        if !Path::new(BUSYBOX).exists() {
+            eprintln!("SKIP: no static busybox at {BUSYBOX}");
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let bin = directory.path().join("rootfs/bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::create_dir(directory.path().join("rootfs/tmp")).unwrap();
+        fs::copy(BUSYBOX, bin.join("busybox")).unwrap();
+        for applet in APPLETS {
+            symlink("busybox", bin.join(applet)).unwrap();
+        }
+        let mut bundle = Bundle { directory, spec: Value::Null };
+        bundle.runtime(&["spec", "--bundle", bundle.path().to_str().unwrap()]).good();
+        let text = fs::read(bundle.path().join("config.json")).unwrap();
+        bundle.spec = serde_json::from_slice(&text).unwrap();
+        bundle.spec["process"]["terminal"] = json!(false);
+        let unique = bundle.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_owned();
+        bundle.spec["linux"]["cgroupsPath"] = json!(format!("/sampan-test-{unique}"));
+        bundle.spec["process"]["env"] = json!(["PATH=/bin", "HOME=/"]);
+        Some(bundle)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn rootfs(&self, path: &str) -> PathBuf {
+        self.path().join("rootfs").join(path)
+    }
+
+    /// Sets the program to a shell with this script.
+    pub(crate) fn script(&mut self, script: &str) -> &mut Self {
+        self.args(&["/bin/sh", "-c", script])
+    }
+
+    pub(crate) fn args(&mut self, args: &[&str]) -> &mut Self {
+        self.spec["process"]["args"] = json!(args);
+        self
+    }
+
+    pub(crate) fn add_mount(&mut self, kind: &str, source: &str, destination: &str, options: &[&str]) {
+        let mount = json!({"type": kind, "source": source, "destination": destination, "options": options});
+        self.spec["mounts"].as_array_mut().unwrap().push(mount);
+    }
+
+    pub(crate) fn drop_mount(&mut self, destination: &str) {
+        self.spec["mounts"].as_array_mut().unwrap().retain(|m| m["destination"] != destination);
+    }
+
+    fn write(&self) {
+        let text = serde_json::to_vec_pretty(&self.spec).unwrap();
+        fs::write(self.path().join("config.json"), text).unwrap();
+    }
+
+    /// The runtime with these arguments, to be run through a shell that may do something before (`exec "$@"`).
+    pub(crate) fn command(&self, before: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "--propagation", "private", "sh", "-c", &format!("{before} exec \"$@\""), "sh"])
+            .args([env!("CARGO_BIN_EXE_sampan-runtime"), "--root"])
+            .arg(self.path().join("state"))
+            .args(arguments);
+        command
+    }
+
+    /// Runs the runtime.
+    pub(crate) fn runtime(&self, arguments: &[&str]) -> Ran {
+        Ran::new(self.command("", arguments).stdin(std::process::Stdio::null()).output().unwrap())
+    }
+
+    /// Runs the container, waits for its end and deletes it.
+    pub(crate) fn run(&self) -> Ran {
+        self.run_after("")
+    }
+
+    /// The same with something done in the shell that becomes the runtime.
+    pub(crate) fn run_after(&self, before: &str) -> Ran {
+        self.write();
+        let arguments = ["run", "--bundle", self.path().to_str().unwrap(), "test"];
+        let ran =
+            Ran::new(self.command(before, &arguments).stdin(std::process::Stdio::null()).output().unwrap());
+        assert_eq!(fs::read_dir(self.path().join("state")).unwrap().count(), 0, "left over: {ran:?}");
+        ran
+    }
+
+    /// Creates and starts the container in the background.
+    #[track_caller]
+    pub(crate) fn start(&self) -> Running<'_> {
+        self.create();
+        self.runtime(&["start", "test"]).good();
+        Running(self)
+    }
+
+    #[track_caller]
+    pub(crate) fn create(&self) {
+        self.write();
+        let path = self.path().to_str().unwrap();
+        // Output to a file: the container's process would keep a pipe open.
+        let log = fs::File::create(self.path().join("log")).unwrap();
+        let pid_file = self.path().join("pid");
+        let arguments = ["create", "--bundle", path, "--pid-file", pid_file.to_str().unwrap(), "test"];
+        let mut command = self.command("", &arguments);
+        let status =
+            command.stdin(std::process::Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).status();
+        assert!(status.unwrap().success(), "{}", self.log());
+    }
+
+    /// What a created container and its creation wrote.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path().join("log")).unwrap_or_default()
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        fs::read_to_string(self.path().join("pid")).unwrap().parse().unwrap()
+    }
+
+    pub(crate) fn status(&self) -> String {
+        let state: Value = serde_json::from_str(&self.runtime(&["state", "test"]).good()).unwrap();
+        state["status"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A running container, deleted at the end.
+pub(crate) struct Running<'a>(&'a Bundle);
+
+impl Running<'_> {
+    pub(crate) fn exec(&self, options: &[&str], program: &[&str]) -> Ran {
+        let arguments: Vec<&str> =
+            ["exec"].into_iter().chain(options.iter().copied()).chain(["test"]).collect();
+        let arguments: Vec<&str> = arguments.into_iter().chain(program.iter().copied()).collect();
+        self.0.runtime(&arguments)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.runtime(&["delete", "--force", "test"]);
+    }
+}
