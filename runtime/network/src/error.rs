@@ -1,4 +1,7 @@
 //! What can go wrong, in words for the user: what, where, what to do.
+//!
+//! The text of each error holds its cause, so the cause is no `source()` of its own:
+//! who prints the chain says it once.
 
 use std::io;
 use std::net::IpAddr;
@@ -96,7 +99,7 @@ pub enum Error {
     },
 
     /// The host has no such address, or refuses the port for another reason.
-    #[error("port {port}/{protocol}{on} can't be published: {source}", on = on(*.address))]
+    #[error("port {port}/{protocol}{on} can't be published: {cause}", on = on(*.address))]
     PortRefused {
         /// The host address that was asked for; absent means every address.
         address: Option<IpAddr>,
@@ -105,36 +108,36 @@ pub enum Error {
         /// The protocol.
         protocol: Protocol,
         /// What the kernel said.
-        source: io::Error,
+        cause: io::Error,
     },
 
     /// A file operation.
-    #[error("{operation} {path}: {source}", path = path.display())]
+    #[error("{operation} {path}: {cause}", path = path.display())]
     File {
         /// What was tried.
         operation: &'static str,
         /// On which file.
         path: PathBuf,
         /// What the kernel said.
-        source: io::Error,
+        cause: io::Error,
     },
 
     /// A file holds something that isn't ours.
-    #[error("{path} is damaged: {source}", path = path.display())]
+    #[error("{path} is damaged: {cause}", path = path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
 
     /// The kernel refused a change of links, addresses, routes or firewall.
-    #[error("{operation}: {source}")]
+    #[error("{operation}: {cause}")]
     Kernel {
         /// What was tried, with its arguments.
         operation: String,
         /// What the kernel said.
-        source: io::Error,
+        cause: io::Error,
     },
 
     /// A program that we need failed.
@@ -151,13 +154,13 @@ impl Error {
     /// Wraps the failure of a file operation; for `map_err`.
     pub(crate) fn file(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::File { operation, path, source }
+        move |cause| Self::File { operation, path, cause }
     }
 
     /// Wraps the failure of a kernel operation; for `map_err`.
     pub(crate) fn kernel(operation: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let operation = operation.into();
-        move |source| Self::Kernel { operation, source }
+        move |cause| Self::Kernel { operation, cause }
     }
 }
 

@@ -46,9 +46,7 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         result => result.map_err(Error::file("read", path))?,
     };
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|source| Error::Damaged { path: path.to_owned(), source })
+    serde_json::from_slice(&bytes).map(Some).map_err(|cause| Error::Damaged { path: path.to_owned(), cause })
 }
 
 /// Whether a file must survive a crash of the whole machine.
@@ -65,8 +63,8 @@ pub(crate) enum Durability {
 /// The caller holds the lock of the directory, which has one scratch file: if its
 /// writer is killed, the next one overwrites it.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize, durability: Durability) -> Result<()> {
-    let mut bytes = serde_json::to_vec_pretty(value)
-        .map_err(|source| Error::Damaged { path: path.to_owned(), source })?;
+    let mut bytes =
+        serde_json::to_vec_pretty(value).map_err(|cause| Error::Damaged { path: path.to_owned(), cause })?;
     bytes.push(b'\n');
     write(path, &path.with_file_name(".scratch"), &bytes, durability)
 }

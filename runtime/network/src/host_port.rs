@@ -38,11 +38,11 @@ pub(crate) fn check(protocol: Protocol, port: u16, host_ip: Option<IpAddr>) -> R
             // The host has no SCTP sockets: nobody can listen on one.
             Err(Errno::PROTONOSUPPORT) => {}
             Err(errno) => {
-                let source = match errno {
+                let cause = match errno {
                     Errno::ADDRNOTAVAIL => io::Error::other("the host doesn't have this address"),
                     errno => errno.into(),
                 };
-                return Err(Error::PortRefused { address: host_ip, port, protocol, source });
+                return Err(Error::PortRefused { address: host_ip, port, protocol, cause });
             }
         }
     }
@@ -62,7 +62,7 @@ pub(crate) fn suggest(protocol: Protocol, host_ip: Option<IpAddr>) -> Result<u16
         .and_then(|socket| getsockname(&socket))
         .and_then(SocketAddr::try_from)
         .map(|address| address.port())
-        .map_err(|errno| Error::PortRefused { address: host_ip, port: 0, protocol, source: errno.into() })
+        .map_err(|errno| Error::PortRefused { address: host_ip, port: 0, protocol, cause: errno.into() })
 }
 
 /// The addresses to try: none given means both families.

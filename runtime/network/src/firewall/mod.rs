@@ -75,9 +75,9 @@ impl Firewall {
     /// the caller says that it owns the key: it is replaced.
     pub(crate) fn add(&mut self, elements: &[Element]) -> Result<()> {
         match self.change(message::NEW_ELEMENTS, NLM_F_CREATE, elements, "add") {
-            Err(Error::Kernel { source, .. })
-                if source.kind() == std::io::ErrorKind::ResourceBusy
-                    || source.kind() == std::io::ErrorKind::AlreadyExists =>
+            Err(Error::Kernel { cause, .. })
+                if cause.kind() == std::io::ErrorKind::ResourceBusy
+                    || cause.kind() == std::io::ErrorKind::AlreadyExists =>
             {
                 let stale = self.current(elements)?;
                 self.change(message::DELETE_ELEMENTS, 0, &stale, "replace")?;
@@ -99,8 +99,8 @@ impl Firewall {
                 current.into_iter().filter(|element| elements.contains(element)).collect();
             attempt += 1;
             match self.change(message::DELETE_ELEMENTS, 0, &ours, "remove") {
-                Err(Error::Kernel { source, .. })
-                    if source.kind() == std::io::ErrorKind::NotFound && attempt < ATTEMPTS => {}
+                Err(Error::Kernel { cause, .. })
+                    if cause.kind() == std::io::ErrorKind::NotFound && attempt < ATTEMPTS => {}
                 result => return result,
             }
         }

@@ -174,8 +174,8 @@ impl Socket {
         }
         match refusal {
             None => Ok(answers),
-            Some((place, source)) => {
-                Err(Error::Kernel { operation: batch.steps.swap_remove(place).operation, source })
+            Some((place, cause)) => {
+                Err(Error::Kernel { operation: batch.steps.swap_remove(place).operation, cause })
             }
         }
     }
@@ -212,8 +212,8 @@ impl Socket {
                 match message.kind {
                     NLMSG_DONE => return Ok(answers),
                     NLMSG_ERROR => match message.refusal(&[]) {
-                        Some(source) => {
-                            return Err(Error::Kernel { operation: operation.to_owned(), source });
+                        Some(cause) => {
+                            return Err(Error::Kernel { operation: operation.to_owned(), cause });
                         }
                         None => return Ok(answers),
                     },
