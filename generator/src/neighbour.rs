@@ -3,7 +3,7 @@
 
 use crate::diagnostic::{Diagnostic, Severity};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where systemd looks for generators, the first of a name counts (systemd.generator(7)).
 const DIRECTORIES: [&str; 5] =
@@ -28,11 +28,14 @@ fn is_masked(path: &Path) -> bool {
     }
 }
 
-/// Says that Podman's directories are left to Podman, if one of them exists.
-pub(crate) fn note(directories: &[&str]) -> Option<Diagnostic> {
-    let directory = directories.iter().map(Path::new).find(|path| path.is_dir())?;
-    let reason = "Podman's own generator is active, so the files here are left to it";
-    let help = "put files for sampan into /etc/sampan/systemd, or run \"sampan adopt\" to take these over";
+/// Says that files are left to Podman, if there are any.
+pub(crate) fn note(files: &[PathBuf]) -> Option<Diagnostic> {
+    let directory = files.first()?.parent()?;
+    let count = files.len();
+    let reason =
+        format!("Podman's own generator is active, so Podman's Quadlet files ({count}) are left to it");
+    let help = "put files for sampan into /etc/sampan/systemd, or mask Podman's generator: \
+                ln -s /dev/null /etc/systemd/system-generators/podman-system-generator";
     Some(Diagnostic::whole(Severity::Warning, directory, reason).help(help))
 }
 
@@ -40,6 +43,14 @@ pub(crate) fn note(directories: &[&str]) -> Option<Diagnostic> {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn files_that_are_left_are_counted_once() {
+        assert_eq!(note(&[]), None);
+        let note = note(&["/c/a.container".into(), "/c/b.pod".into()]).unwrap();
+        assert_eq!(note.file, Path::new("/c"));
+        assert!(note.reason.contains("(2)"), "{}", note.reason);
+    }
 
     #[test]
     fn a_link_to_dev_null_masks() {

@@ -104,19 +104,22 @@ pub fn roots(engine: Engine, user: bool, environment: &Environment) -> (Vec<Root
         return explicit(list);
     }
     let mut notes = Vec::new();
-    let mut found = Vec::new();
-    let shared = engine == Engine::Podman || !neighbour::is_active(Path::new("/"), user);
-    if engine == Engine::Sampan {
-        found.extend(if user { own_of_user(environment) } else { vec![system(OWN, OWN)] });
-    }
-    if !shared {
-        notes.extend(neighbour::note(&SHARED));
-    } else if user {
-        found.extend(shared_of_user(environment, &mut notes));
+    let shared = if user {
+        shared_of_user(environment, &mut notes)
     } else {
-        found.extend(SHARED.iter().map(|path| system(path, SHARED[1])));
+        SHARED.iter().map(|path| system(path, SHARED[1])).collect()
+    };
+    if engine == Engine::Podman {
+        return (shared, notes);
     }
-    (found, notes)
+    let mut found = if user { own_of_user(environment) } else { vec![system(OWN, OWN)] };
+    if neighbour::is_active(Path::new("/"), user) {
+        let left: Vec<_> = walk(&shared).files.into_iter().map(|file| file.path).collect();
+        (found, neighbour::note(&left).into_iter().collect())
+    } else {
+        found.extend(shared);
+        (found, notes)
+    }
 }
 
 fn explicit(list: &OsStr) -> (Vec<Root>, Vec<Diagnostic>) {
