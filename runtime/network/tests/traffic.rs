@@ -132,7 +132,11 @@ fn ipv6_works_like_ipv4() {
     let neighbour = host.neighbour();
     let config = Config { name: "dual".to_owned(), ipv6: true, disable_dns: true, ..Config::default() };
     let network = host.networks.create(&config, false).unwrap();
+    let accept_ra = || std::fs::read_to_string("/proc/sys/net/ipv6/conf/lan/accept_ra").unwrap();
+    assert_eq!(accept_ra(), "1\n");
     let (web, lease) = host.start("web", &[on("dual")], &["8080:80"]);
+    // The host forwards now, and goes on listening to its own routers.
+    assert_eq!(accept_ra(), "2\n");
     let (other, _) = host.start("other", &[on("dual")], &[]);
     web.serve(80);
     assert_eq!(lease.attachments[0].addresses.len(), 2);

@@ -3,11 +3,13 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use crate::error::{Error, Result};
+use crate::files;
 
 /// Lets the host forward packets of these addresses' families, if it doesn't yet.
 ///
@@ -22,8 +24,23 @@ pub(crate) fn forward_packets(addresses: impl Iterator<Item = IpAddr>) -> Result
     if ipv4 {
         set("/proc/sys/net/ipv4/ip_forward", "1")?;
     }
-    if ipv6 {
+    if ipv6 && !is("/proc/sys/net/ipv6/conf/all/forwarding", "1") {
+        keep_host_routers()?;
         set("/proc/sys/net/ipv6/conf/all/forwarding", "1")?;
+    }
+    Ok(())
+}
+
+/// A host that forwards IPv6 ignores its own routers' advertisements, and forgets the
+/// default routes that it has from them, unless `accept_ra` is 2 (ip-sysctl.rst in
+/// the kernel's documentation).
+fn keep_host_routers() -> Result<()> {
+    let interfaces = "/proc/sys/net/ipv6/conf";
+    for name in files::names(Path::new(interfaces))? {
+        let setting = format!("{interfaces}/{name}/accept_ra");
+        if !matches!(name.as_str(), "all" | "default" | "lo") && is(&setting, "1") {
+            set(&setting, "2")?;
+        }
     }
     Ok(())
 }
@@ -55,16 +72,18 @@ pub(crate) fn settle_ipv6(interface: &str, link_local: bool) -> Result<()> {
 /// Writes a setting that isn't so already; one that doesn't exist (a kernel
 /// without IPv6) is left alone.
 fn set(path: &str, value: &str) -> Result<()> {
-    match fs::read_to_string(path) {
-        Ok(now) if now.trim() == value => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        _ => {}
+    if is(path, value) || !Path::new(path).exists() {
+        return Ok(());
     }
     match fs::write(path, value) {
         Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => set_aside(path, value),
         result => result,
     }
     .map_err(Error::file("write", path))
+}
+
+fn is(path: &str, value: &str) -> bool {
+    fs::read_to_string(path).is_ok_and(|now| now.trim() == value)
 }
 
 /// Writes a setting by a procfs of our own, which is mounted nowhere: a unit with
