@@ -214,23 +214,14 @@ fn run_from_a_shell(machine: &Machine) -> Result<()> {
 }
 
 fn run_returns_the_exit_code(machine: &Machine) -> Result<()> {
-    for (program, code) in [("exit 42", 42), ("kill -KILL $$", 137)] {
-        let run = machine.run(&[
-            "systemd-run",
-            "--quiet",
-            "--pipe",
-            "--wait",
-            "--collect",
-            "sampan",
-            "run",
-            "--rm",
-            BUSYBOX,
-            "sh",
-            "-c",
-            &format!("({program})"),
-        ])?;
-        ensure!(run.code == Some(code), "{program}: {:?} {}", run.code, run.text());
+    let unit = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect"];
+    let sampan = ["sampan", "run", "--rm", BUSYBOX, "sh", "-c", "exit 42"];
+    for command in [[&unit[..], &sampan].concat(), sampan.to_vec()] {
+        let run = machine.run(&command)?;
+        ensure!(run.code == Some(42), "{}: {:?} {}", command[0], run.code, run.text());
     }
+    let missing = machine.run(&["sampan", "run", "--rm", BUSYBOX, "/no/such"])?;
+    ensure!(missing.code == Some(127), "a missing program: {:?} {}", missing.code, missing.text());
     Ok(())
 }
 
