@@ -1,6 +1,6 @@
 //! Where Quadlet files are looked for, and what lies there.
 //!
-//! [`roots`] names the directories of an engine; [`walk`] goes through them once, depth first, and
+//! [`roots`] names the directories of an engine; `walk` goes through them once, depth first, and
 //! lists the Quadlet files and drop-in directories in the order in which they count: the first
 //! file of a name wins. Symbolic links are followed, hidden directories are read, directories that
 //! end in `.d` hold drop-ins only.
