@@ -1,9 +1,10 @@
 //! `sampan inspect`: all that is known of a container, an image, a volume or a network.
 //!
 //! Without `--type` a name is looked for in that order, as Podman does it. What is shown of each
-//! kind is in `container`, and beside the commands for the other three.
+//! kind is in `container` (with `host`), and beside the commands for the other three.
 
 mod container;
+mod host;
 
 use std::process::ExitCode;
 

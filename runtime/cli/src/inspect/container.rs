@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use oci_spec::runtime::{Capabilities, LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{Capabilities, Process, Spec};
 use sampan_container::state::{Attachment, ContainerDir, State, Status, UserMount};
 use sampan_image::Image;
 use serde_json::{Map, Value, json};
 
+use super::host;
 use crate::healthcheck::Health;
 use crate::ps;
 
@@ -53,6 +54,7 @@ pub(super) fn shown(directory: &ContainerDir, state: &State, spec: &Spec, image:
         "EffectiveCaps": capabilities(&process, |sets| sets.effective().as_ref()),
         "BoundingCaps": capabilities(&process, |sets| sets.bounding().as_ref()),
         "ExecIDs": [],
+        "GraphDriver": {"Name": "overlay", "Data": {"LowerDir": lower_directories(image)}},
         "Mounts": state.mounts.iter().map(mount).collect::<Vec<_>>(),
         "Dependencies": [],
         "NetworkSettings": network_settings(state),
@@ -60,11 +62,17 @@ pub(super) fn shown(directory: &ContainerDir, state: &State, spec: &Spec, image:
         "IsInfra": false,
         "IsService": false,
         "Config": config(state, spec, &process, &arguments, image),
-        "HostConfig": host_config(state, spec, &process),
+        "HostConfig": host::config(state, spec, &process),
         // Podman has no such fields.
         "Unit": state.unit.clone().unwrap_or_default(),
         "InvocationID": state.invocation_id.clone().unwrap_or_default(),
     })
+}
+
+/// The layers of the image, topmost first, as overlayfs takes them.
+fn lower_directories(image: Option<&Image>) -> String {
+    let layers = image.iter().flat_map(|image| &image.layers);
+    layers.map(|layer| layer.display().to_string()).collect::<Vec<_>>().join(":")
 }
 
 fn status(directory: &ContainerDir, state: &State) -> Value {
@@ -191,7 +199,7 @@ fn sandbox(state: &State) -> String {
 }
 
 /// `80/tcp` to the host's addresses and ports, ranges port by port.
-fn ports(state: &State) -> BTreeMap<String, Vec<Value>> {
+pub(super) fn ports(state: &State) -> BTreeMap<String, Vec<Value>> {
     let mut ports: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for port in &state.ports {
         for offset in 0..port.range.max(1) {
@@ -255,83 +263,6 @@ fn config(
         "HealthcheckOnFailureAction": state.healthcheck.as_ref().map(|check| check.on_failure.as_str()).unwrap_or("none"),
         "Umask": process.user().umask().map_or_else(|| "0022".to_owned(), |umask| format!("{umask:04o}")),
     })
-}
-
-fn host_config(state: &State, spec: &Spec, process: &Process) -> Value {
-    let binds = state.mounts.iter().filter(|mount| mount.kind != "tmpfs").map(|mount| {
-        let source = mount.name.as_deref().unwrap_or(&mount.source);
-        format!("{source}:{}:{}", mount.destination, mount.options.join(","))
-    });
-    let tmpfs = state.mounts.iter().filter(|mount| mount.kind == "tmpfs");
-    let tmpfs: BTreeMap<_, _> = tmpfs.map(|mount| (&mount.destination, mount.options.join(","))).collect();
-    let linux = spec.linux().as_ref();
-    let resources = linux.and_then(|linux| linux.resources().as_ref());
-    let memory = resources.and_then(|resources| resources.memory().as_ref());
-    let processes = resources.and_then(|resources| resources.pids().as_ref());
-    let limits =
-        process.rlimits().iter().flatten().map(
-            |limit| json!({"Name": limit.typ().to_string(), "Soft": limit.soft(), "Hard": limit.hard()}),
-        );
-    json!({
-        "Binds": binds.collect::<Vec<_>>(),
-        "CgroupManager": "systemd",
-        "CgroupMode": mode(spec, LinuxNamespaceType::Cgroup),
-        "ContainerIDFile": "",
-        "LogConfig": {"Type": "journald", "Config": null, "Path": "", "Tag": "", "Size": "0B"},
-        "NetworkMode": network_mode(state, spec),
-        "PortBindings": ports(state),
-        "RestartPolicy": {"Name": state.restart.as_deref().unwrap_or("no"), "MaximumRetryCount": 0},
-        "AutoRemove": state.remove,
-        "Annotations": state.annotations,
-        "VolumeDriver": "",
-        "VolumesFrom": null,
-        "CapAdd": [],
-        "CapDrop": [],
-        "Dns": [],
-        "DnsOptions": [],
-        "DnsSearch": [],
-        "ExtraHosts": [],
-        "GroupAdd": process.user().additional_gids().clone().unwrap_or_default(),
-        "IpcMode": mode(spec, LinuxNamespaceType::Ipc),
-        "Cgroup": "",
-        "Links": null,
-        "OomScoreAdj": process.oom_score_adj().unwrap_or_default(),
-        "PidMode": mode(spec, LinuxNamespaceType::Pid),
-        "Privileged": linux.is_some_and(|linux| linux.masked_paths().as_ref().is_none_or(Vec::is_empty)),
-        "PublishAllPorts": false,
-        "ReadonlyRootfs": spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or_default(),
-        "SecurityOpt": if process.no_new_privileges() == Some(true) { json!(["no-new-privileges"]) } else { json!([]) },
-        "Tmpfs": tmpfs,
-        "UTSMode": mode(spec, LinuxNamespaceType::Uts),
-        "UsernsMode": if mode(spec, LinuxNamespaceType::User) == "private" { "private" } else { "" },
-        "Runtime": "sampan",
-        "Memory": memory.and_then(|memory| memory.limit()).unwrap_or_default(),
-        "MemoryReservation": memory.and_then(|memory| memory.reservation()).unwrap_or_default(),
-        "MemorySwap": memory.and_then(|memory| memory.swap()).unwrap_or_default(),
-        "PidsLimit": processes.map(|pids| pids.limit()).unwrap_or_default(),
-        "Ulimits": limits.collect::<Vec<_>>(),
-        "Devices": [],
-        "CgroupParent": "",
-    })
-}
-
-/// Whether a namespace is the container's own.
-fn mode(spec: &Spec, kind: LinuxNamespaceType) -> &'static str {
-    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
-    let found = namespaces.and_then(|all| all.iter().find(|namespace| namespace.typ() == kind));
-    match found {
-        None => "host",
-        Some(namespace) if namespace.path().is_some() => "ns",
-        Some(_) => "private",
-    }
-}
-
-fn network_mode(state: &State, spec: &Spec) -> String {
-    match (state.networks.is_empty(), mode(spec, LinuxNamespaceType::Network)) {
-        (false, _) => "bridge".to_owned(),
-        (true, "private") => "none".to_owned(),
-        (true, other) => other.to_owned(),
-    }
 }
 
 #[cfg(test)]
