@@ -13,6 +13,9 @@ use crate::networks::Networks;
 /// The metric of the first network's default route; later ones come after it.
 const FIRST_METRIC: u32 = 100;
 
+/// The largest packet of a veth or bridge interface if nothing else is asked for.
+const USUAL_MTU: u32 = 1500;
+
 /// See [`Networks::attach`].
 pub(crate) fn attach(networks: &Networks, lease: &Lease, netns: BorrowedFd<'_>) -> Result<()> {
     // The socket made inside stays there: all else is done from here.
@@ -46,7 +49,8 @@ pub(crate) fn attach(networks: &Networks, lease: &Lease, netns: BorrowedFd<'_>) 
 /// reaches on its loopback address.
 fn connect(host: &mut Socket, attachment: &Attachment, published: bool, netns: BorrowedFd<'_>) -> Result<()> {
     let network = &attachment.network;
-    let bridge = bridge(host, attachment)?;
+    let mtu = mtu(host, attachment)?;
+    let bridge = bridge(host, attachment, mtu)?;
     let mac: Mac = attachment.mac.parse()?;
     let mut batch = Batch::default();
     // Also for a bridge that was there: its maker may have been killed half-way.
@@ -54,13 +58,8 @@ fn connect(host: &mut Socket, attachment: &Attachment, published: bool, netns: B
         link::add_address(&mut batch, bridge, gateway, subnet);
     }
     link::up(&mut batch, bridge, &network.network_interface, published);
-    let pair = link::Pair {
-        name: &attachment.host_interface,
-        bridge,
-        peer: &attachment.interface,
-        mac: mac.0,
-        mtu: network.options.mtu,
-    };
+    let pair =
+        link::Pair { name: &attachment.host_interface, bridge, peer: &attachment.interface, mac: mac.0, mtu };
     link::add_pair(&mut batch, &pair, netns);
     if published {
         link::allow_hairpin(&mut batch, &attachment.host_interface);
@@ -68,9 +67,19 @@ fn connect(host: &mut Socket, attachment: &Attachment, published: bool, netns: B
     host.run(batch).map(drop)
 }
 
+/// The largest packet of the network: as asked for, else what the host's way out can
+/// carry, if that is less than the usual; absent means the kernel's default.
+fn mtu(host: &mut Socket, attachment: &Attachment) -> Result<Option<u32>> {
+    let network = &attachment.network;
+    if network.options.mtu.is_some() || network.internal {
+        return Ok(network.options.mtu);
+    }
+    Ok(link::way_out_mtu(host)?.filter(|mtu| *mtu < USUAL_MTU))
+}
+
 /// The index of the network's bridge, which is made if it isn't there. Nobody
 /// takes it away from us: our lease was written before.
-fn bridge(host: &mut Socket, attachment: &Attachment) -> Result<u32> {
+fn bridge(host: &mut Socket, attachment: &Attachment, mtu: Option<u32>) -> Result<u32> {
     let network = &attachment.network;
     let name = &network.network_interface;
     let mut index = link::index(host, name)?;
@@ -80,7 +89,7 @@ fn bridge(host: &mut Socket, attachment: &Attachment) -> Result<u32> {
         let mac =
             network.gateways().next().map_or(Mac([0x5a, 0x6d, 0, 0, 0, 1]), |(gateway, _)| Mac::of(gateway));
         let mut batch = Batch::default();
-        link::add_bridge(&mut batch, name, mac.0, network.options.mtu);
+        link::add_bridge(&mut batch, name, mac.0, mtu);
         host.run(batch)?;
         index = link::index(host, name)?;
     }

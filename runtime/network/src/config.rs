@@ -102,7 +102,8 @@ impl LeaseRange {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub struct Options {
-    /// The largest packet, in bytes, of the bridge and its containers; absent means the kernel's 1500.
+    /// The largest packet, in bytes, of the bridge and its containers; absent means
+    /// 1500, or less if the host's way out carries less.
     pub mtu: Option<u32>,
     /// Which other networks are kept away.
     pub isolate: Isolate,

@@ -258,6 +258,19 @@ fn options_reach_the_interfaces() {
     host.networks.release(&container.holder.id).unwrap();
 }
 
+/// As on a cloud host with an overlay network: larger packets would be lost on the way.
+#[test]
+fn packets_fit_the_hosts_way_out() {
+    let Some(host) = Host::new() else { return };
+    let _neighbour = host.neighbour();
+    ip("link set lan mtu 1400");
+    ip("route add default via 192.0.2.9");
+    let (web, _) = host.start("web", &[on(DEFAULT_NETWORK)], &[]);
+    let inside = web.run(|| command("ip", &["link", "show", "eth0"]));
+    assert!(inside.contains("mtu 1400"), "{inside}");
+    host.networks.release(&web.holder.id).unwrap();
+}
+
 #[test]
 fn subnets_of_the_host_are_kept_clear_of() {
     let Some(host) = Host::new() else { return };

@@ -152,3 +152,30 @@ fn interface_name(name: &str) -> Vec<u8> {
     bytes.resize(IFNAMSIZ, 0);
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port::parse_ports;
+
+    fn published_at(text: &str, target: &str) -> Vec<Element> {
+        let target = target.parse().unwrap();
+        parse_ports(text).unwrap().iter().flat_map(|port| published(port, target)).collect()
+    }
+
+    #[test]
+    fn parts_are_padded_to_four_bytes() {
+        let elements = published_at("127.0.0.1:8080:80", "10.0.0.2");
+        assert_eq!(elements[0].set, "published4_at");
+        assert_eq!(elements[0].key, [127, 0, 0, 1, 6, 0, 0, 0, 0x1f, 0x90, 0, 0]);
+        assert_eq!(elements[0].data.as_deref(), Some(&[10, 0, 0, 2, 0, 80, 0, 0][..]));
+    }
+
+    #[test]
+    fn an_address_is_published_in_its_family() {
+        assert!(published_at("127.0.0.1:8080:80", "fd00::2").is_empty());
+        assert!(published_at("[::]:8080:80", "10.0.0.2").is_empty());
+        assert_eq!(published_at("8080:80", "fd00::2")[0].set, "published6");
+        assert_eq!(published_at("0.0.0.0:8080-8082:80-82/udp", "10.0.0.2").len(), 3);
+    }
+}

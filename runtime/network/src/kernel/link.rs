@@ -1,6 +1,6 @@
 //! Links, addresses and routes (rtnetlink(7)), as messages for a [`Batch`].
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, Parseable};
@@ -22,6 +22,9 @@ use crate::subnet::Subnet;
 
 /// The longest name of an interface, in bytes (`IFNAMSIZ` less the final zero).
 pub(crate) const LONGEST_NAME: usize = 15;
+
+/// An address that is nobody's (RFC 5737): its route is the one to everywhere.
+const ANYWHERE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 
 /// The index of the loopback interface in every namespace.
 const LOOPBACK: u32 = 1;
@@ -220,6 +223,46 @@ pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: IpAddr, 
         &[Errno::EXIST],
         format!("add the default route by {gateway}"),
     );
+}
+
+/// The largest packet, in bytes, of the interface that leads out of the host; absent
+/// without a way out.
+pub(crate) fn way_out_mtu(socket: &mut Socket) -> Result<Option<u32>> {
+    let mut request = RouteMessage::default();
+    request.header.address_family = AddressFamily::Inet;
+    request.header.destination_prefix_length = 32;
+    let destination = RouteAttribute::Destination(RouteAddress::Inet(ANYWHERE));
+    request.attributes.push(destination);
+    let mut batch = Batch::default();
+    batch.push(
+        &RouteNetlinkMessage::GetRoute(request),
+        0,
+        &[Errno::NETUNREACH, Errno::HOSTUNREACH, Errno::ACCESS, Errno::INVAL],
+        "look up the way out of the host",
+    );
+    let answers = socket.run(batch)?;
+    let index = answers.iter().find_map(|(_, payload)| {
+        let message = RouteMessage::parse(payload.as_slice()).ok()?;
+        message.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Oif(index) => Some(*index),
+            _ => None,
+        })
+    });
+    let Some(index) = index else {
+        return Ok(None);
+    };
+    let mut request = LinkMessage::default();
+    request.header.index = index;
+    let mut batch = Batch::default();
+    batch.push(&RouteNetlinkMessage::GetLink(request), 0, &[Errno::NODEV], "look up an interface");
+    let answers = socket.run(batch)?;
+    Ok(answers.iter().find_map(|(_, payload)| {
+        let message = LinkMessage::parse(payload.as_slice()).ok()?;
+        message.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Mtu(mtu) => Some(*mtu),
+            _ => None,
+        })
+    }))
 }
 
 /// A route of the host.
