@@ -74,7 +74,7 @@ fn show(names: &[String], kind: Kind, format: Option<&str>, context: &Context) -
             Err(error) => errors.push(error),
         }
     }
-    match format.filter(|format| !output::is_json(format)) {
+    match output::template_or_json(format) {
         None => output::json(&found)?,
         Some(format) => output::Listing::parse(format)?.print(found, false, &[])?,
     }

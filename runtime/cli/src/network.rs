@@ -320,7 +320,7 @@ fn inspect(options: &Inspect, context: &Context) -> anyhow::Result<ExitCode> {
     let found: Vec<Network> =
         options.names.iter().map(|name| find(&networks, name)).collect::<Result<_, _>>()?;
     let all: Vec<_> = found.iter().map(|network| Shown::new(network, &leases)).collect();
-    match options.format.as_deref().filter(|format| !output::is_json(format)) {
+    match output::template_or_json(options.format.as_deref()) {
         None => output::json(&all)?,
         Some(format) => {
             let rows = all.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;

@@ -265,7 +265,7 @@ fn inspect(options: &Inspect, context: &Context) -> anyhow::Result<ExitCode> {
         false => options.names.iter().map(|name| volumes.get(name)).collect::<Result<_, _>>()?,
     };
     let all = found.iter().map(shown).collect::<anyhow::Result<Vec<_>>>()?;
-    match options.format.as_deref().filter(|format| !output::is_json(format)) {
+    match output::template_or_json(options.format.as_deref()) {
         None => output::json(&found.iter().map(Shown::new).collect::<Vec<_>>())?,
         Some(format) => output::Listing::parse(format)?.print(all, false, &[])?,
     }

@@ -1,6 +1,6 @@
 //! `sampan images`: one row for each name of each image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use anyhow::ensure;
@@ -104,9 +104,9 @@ pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCod
     rows.retain(|row| wanted(row, &filters));
     sort(&mut rows, &options.sort);
     if options.quiet && options.format.is_none() {
-        let mut ids: Vec<&str> = rows.iter().map(|row| id(row, options.no_trunc)).collect();
-        ids.dedup();
-        output::lines(ids)?;
+        let mut seen = BTreeSet::new();
+        let once = rows.iter().filter(|row| seen.insert(&row.id));
+        output::lines(once.map(|row| id(row, options.no_trunc)))?;
         return Ok(ExitCode::SUCCESS);
     }
     let digest = if options.digests { "\t{{.Digest}}" } else { "" };

@@ -20,7 +20,7 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 /// All of it.
 pub(super) fn shown(directory: &ContainerDir, state: &State, spec: &Spec, image: Option<&Image>) -> Value {
     let process = spec.process().clone().unwrap_or_default();
-    let arguments = process.args().clone().unwrap_or_else(|| state.command.clone());
+    let arguments = &state.command;
     let file = |name: &str| directory.path().join(name).display().to_string();
     let (image_id, image_name, digest) = match &state.image {
         Some(image) => (image.id.as_str(), image.name.as_str(), image.digest.as_str()),
@@ -61,7 +61,7 @@ pub(super) fn shown(directory: &ContainerDir, state: &State, spec: &Spec, image:
         "Namespace": "",
         "IsInfra": false,
         "IsService": false,
-        "Config": config(state, spec, &process, &arguments, image),
+        "Config": config(state, spec, &process, image),
         "HostConfig": host::config(state, spec, &process),
         // Podman has no such fields.
         "Unit": state.unit.clone().unwrap_or_default(),
@@ -212,19 +212,13 @@ pub(super) fn ports(state: &State) -> BTreeMap<String, Vec<Value>> {
     ports
 }
 
-fn config(
-    state: &State,
-    spec: &Spec,
-    process: &Process,
-    arguments: &[String],
-    image: Option<&Image>,
-) -> Value {
+fn config(state: &State, spec: &Spec, process: &Process, image: Option<&Image>) -> Value {
     let made_from = image.and_then(|image| image.config.config().as_ref());
     let entrypoint = made_from.and_then(|config| config.entrypoint().clone()).unwrap_or_default();
     // An entrypoint that was replaced is not the beginning of what runs.
-    let (entrypoint, command) = match arguments.strip_prefix(entrypoint.as_slice()) {
+    let (entrypoint, command) = match state.command.strip_prefix(entrypoint.as_slice()) {
         Some(command) => (entrypoint.clone(), command),
-        None => (Vec::new(), arguments),
+        None => (Vec::new(), state.command.as_slice()),
     };
     let user = process.user();
     let user = match (user.uid(), user.gid()) {

@@ -44,18 +44,22 @@ impl Format {
     /// What `--format` means where a table with these `columns` (a template with tabs) is the default.
     pub(crate) fn of(format: Option<&str>, columns: &str) -> Result<Self, template::Error> {
         match format {
-            None => Listing::columns(columns).map(Self::Listing),
+            None | Some("" | "table") => Listing::columns(columns).map(Self::Listing),
             Some(format) if is_json(format) => Ok(Self::Json),
-            Some("table") => Listing::columns(columns).map(Self::Listing),
             Some(format) => Listing::parse(format).map(Self::Listing),
         }
     }
 }
 
 /// `json`, and `{{json .}}` as Podman also takes it.
-pub(crate) fn is_json(format: &str) -> bool {
+fn is_json(format: &str) -> bool {
     let inner = format.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
     format.trim() == "json" || inner.is_some_and(|inner| inner.split_whitespace().eq(["json", "."]))
+}
+
+/// The template that `--format` holds where JSON is the default, as it is for `inspect`.
+pub(crate) fn template_or_json(format: Option<&str>) -> Option<&str> {
+    format.filter(|format| !format.is_empty() && !is_json(format))
 }
 
 impl Listing {
@@ -247,6 +251,9 @@ mod tests {
         assert!(is_json("json") && is_json("{{json .}}") && is_json("{{ json . }}"));
         assert!(!is_json("{{json .Id}}") && !is_json("table"));
         assert!(matches!(Format::of(Some("json"), ""), Ok(Format::Json)));
+        assert!(matches!(Format::of(Some(""), "{{.A}}"), Ok(Format::Listing(_))));
+        assert_eq!(template_or_json(Some("{{.A}}")), Some("{{.A}}"));
+        assert!([None, Some(""), Some("json")].into_iter().all(|f| template_or_json(f).is_none()));
     }
 
     #[test]
