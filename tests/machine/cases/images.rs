@@ -19,6 +19,7 @@ pub fn tests() -> Vec<Trial> {
         on_shared("tls_without_a_known_authority_is_refused", unknown_authority),
         on_shared("short_names_and_mirrors", short_names_and_mirrors),
         on_shared("by_digest", by_digest),
+        on_shared("a_start_right_after_its_pull", a_start_right_after_its_pull),
         on_shared("from_every_local_transport", from_every_local_transport),
         on_shared("files_owners_and_whiteouts_are_as_packed", as_packed),
         alone("progress_shows_and_extends_the_start", progress_shows_and_extends_the_start),
@@ -62,6 +63,17 @@ fn by_digest(machine: &Machine) -> Result<()> {
         machine.ok(&["sampan", "image", "inspect", "--format", "{{.Digest}}", "localhost:5000/web"])?;
     ensure!(digest.trim().starts_with("sha256:"), "{digest}");
     machine.ok(&["sampan", "pull", &format!("localhost:5000/web@{}", digest.trim())]).map(drop)
+}
+
+fn a_start_right_after_its_pull(machine: &Machine) -> Result<()> {
+    // A pull decodes layers in threads; the container must be cloned by a process with one.
+    let text = "[Container]\nImage=localhost:5000/web\n";
+    install(machine, &[("fresh.container", text)])?;
+    for round in 1..=25 {
+        start(machine, "fresh").map_err(|error| error.context(format!("round {round}")))?;
+        machine.shell("systemctl stop fresh; sampan rmi --all --force")?;
+    }
+    uninstall(machine, &["fresh.container"])
 }
 
 /// Writes the busybox image of the registry in every local form, from the registry's own answers.
