@@ -96,10 +96,11 @@ pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCod
         ensure!(!name.is_empty(), "the name of an image cannot be empty");
         filters.add("reference", name);
     }
+    let containers = users::of(context, |state| state.image.is_some())?;
+    let used: Vec<_> = containers.into_iter().filter_map(|(_, state)| state.image).collect();
     let mut rows = Vec::new();
     for image in context.store()?.images()? {
-        let users = users::of(context, |state| state.image.as_ref().is_some_and(|used| used.id == image.id))?;
-        rows.extend(rows_of(&image, users.len()));
+        rows.extend(rows_of(&image, used.iter().filter(|used| used.id == image.id).count()));
     }
     rows.retain(|row| wanted(row, &filters));
     sort(&mut rows, &options.sort);
