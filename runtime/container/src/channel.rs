@@ -57,7 +57,9 @@ impl Channel {
             Word::Failed(status, text) => {
                 let mut message = vec![b'E', *status];
                 message.extend_from_slice(&text.as_bytes()[..text.len().min(MAX - 2)]);
-                message
+                // The caller may be gone, and its absence must not kill us before we have said it elsewhere.
+                rustix::net::send(&self.socket, &message, SendFlags::NOSIGNAL)?;
+                return Ok(());
             }
             Word::Hooks => b"H".to_vec(),
             Word::Ready => b"R".to_vec(),

@@ -67,6 +67,7 @@ pub struct Joined {
     pid: i32,
     pidfd: OwnedFd,
     terminal: Option<OwnedFd>,
+    listener: Option<OwnedFd>,
 }
 
 /// Puts the calling program beyond the reach of containers: executes it anew from a sealed copy in memory,
@@ -150,7 +151,7 @@ pub fn exec(exec: Exec<'_>) -> Result<Joined> {
 }
 
 fn hear(channel: &Channel) -> Result<Joined> {
-    let mut terminal = None;
+    let (mut terminal, mut listener) = (None, None);
     loop {
         match channel.hear().call(|| "hear from the joining process".into())? {
             Some(Word::Terminal(master)) => terminal = Some(master),
@@ -158,13 +159,14 @@ fn hear(channel: &Channel) -> Result<Joined> {
                 let pidfd =
                     process::open(pid, None)?.ok_or_else(|| Error::Died("its child is gone".into()))?;
                 channel.go_on().call(|| "release the joining process".into())?;
-                return Ok(Joined { pid, pidfd, terminal });
+                return Ok(Joined { pid, pidfd, terminal, listener });
             }
             Some(Word::Failed(status @ (126 | 127), reason)) => {
                 return Err(Error::NotExecutable { status, reason });
             }
             Some(Word::Failed(_, reason)) => return Err(Error::Setup(reason)),
-            Some(Word::Hooks | Word::Ready | Word::Listener(_)) => {}
+            Some(Word::Listener(fd)) => listener = Some(fd),
+            Some(Word::Hooks | Word::Ready) => {}
             None => return Err(Error::Died("while joining the container".into())),
         }
     }
@@ -315,6 +317,11 @@ impl Joined {
     /// The master side of the terminal, if `process.terminal` asked for one.
     pub fn take_terminal(&mut self) -> Option<OwnedFd> {
         self.terminal.take()
+    }
+
+    /// The listener of the filter, if it notifies (`SCMP_ACT_NOTIFY`).
+    pub fn take_listener(&mut self) -> Option<OwnedFd> {
+        self.listener.take()
     }
 
     /// Waits for the end. Returns the exit status, or 128 plus the number of the signal that ended it.

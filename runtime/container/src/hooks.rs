@@ -2,17 +2,21 @@
 //! "POSIX-platform Hooks"). Each gets the container's state as JSON on its standard input.
 
 use std::collections::HashMap;
-use std::io::{Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use oci_spec::runtime::{ContainerState, Hook, Spec, State as OciState};
+use oci_spec::runtime::{ContainerState, Hook, Process, Spec, State as OciState};
 use rustix::fs::MemfdFlags;
+use rustix::process::{Pid, PidfdFlags};
 
 use crate::error::{Call, Error, Result};
 use crate::process;
+use crate::program::Program;
+use crate::sys::{self, Side};
 
 /// The hooks of one container, and what they are told about it.
 #[derive(Clone, Debug)]
@@ -72,7 +76,7 @@ impl Hooks {
     /// `startContainer`: in the container, right before its program.
     pub(crate) fn start_container(&self) -> Result<()> {
         let hooks = self.list(|h| h.start_container());
-        self.run("startContainer", &hooks, ContainerState::Created, Some(1))
+        self.run(START_CONTAINER, &hooks, ContainerState::Created, Some(1))
     }
 
     /// `poststart`: in the caller, after the program was started. A failure is for the log only.
@@ -114,42 +118,69 @@ impl Hooks {
     fn run_one(&self, point: &str, hook: &Hook, status: ContainerState, pid: Option<i32>) -> Result<()> {
         let call = || format!("{point} hook {}", hook.path().display());
         let state = self.state(status, pid)?;
-        let mut command = Command::new(hook.path());
-        let args = hook.args().as_deref().unwrap_or_default();
-        if let Some((name, rest)) = args.split_first() {
-            std::os::unix::process::CommandExt::arg0(&mut command, name);
-            command.args(rest);
+        let input = input(&state).call(call)?;
+        let pidfd = match point {
+            START_CONTAINER => spawn_inside(hook, input)?,
+            _ => spawn_on_host(hook, input).call(call)?,
+        };
+        let limit = hook.timeout().map(|seconds| Duration::from_secs(seconds.max(0).unsigned_abs()));
+        if !process::wait(pidfd.as_fd(), limit)? {
+            process::signal(pidfd.as_fd(), libc::SIGKILL)?;
+            process::wait_exit(pidfd.as_fd())?;
+            return Err(io::Error::other(format!("no end after {} s", limit.unwrap_or_default().as_secs())))
+                .call(call);
         }
-        command.env_clear();
-        for entry in hook.env().iter().flatten() {
-            if let Some((key, value)) = entry.split_once('=') {
-                command.env(key, value);
+        match process::wait_exit(pidfd.as_fd())? {
+            0 => Ok(()),
+            status => Err(io::Error::other(format!("exit status {status}"))).call(call),
+        }
+    }
+}
+
+/// The one hook that is a program of the container.
+const START_CONTAINER: &str = "startContainer";
+
+fn spawn_on_host(hook: &Hook, input: OwnedFd) -> io::Result<OwnedFd> {
+    let mut command = Command::new(hook.path());
+    let args = hook.args().as_deref().unwrap_or_default();
+    if let Some((name, rest)) = args.split_first() {
+        command.arg0(name).args(rest);
+    }
+    command.env_clear();
+    for entry in hook.env().iter().flatten() {
+        if let Some((key, value)) = entry.split_once('=') {
+            command.env(key, value);
+        }
+    }
+    let child = command.stdin(input).spawn()?;
+    let pid = Pid::from_child(&child);
+    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// Executes a program of the container as its own program is executed, by way of the launcher: it could be a script
+/// that names `/proc/self/exe` as its interpreter, too (CVE-2019-5736).
+fn spawn_inside(hook: &Hook, input: OwnedFd) -> Result<OwnedFd> {
+    let mut process = Process::default();
+    let name = hook.path().display().to_string();
+    process
+        .set_args(Some(hook.args().clone().unwrap_or_else(|| vec![name.clone()])))
+        .set_env(hook.env().clone())
+        .set_cwd("/".into());
+    let trampoline = sys::trampoline::make(&name).call(|| "memfd_create(launcher)".into())?;
+    let launch = Program::new(&process)?.prepare(hook.path().clone(), trampoline)?;
+    match sys::clone3(0, libc::SIGCHLD, None).call(|| format!("clone3(hook {name})"))? {
+        Side::Parent { pidfd, .. } => Ok(pidfd),
+        Side::Child => {
+            if rustix::stdio::dup2_stdin(&input).is_ok() && sys::cloexec_from(3).is_ok() {
+                launch.execute();
             }
-        }
-        let mut child = command.stdin(input(&state).call(call)?).spawn().call(call)?;
-        if let Some(seconds) = hook.timeout() {
-            let pidfd = process::open(child.id() as i32, None)?;
-            let limit = Duration::from_secs(seconds.max(0).unsigned_abs());
-            let ended = match &pidfd {
-                Some(pidfd) => process::wait(pidfd.as_fd(), Some(limit))?,
-                None => true,
-            };
-            if !ended {
-                child.kill().call(call)?;
-                child.wait().call(call)?;
-                return Err(std::io::Error::other(format!("no end after {seconds} s"))).call(call);
-            }
-        }
-        let status = child.wait().call(call)?;
-        match status.success() {
-            true => Ok(()),
-            false => Err(std::io::Error::other(status.to_string())).call(call),
+            sys::exit(126)
         }
     }
 }
 
 /// The state as a file in memory: a hook that doesn't read it harms nobody, as it would with a pipe.
-fn input(state: &[u8]) -> std::io::Result<Stdio> {
+fn input(state: &[u8]) -> io::Result<OwnedFd> {
     let file = rustix::fs::memfd_create(c"state", MemfdFlags::CLOEXEC)?;
     let mut file = std::fs::File::from(file);
     file.write_all(state)?;

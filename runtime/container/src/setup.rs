@@ -58,8 +58,11 @@ pub(crate) struct Plan<'a> {
 pub(crate) fn run(plan: Plan<'_>, channel: Channel) -> ! {
     let failed = |error: &Error| {
         let word = Word::Failed(error.exit_status(), error.to_string());
-        // If even that can't be said, the caller still sees the end of the process.
-        let _ = channel.say(&word);
+        if channel.say(&word).is_err() {
+            // Once released, nobody listens there any more; standard error is the journal.
+            let words = format!("sampan: {error}\n");
+            let _ = rustix::io::write(rustix::stdio::stderr(), words.as_bytes());
+        }
         sys::exit(error.exit_status())
     };
     let name = plan.program.name();

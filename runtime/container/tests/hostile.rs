@@ -78,6 +78,18 @@ fn the_runtime_is_no_interpreter() {
     }
 }
 
+/// The same by a hook that is a program of the container.
+#[test]
+fn the_runtime_is_no_interpreter_of_hooks() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    fs::write(bundle.rootfs("bin/hook"), "#!/proc/self/exe\n").unwrap();
+    executable(&bundle.rootfs("bin/hook"));
+    bundle.spec["hooks"] = json!({"startContainer": [{"path": "/bin/hook", "args": ["hook", "--version"]}]});
+    let ran = bundle.args(&["true"]).run();
+    assert!(ran.status != 0 && ran.err.contains("startContainer hook /bin/hook: exit status 126"), "{ran:?}");
+    assert!(!ran.out.contains(env!("CARGO_PKG_VERSION")), "the runtime was executed: {ran:?}");
+}
+
 /// CVE-2019-5736, CVE-2016-9962: a container with `CAP_SYS_PTRACE` looks at whoever joins it, and writes to its
 /// executable. It may see the sealed copies, which are nobody's file.
 #[test]

@@ -311,6 +311,43 @@ fn exec_is_in_all_namespaces_and_as_confined() {
 }
 
 #[test]
+fn namespaces_are_joined_by_path() {
+    let (Some(mut first), Some(mut second)) = (Bundle::new(), Bundle::new()) else { return };
+    first.spec["hostname"] = json!("first");
+    second.spec["hostname"] = json!(null);
+    first.args(&["sleep", "1000"]);
+    let _running = first.start();
+    let pid = first.pid();
+    for namespace in second.spec["linux"]["namespaces"].as_array_mut().unwrap() {
+        let kind = namespace["type"].as_str().unwrap();
+        let file = match kind {
+            "network" => "net",
+            "mount" => continue,
+            kind => kind,
+        };
+        let path = format!("/proc/{pid}/ns/{file}");
+        namespace["path"] = json!(path);
+    }
+    let out = second.script("hostname; readlink /proc/self/ns/net; ps").run().good();
+    let own = fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+    assert!(out.starts_with("first\n"), "{out}");
+    assert!(out.contains(own.to_str().unwrap()), "{out}");
+    assert!(out.contains("sleep 1000"), "{out}");
+}
+
+#[test]
+fn exec_in_a_user_namespace() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    let map = json!([{"containerID": 0, "hostID": 0, "size": 100}]);
+    bundle.spec["linux"]["uidMappings"] = map.clone();
+    bundle.spec["linux"]["gidMappings"] = map;
+    let running = bundle.args(&["sleep", "1000"]).start();
+    let out = running.exec(&[], &["sh", "-c", "id; readlink /proc/self/ns/user"]).good();
+    assert!(out.starts_with("uid=0 gid=0"), "{out}");
+}
+
+#[test]
 fn descriptors_are_passed_only_if_asked_for() {
     let Some(mut bundle) = Bundle::new() else { return };
     // The shell's listing has the three standard streams and the listing itself.

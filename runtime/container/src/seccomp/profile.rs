@@ -85,9 +85,14 @@ pub(super) fn resolve(text: &[u8], caps: &BTreeSet<String>, release: &str) -> Re
         architectures.push(entry.architecture);
         architectures.extend(entry.sub_architectures.unwrap_or_default());
     }
+    let rules = profile.syscalls.unwrap_or_default();
+    let notify = LinuxSeccompAction::ScmpActNotify;
+    if profile.default_action == notify || rules.iter().any(|r| r.action == notify) {
+        return Err("SCMP_ACT_NOTIFY needs a listener, which profiles can't name".into());
+    }
     let kernel = version(release).ok_or_else(|| format!("the kernel's release {release:?} is no version"))?;
     let mut syscalls = Vec::new();
-    for syscall in profile.syscalls.unwrap_or_default() {
+    for syscall in rules {
         let includes = syscall.includes.as_ref().map_or(Ok(true), |c| c.includes(caps, kernel))?;
         let excludes = syscall.excludes.as_ref().map_or(Ok(false), |c| c.excludes(caps, kernel))?;
         if includes && !excludes {

@@ -6,27 +6,54 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use oci_spec::runtime::Spec;
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
     SocketType,
 };
 use rustix::termios::{OptionalActions, Termios};
+use sampan_container::state::State;
 
 /// Sends the master to the socket that the caller listens at, as runc does: its name as data, and the descriptor.
 pub(crate) fn send(socket: &Path, master: &OwnedFd) -> Result<()> {
-    let context = || format!("console socket {}", socket.display());
-    let address = SocketAddrUnix::new(socket).with_context(context)?;
-    let connection =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-            .with_context(context)?;
-    rustix::net::connect(&connection, &address).with_context(context)?;
-    let fds = [master.as_fd()];
+    send_with(socket, b"/dev/ptmx", master).with_context(|| format!("console socket {}", socket.display()))
+}
+
+/// Sends the listener of a filter to the agent that decides about system calls (OCI runtime-spec, "The Container
+/// Process State"): the state as data, and the descriptor.
+pub(crate) fn send_listener(spec: &Spec, state: &State, pid: i32, listener: &OwnedFd) -> Result<()> {
+    let seccomp = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
+    let socket = seccomp.and_then(|s| s.listener_path().as_ref());
+    let socket = socket.context("the seccomp filter notifies, but linux.seccomp.listenerPath is not set")?;
+    let message = serde_json::json!({
+        "ociVersion": state.oci_version,
+        "fds": ["seccompFd"],
+        "pid": pid,
+        "metadata": seccomp.and_then(|s| s.listener_metadata().clone()).unwrap_or_default(),
+        "state": {
+            "ociVersion": state.oci_version,
+            "id": state.id,
+            "status": "creating",
+            "pid": state.pid.unwrap_or(pid),
+            "bundle": state.bundle,
+            "annotations": state.annotations,
+        },
+    });
+    send_with(socket, message.to_string().as_bytes(), listener)
+        .with_context(|| format!("seccomp listener {}", socket.display()))
+}
+
+fn send_with(socket: &Path, data: &[u8], fd: &OwnedFd) -> io::Result<()> {
+    let address = SocketAddrUnix::new(socket)?;
+    let flags = SocketFlags::CLOEXEC;
+    let connection = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&connection, &address)?;
+    let fds = [fd.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&fds));
-    let name = [IoSlice::new(b"/dev/ptmx")];
-    rustix::net::sendmsg(&connection, &name, &mut control, SendFlags::NOSIGNAL).with_context(context)?;
+    rustix::net::sendmsg(&connection, &[IoSlice::new(data)], &mut control, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 

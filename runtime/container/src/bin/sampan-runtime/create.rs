@@ -102,6 +102,9 @@ fn make_in(global: &Global, options: &Create, bundle: &bundle::Bundle, dir: &Con
     }
     let mut held = sampan_container::create(creation)?;
     held.wait_ready()?;
+    if let Some(listener) = held.take_listener() {
+        console::send_listener(spec, &state, held.pid(), &listener)?;
+    }
     Ok(held)
 }
 

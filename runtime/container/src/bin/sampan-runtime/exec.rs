@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
 use sampan_container::process::{self, Exec as Program};
 use sampan_container::seccomp;
-use sampan_container::state::Status;
+use sampan_container::state::{State, Status};
 
 use crate::args::{Exec, Global};
 use crate::console;
@@ -20,14 +20,14 @@ pub(crate) fn exec(global: &Global, options: &Exec) -> Result<u8> {
     let dir = global.containers()?.get(&options.id)?;
     let state = dir.read()?;
     match (state.live_status(), state.pid) {
-        (Status::Running | Status::Created, Some(pid)) => run(options, &dir.read_spec()?, pid),
+        (Status::Running | Status::Created, Some(pid)) => run(options, &dir.read_spec()?, &state, pid),
         (status, _) => {
             bail!("container {:?} is {status}: cannot exec in a container that is not running", state.name)
         }
     }
 }
 
-fn run(options: &Exec, spec: &Spec, pid: i32) -> Result<u8> {
+fn run(options: &Exec, spec: &Spec, state: &State, pid: i32) -> Result<u8> {
     let program = program(options, spec)?;
     if options.console_socket.is_some() && program.terminal() != Some(true) {
         bail!("--console-socket is given, but the program has no terminal");
@@ -43,6 +43,9 @@ fn run(options: &Exec, spec: &Spec, pid: i32) -> Result<u8> {
         exec.filter = seccomp::from_spec(filter, Some(Path::new(seccomp::DEFAULT_CACHE)))?;
     }
     let mut joined = process::exec(exec)?;
+    if let Some(listener) = joined.take_listener() {
+        console::send_listener(spec, state, joined.pid(), &listener)?;
+    }
     write_pid_file(options.pid_file.as_deref(), joined.pid())?;
     match (joined.take_terminal(), &options.console_socket) {
         (Some(master), Some(socket)) => console::send(socket, &master)?,
