@@ -86,14 +86,24 @@ fn open(directory: &Path) -> Result<OwnedFd> {
     rustix::fs::open(directory, flags, Mode::empty()).call(|| format!("open({})", directory.display()))
 }
 
-/// Refuses resources that limit something, where no cgroup was made for them.
-pub(crate) fn refuse_limits(resources: &LinuxResources) -> Result<()> {
-    match limits::files(resources)?.first() {
-        None => Ok(()),
-        Some(limit) => Err(Error::Unsupported {
-            what: format!("the limit {}={}", limit.file, limit.value),
+/// Refuses resources that limit something, where no cgroup was made for them. Rules for devices are dispensable only
+/// if the container can't make devices (`makes_devices`: it has `CAP_MKNOD` over the host): then it has those alone
+/// that the runtime has made for it.
+pub(crate) fn refuse_limits(resources: &LinuxResources, makes_devices: bool) -> Result<()> {
+    let refuse = |what: String| {
+        Err(Error::Unsupported {
+            what,
             reason: "the container has no cgroup of its own that it could be set for".into(),
-        }),
+        })
+    };
+    if let Some(limit) = limits::files(resources)?.first() {
+        return refuse(format!("the limit {}={}", limit.file, limit.value));
+    }
+    match resources.devices().as_deref().unwrap_or_default() {
+        [_, ..] if makes_devices => {
+            refuse("restricting devices (linux.resources.devices) with CAP_MKNOD".into())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use oci_spec::runtime::{Linux, LinuxNamespaceType, PosixRlimit, Process, Spec};
+use oci_spec::runtime::{Capability, Linux, LinuxNamespaceType, PosixRlimit, Process, Spec};
 
 use crate::channel::{self, Channel, Word};
 use crate::credentials::Credentials;
@@ -210,7 +210,13 @@ fn refuse_unsupported(spec: &Spec, linux: &Linux, process: &Process, limited: bo
         });
     }
     match linux.resources() {
-        Some(resources) if !limited => crate::cgroup::refuse_limits(resources),
+        Some(resources) if !limited => {
+            let bounding = process.capabilities().as_ref().and_then(|c| c.bounding().as_ref());
+            let mut namespaces = linux.namespaces().iter().flatten();
+            let own_users = namespaces.any(|n| n.typ() == LinuxNamespaceType::User);
+            let mknod = bounding.is_none_or(|set| set.contains(&Capability::Mknod));
+            crate::cgroup::refuse_limits(resources, mknod && !own_users)
+        }
         _ => Ok(()),
     }
 }

@@ -311,6 +311,48 @@ fn exec_is_in_all_namespaces_and_as_confined() {
 }
 
 #[test]
+fn device_rules_hold_for_nodes_that_the_container_makes() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    for set in ["bounding", "effective", "permitted"] {
+        bundle.spec["process"]["capabilities"][set].as_array_mut().unwrap().push(json!("CAP_MKNOD"));
+    }
+    bundle.spec["linux"]["resources"]["devices"] = json!([
+        {"allow": false, "access": "rwm"},
+        {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "r"},
+    ]);
+    if !Path::new("/dev/fuse").exists() {
+        eprintln!("SKIP: no /dev/fuse, the device that any process may open");
+        return;
+    }
+    let script = "mknod /tmp/fuse c 10 229; mknod /tmp/mem c 1 1
+        (: < /tmp/fuse) && echo read; (: < /tmp/mem); (: > /tmp/fuse); exit 0";
+    let ran = bundle.script(script).run();
+    if ran.err.contains("has no cgroup of its own") {
+        eprintln!("SKIP: no cgroups can be made here");
+        return;
+    }
+    assert_eq!(ran.out, "read\n", "{ran:?}");
+    assert_eq!(ran.err.matches("Operation not permitted").count(), 2, "{ran:?}");
+
+    let path = bundle.path().to_str().unwrap();
+    let ran = bundle.runtime(&["--cgroup-manager", "disabled", "run", "--bundle", path, "test"]);
+    assert!(ran.status != 0 && ran.err.contains("CAP_MKNOD"), "{ran:?}");
+}
+
+#[test]
+fn limits_without_a_controller_are_refused() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    if controllers.contains("pids") {
+        eprintln!("SKIP: the controller of processes is available here");
+        return;
+    }
+    bundle.spec["linux"]["resources"] = json!({"pids": {"limit": 100}});
+    let ran = bundle.args(&["true"]).run();
+    assert!(ran.status != 0 && ran.err.contains("the limit pids.max=100 can't be done"), "{ran:?}");
+}
+
+#[test]
 fn namespaces_are_joined_by_path() {
     let (Some(mut first), Some(mut second)) = (Bundle::new(), Bundle::new()) else { return };
     first.spec["hostname"] = json!("first");

@@ -4,6 +4,9 @@ use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources, Lin
 
 use crate::error::{Error, Result};
 
+/// The weight of a new cgroup.
+const DEFAULT_WEIGHT: &str = "100";
+
 /// A value for one file of a cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Limit {
@@ -65,8 +68,12 @@ pub(super) fn files(resources: &LinuxResources) -> Result<Vec<Limit>> {
         check_file(file)?;
         limits.push(Limit::new(file, value));
     }
-    // A limit of "max" is none, and must not need a controller.
-    limits.retain(|limit| limit.value != "max" || limit.file.ends_with("swap.max"));
+    // What a new cgroup has anyway is no limit, and must not need a controller.
+    limits.retain(|limit| match limit.file.as_str() {
+        "cpu.weight" => limit.value != DEFAULT_WEIGHT,
+        "memory.swap.max" => true,
+        _ => limit.value != "max",
+    });
     Ok(limits)
 }
 
@@ -154,9 +161,12 @@ fn cpu_files(cpu: &LinuxCpu, limits: &mut Vec<Limit>) -> Result<()> {
     Ok(())
 }
 
-/// Shares go from 2 to 262144, weights from 1 to 10000.
+/// Shares go from 2 to 262144, weights from 1 to 10000, and the defaults, 1024 and 100, must meet: a curve through
+/// these three points, the one that Kubernetes, runc and crun have agreed on.
 fn weight(shares: u64) -> u64 {
-    1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
+    let l = (shares.clamp(2, 262_144) as f64).log2();
+    let exponent = (l * l + 125.0 * l) / 612.0 - 7.0 / 34.0;
+    (10f64.powf(exponent) - 1e-6).ceil() as u64
 }
 
 fn io_files(io: &LinuxBlockIo, limits: &mut Vec<Limit>) -> Result<()> {
@@ -212,10 +222,12 @@ mod tests {
             [one("memory.max", "1000"), one("memory.low", "10"), one("memory.swap.max", "2000")]
         );
         assert_eq!(
-            limits(r#"{"cpu":{"shares":1024,"quota":50000}}"#).unwrap(),
-            [one("cpu.weight", "39"), one("cpu.max", "50000 100000")]
+            limits(r#"{"cpu":{"shares":512,"quota":50000}}"#).unwrap(),
+            [one("cpu.weight", "59"), one("cpu.max", "50000 100000")]
         );
+        assert_eq!(limits(r#"{"cpu":{"shares":1024}}"#).unwrap(), []);
         assert_eq!(weight(2), 1);
+        assert_eq!(weight(1024), 100);
         assert_eq!(weight(262_144), 10_000);
     }
 

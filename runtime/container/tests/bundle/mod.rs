@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 const BUSYBOX: &str = "/bin/busybox";
 
 const APPLETS: &[&str] = &[
-    "cat", "chmod", "chown", "echo", "env", "grep", "hostname", "id", "ls", "mkdir", "mount", "ps", "pwd",
-    "readlink", "sed", "seq", "sh", "sleep", "stat", "touch", "true", "tty", "wc",
+    "cat", "chmod", "chown", "echo", "env", "grep", "hostname", "id", "ls", "mkdir", "mknod", "mount", "ps",
+    "pwd", "readlink", "sed", "seq", "sh", "sleep", "stat", "touch", "true", "tty", "wc",
 ];
 
 /// A bundle in a temporary directory.
