@@ -79,7 +79,8 @@ fn locate(key: &Key, reason: &str) -> Option<Diagnostic> {
 
 /// `SourcePath=` of a generated unit, or of the template that it is an instance of.
 fn source(directory: &Path, unit: &str) -> Option<PathBuf> {
-    let template = unit.split_once('@').and_then(|(name, rest)| Some(format!("{name}@.{}", rest.rsplit_once('.')?.1)));
+    let template =
+        unit.split_once('@').and_then(|(name, rest)| Some(format!("{name}@.{}", rest.rsplit_once('.')?.1)));
     let text = [Some(unit.to_owned()), template]
         .into_iter()
         .flatten()
@@ -91,9 +92,12 @@ fn source(directory: &Path, unit: &str) -> Option<PathBuf> {
 fn find(key: &Key, reason: &str, source: &Path) -> Option<Diagnostic> {
     let mut files = vec![source.to_owned()];
     let drop_ins = source.with_file_name(format!("{}.d", source.file_name()?.to_str()?));
-    files.extend(std::fs::read_dir(drop_ins).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())));
+    files.extend(
+        std::fs::read_dir(drop_ins).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())),
+    );
     files[1..].sort();
-    let mut parsed = files.iter().filter_map(|file| Some(Parsed::new(file, std::fs::read(file).ok()?, Fold::Blank)));
+    let mut parsed =
+        files.iter().filter_map(|file| Some(Parsed::new(file, std::fs::read(file).ok()?, Fold::Blank)));
     let mut unit = UnitFile::new(UnitType::Container, "", source, parsed.next()?);
     parsed.for_each(|drop_in| unit.merge(drop_in));
     let assignments = || {
@@ -116,7 +120,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("web.container");
         std::fs::write(&file, "[Container]\nImage=x\nVolume=/a:/b\nVolume=/c:/d\n").unwrap();
-        let error = Err::<(), _>(anyhow!("/c does not exist")).blame("Volume", "/c:/d").blame("Image", "x").unwrap_err();
+        let error = Err::<(), _>(anyhow!("/c does not exist"))
+            .blame("Volume", "/c:/d")
+            .blame("Image", "x")
+            .unwrap_err();
         let key = error.downcast_ref::<Key>().unwrap();
         let lines = find(key, &reason(&error), &file).unwrap().lines();
         assert_eq!(lines[0], format!("{}:4:8: error: /c does not exist", file.display()));
@@ -126,7 +133,8 @@ mod tests {
     #[test]
     fn an_instance_has_its_templates_source() {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("a@.service"), "[Unit]\nSourcePath=/etc/a@.container\n").unwrap();
+        std::fs::write(directory.path().join("a@.service"), "[Unit]\nSourcePath=/etc/a@.container\n")
+            .unwrap();
         assert_eq!(source(directory.path(), "a@one.service"), Some("/etc/a@.container".into()));
         assert_eq!(source(directory.path(), "b.service"), None);
     }

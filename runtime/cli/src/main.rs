@@ -8,6 +8,7 @@ mod healthcheck;
 mod images;
 mod inspect;
 mod kill;
+mod logging;
 mod logs;
 mod man;
 mod network;
@@ -103,6 +104,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = CommandLine::parse();
+    logging::begin();
     let context = Context::new(arguments.root, arguments.runroot);
     match dispatch(arguments.command, &context, &arguments.modules) {
         Ok(code) => code,

@@ -80,10 +80,10 @@ pub(crate) fn each(
 ) -> anyhow::Result<ExitCode> {
     let mut failed: Option<anyhow::Error> = None;
     for (word, container) in chosen {
-        if let Err(error) = action(&word, &container) {
-            if let Some(earlier) = failed.replace(error) {
-                eprintln!("Error: {earlier:#}");
-            }
+        if let Err(error) = action(&word, &container)
+            && let Some(earlier) = failed.replace(error)
+        {
+            eprintln!("Error: {earlier:#}");
         }
     }
     failed.map_or(Ok(ExitCode::SUCCESS), Err)

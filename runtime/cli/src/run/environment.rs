@@ -97,9 +97,8 @@ fn add_or_look_up(environment: &mut Environment, entry: &str) {
 }
 
 fn read_file(environment: &mut Environment, path: &Path) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(path).with_context(|| {
-        format!("cannot read the environment file {}", path.display())
-    })?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the environment file {}", path.display()))?;
     for (number, line) in text.lines().enumerate() {
         let line = line.trim_start();
         if line.is_empty() || line.starts_with('#') {

@@ -41,9 +41,8 @@ pub(crate) fn read(options: &Options) -> anyhow::Result<Option<Healthcheck>> {
 /// A JSON array is a command (its first word may be `CMD` or `CMD-SHELL`); anything else goes to the shell.
 fn test(command: &str) -> anyhow::Result<Option<Vec<String>>> {
     if command.starts_with('[') {
-        let mut words: Vec<String> = serde_json::from_str(command).with_context(|| {
-            "it begins like a JSON array and isn't one of strings".to_owned()
-        })?;
+        let mut words: Vec<String> = serde_json::from_str(command)
+            .with_context(|| "it begins like a JSON array and isn't one of strings".to_owned())?;
         match words.first().map(String::as_str) {
             None | Some("NONE") => return Ok(None),
             Some("CMD" | "CMD-SHELL") => {}

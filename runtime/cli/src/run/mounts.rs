@@ -243,7 +243,7 @@ mod tests {
         assert_eq!((request.options, request.relabel), (vec!["ro".into()], Some(Relabel::Private)));
         assert_eq!(volume("db:/var/lib/db").unwrap().source, Source::Volume("db".into()));
         assert_eq!(volume("/cache").unwrap().source, Source::Anonymous);
-        assert_eq!(volume("/cache:nocopy").unwrap().copy, false);
+        assert!(!volume("/cache:nocopy").unwrap().copy);
         for wrong in ["a:b", "/a:b/c:ro", "/a:/b:what", "/a:/b/../c", ":/x", "na me:/x", "/a:/", "a:b:c:d"] {
             assert!(volume(wrong).is_err(), "{wrong}");
         }

@@ -72,9 +72,9 @@ fn modes(texts: &[String]) -> anyhow::Result<Network> {
             "host" => Some(Network::Host),
             "none" => Some(Network::None),
             "ns" => Some(Network::Path(rest.to_owned())),
-            "container" => bail!(
-                "sharing another container's network is not available; put both on one .network"
-            ),
+            "container" => {
+                bail!("sharing another container's network is not available; put both on one .network")
+            }
             "slirp4netns" | "pasta" => {
                 bail!("{mode} serves users without privileges; use a bridge network here")
             }
@@ -99,24 +99,20 @@ fn request(name: &str, options: &str) -> anyhow::Result<Request> {
     };
     let mut request = Request { network: name.to_owned(), ..Request::default() };
     for option in options.split(',').filter(|option| !option.is_empty()) {
-        let (key, value) =
-            option.split_once('=').with_context(|| format!("\"{option}\" has no value"))?;
+        let (key, value) = option.split_once('=').with_context(|| format!("\"{option}\" has no value"))?;
         match key {
             "ip" => set_address(&mut request, value)?,
             "mac" => request.mac = Some(value.to_owned()),
             "alias" => request.aliases.push(value.to_owned()),
             "interface_name" => request.interface = Some(value.to_owned()),
-            _ => bail!(
-                "there is no option \"{key}\"; known are ip, mac, alias, interface_name"
-            ),
+            _ => bail!("there is no option \"{key}\"; known are ip, mac, alias, interface_name"),
         }
     }
     Ok(request)
 }
 
 fn set_address(request: &mut Request, text: &str) -> anyhow::Result<()> {
-    let address: IpAddr =
-        text.parse().with_context(|| format!("\"{text}\" is not an IP address"))?;
+    let address: IpAddr = text.parse().with_context(|| format!("\"{text}\" is not an IP address"))?;
     match address {
         IpAddr::V4(_) => request.ip = Some(address),
         IpAddr::V6(_) => request.ip6 = Some(address),

@@ -24,7 +24,11 @@ pub(crate) struct ImageProgram<'a> {
 pub(crate) fn arguments(options: &Options, image: &ImageProgram<'_>) -> anyhow::Result<Vec<String>> {
     let command = &options.arguments[1..];
     let arguments: Vec<String> = match &options.entrypoint {
-        Some(entrypoint) => words(entrypoint).blame("Entrypoint", entrypoint)?.into_iter().chain(command.iter().cloned()).collect(),
+        Some(entrypoint) => words(entrypoint)
+            .blame("Entrypoint", entrypoint)?
+            .into_iter()
+            .chain(command.iter().cloned())
+            .collect(),
         None if command.is_empty() => image.entrypoint.iter().chain(image.command).cloned().collect(),
         None => image.entrypoint.iter().chain(command).cloned().collect(),
     };
@@ -43,8 +47,9 @@ pub(crate) fn arguments(options: &Options, image: &ImageProgram<'_>) -> anyhow::
 fn words(entrypoint: &str) -> anyhow::Result<Vec<String>> {
     match entrypoint {
         "" => Ok(Vec::new()),
-        json if json.starts_with('[') => serde_json::from_str(json)
-            .context("it begins like a JSON array and isn't one of strings"),
+        json if json.starts_with('[') => {
+            serde_json::from_str(json).context("it begins like a JSON array and isn't one of strings")
+        }
         word => Ok(vec![word.to_owned()]),
     }
 }
@@ -67,7 +72,7 @@ pub(crate) fn limits(asked: &[String], defaults: &[String]) -> anyhow::Result<Ve
 }
 
 fn limit(text: &str) -> anyhow::Result<PosixRlimit> {
-    let usage = || format!("write NAME=SOFT[:HARD], as in nofile=1024:4096 (-1 for no limit)");
+    let usage = || "write NAME=SOFT[:HARD], as in nofile=1024:4096 (-1 for no limit)".to_string();
     let (name, values) = text.split_once('=').with_context(usage)?;
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
     let value = |v: &str| if v == "-1" { Ok(u64::MAX) } else { v.parse::<u64>().with_context(usage) };
@@ -75,11 +80,10 @@ fn limit(text: &str) -> anyhow::Result<PosixRlimit> {
     if soft > hard {
         bail!("the soft limit is over the hard limit");
     }
-    let typ: PosixRlimitType = format!("RLIMIT_{}", name.trim_start_matches("RLIMIT_").to_ascii_uppercase())
-        .parse()
-        .with_context(|| {
-            format!("there is no limit \"{name}\" (see setrlimit(2): nofile, nproc, core, …)")
-        })?;
+    let typ: PosixRlimitType =
+        format!("RLIMIT_{}", name.trim_start_matches("RLIMIT_").to_ascii_uppercase()).parse().with_context(
+            || format!("there is no limit \"{name}\" (see setrlimit(2): nofile, nproc, core, …)"),
+        )?;
     Ok(PosixRlimitBuilder::default().typ(typ).soft(soft).hard(hard).build()?)
 }
 

@@ -39,8 +39,7 @@ pub(crate) fn place(
         let secret = parse(text).blame("Secret", text)?;
         let value = read(&secret.name).blame("Secret", text)?;
         if secret.is_environment {
-            let value =
-                String::from_utf8(value).with_context(|| format!("the value is not UTF-8"))?;
+            let value = String::from_utf8(value).with_context(|| "the value is not UTF-8".to_string())?;
             environment.insert(secret.target, value.trim_end_matches('\n').to_owned());
             continue;
         }
@@ -64,18 +63,12 @@ pub(crate) fn place(
 fn parse(text: &str) -> anyhow::Result<Secret> {
     let mut fields = text.split(',');
     let name = fields.next().unwrap_or("").to_owned();
-    anyhow::ensure!(
-        !name.is_empty() && !name.contains('/') && name != "..",
-        "a secret has a plain name"
-    );
+    anyhow::ensure!(!name.is_empty() && !name.contains('/') && name != "..", "a secret has a plain name");
     let mut secret =
         Secret { target: name.clone(), name, is_environment: false, uid: 0, gid: 0, mode: 0o444 };
     for field in fields {
-        let usage = || {
-            format!(
-                "\"{field}\" is not understood; write NAME,type=mount|env,target=…,uid=,gid=,mode="
-            )
-        };
+        let usage =
+            || format!("\"{field}\" is not understood; write NAME,type=mount|env,target=…,uid=,gid=,mode=");
         let (key, value) = field.split_once('=').with_context(usage)?;
         match (key, value) {
             ("type", "mount") => secret.is_environment = false,

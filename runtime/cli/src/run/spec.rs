@@ -89,10 +89,7 @@ fn init(options: &Options, conf: &ContainersConf) -> anyhow::Result<Mount> {
     let path = match asked {
         Some(path) => path,
         None => INITS.iter().map(PathBuf::from).find(|path| path.exists()).with_context(|| {
-            format!(
-                "there is no init on the host: install catatonit (looked for {})",
-                INITS.join(", ")
-            )
+            format!("there is no init on the host: install catatonit (looked for {})", INITS.join(", "))
         })?,
     };
     ensure!(path.is_file(), "the init {} does not exist", path.display());
@@ -197,8 +194,7 @@ fn host_bind(path: &str) -> anyhow::Result<Mount> {
 fn annotations(options: &Options, conf: &ContainersConf) -> anyhow::Result<HashMap<String, String>> {
     // The user's and the host's only: an image's never reach the Spec, where runtimes give them meaning.
     let split = |text: &String| {
-        let (name, value) =
-            text.split_once('=').context("write NAME=VALUE").blame("Annotation", text)?;
+        let (name, value) = text.split_once('=').context("write NAME=VALUE").blame("Annotation", text)?;
         Ok((name.to_owned(), value.to_owned()))
     };
     conf.containers.annotations.iter().chain(&options.annotation).map(split).collect()
@@ -221,8 +217,7 @@ fn linux_of(mut linux: Linux, decisions: &Decisions<'_>) -> anyhow::Result<Linux
         sysctl.insert(PING.0.into(), PING.1.into());
     }
     for text in conf.containers.default_sysctls.iter().chain(&options.sysctl) {
-        let (name, value) =
-            text.split_once('=').context("write NAME=VALUE").blame("Sysctl", text)?;
+        let (name, value) = text.split_once('=').context("write NAME=VALUE").blame("Sysctl", text)?;
         check_sysctl(name, own_network, options).blame("Sysctl", name)?;
         sysctl.insert(name.to_owned(), value.to_owned());
     }
@@ -322,7 +317,9 @@ fn asked_device(text: &str) -> anyhow::Result<Vec<LinuxDevice>> {
         _ => bail!("write HOST[:CONTAINER][:rwm], as in /dev/fuse"),
     };
     match device(Path::new(host), Path::new(inside)) {
-        Ok(found) if found.is_empty() && !is_optional => bail!("{host} is neither a device nor a directory of devices"),
+        Ok(found) if found.is_empty() && !is_optional => {
+            bail!("{host} is neither a device nor a directory of devices")
+        }
         Ok(found) => Ok(found),
         Err(_) if is_optional => Ok(Vec::new()),
         Err(error) => Err(error).with_context(|| format!("{host} on this host")),

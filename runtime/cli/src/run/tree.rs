@@ -120,8 +120,8 @@ fn take_attributes(target: BorrowedFd<'_>, stat: &Stat) -> anyhow::Result<()> {
     fs::fchmod(target, Mode::from_raw_mode(stat.st_mode))?;
     let time = |seconds, nanoseconds: u64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ };
     let times = Timestamps {
-        last_access: time(stat.st_atime, stat.st_atime_nsec as u64),
-        last_modification: time(stat.st_mtime, stat.st_mtime_nsec as u64),
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
     };
     Ok(fs::futimens(target, &times)?)
 }

@@ -162,7 +162,7 @@ fn maps(texts: &[String]) -> anyhow::Result<Vec<LinuxIdMapping>> {
     texts
         .iter()
         .map(|text| {
-            let usage = || format!("write CONTAINER:HOST:COUNT, as in 0:100000:65536");
+            let usage = || "write CONTAINER:HOST:COUNT, as in 0:100000:65536".to_string();
             let fields: Vec<u32> =
                 text.split(':').map(str::parse).collect::<Result<_, _>>().with_context(usage)?;
             match fields[..] {
