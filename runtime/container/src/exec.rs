@@ -288,18 +288,7 @@ fn confine(entry: Entry<'_>, channel: &Channel) -> Result<(Launch, Option<OwnedF
     program.set_home(|| crate::user::home(entry.process.user().uid()));
     let path = program.find()?;
     let launch = program.prepare(path, trampoline)?;
-    let load = || match &entry.filter {
-        Some(filter) => filter.load(channel),
-        None => Ok(()),
-    };
-    if entry.process.no_new_privileges() == Some(true) {
-        entry.credentials.settle()?;
-        rustix::thread::set_no_new_privs(true).call(|| "prctl(PR_SET_NO_NEW_PRIVS)".into())?;
-        load()?;
-    } else {
-        entry.credentials.with_admin(load)?;
-        entry.credentials.settle()?;
-    }
+    security::confine(entry.process, &entry.credentials, entry.filter.as_ref(), channel)?;
     Ok((launch, slave))
 }
 

@@ -1,12 +1,15 @@
-//! Labels of security modules: SELinux and AppArmor.
+//! What confines a program besides namespaces: labels of SELinux and AppArmor, the filter, the session keyring.
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use oci_spec::runtime::Process;
 use rustix::fs::XattrFlags;
 
+use crate::channel::Channel;
+use crate::credentials::Credentials;
 use crate::error::{Call, Error, Result};
 use crate::rootfs::procfs::{self, Procfs};
+use crate::seccomp::Filter;
 use crate::sys;
 
 /// The labels that the program is to run with.
@@ -91,4 +94,23 @@ pub(crate) fn join_keyring() -> Result<()> {
         Err(e) if e.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
         result => result.call(|| "keyctl(KEYCTL_JOIN_SESSION_KEYRING)".into()),
     }
+}
+
+/// Loads the filter and gives up the last privileges, in the order that the kernel permits: loading takes
+/// no_new_privs or `CAP_SYS_ADMIN`. With the first it comes after the capabilities are gone; without, before, and
+/// only prctl(2) and capset(2) follow.
+pub(crate) fn confine(
+    process: &Process,
+    credentials: &Credentials,
+    filter: Option<&Filter>,
+    channel: &Channel,
+) -> Result<()> {
+    let load = || filter.map_or(Ok(()), |filter| filter.load(channel));
+    if process.no_new_privileges() != Some(true) {
+        credentials.with_admin(load)?;
+        return credentials.settle();
+    }
+    credentials.settle()?;
+    rustix::thread::set_no_new_privs(true).call(|| "prctl(PR_SET_NO_NEW_PRIVS)".into())?;
+    load()
 }

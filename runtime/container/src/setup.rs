@@ -160,21 +160,8 @@ fn finish(plan: Plan<'_>, label: Option<OwnedFd>, channel: &Channel) -> Result<O
     let path = program.find()?;
     let launch = program.prepare(path, trampoline)?;
 
-    // Last, because everything before would have to pass it. Loading takes no_new_privs or CAP_SYS_ADMIN: with
-    // the first, after the capabilities are gone; else before, and only prctl and capset follow.
-    let confined = plan.process.no_new_privileges() == Some(true);
-    let load = || match &plan.filter {
-        Some(filter) => filter.load(channel),
-        None => Ok(()),
-    };
-    if confined {
-        plan.credentials.settle()?;
-        rustix::thread::set_no_new_privs(true).call(|| "prctl(PR_SET_NO_NEW_PRIVS)".into())?;
-        load()?;
-    } else {
-        plan.credentials.with_admin(load)?;
-        plan.credentials.settle()?;
-    }
+    // Last, because everything before would have to pass the filter.
+    security::confine(plan.process, &plan.credentials, plan.filter.as_ref(), channel)?;
 
     say(channel, &Word::Ready)?;
     if !wait(channel)? {
