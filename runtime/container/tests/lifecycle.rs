@@ -124,6 +124,27 @@ fn filters_are_loaded_with_and_without_privileges() {
 }
 
 #[test]
+fn messages_go_where_the_caller_reads_them() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.spec["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["no_such_call"], "action": "SCMP_ACT_ERRNO"}],
+    });
+    bundle.args(&["no-such-program"]).run();
+    let log = bundle.path().join("messages");
+    let (path, log_path) = (bundle.path().to_str().unwrap(), log.to_str().unwrap());
+    // The cache knows the filter by now, and then nothing of its names.
+    fs::remove_dir_all(bundle.path().join("cache")).unwrap();
+    bundle.runtime(&["--debug", "--log", log_path, "--log-format", "json", "run", "--bundle", path, "test"]);
+    let text = fs::read_to_string(&log).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let has = |level: &str, words: &str| {
+        lines.iter().any(|l| l["level"] == level && l["msg"].as_str().unwrap().contains(words))
+    };
+    assert!(has("debug", "no_such_call") && has("error", "not found in $PATH"), "{text}");
+}
+
+#[test]
 fn devices_and_links() {
     let Some(mut bundle) = Bundle::new() else { return };
     bundle.spec["linux"]["devices"] = json!([{"path": "/dev/sub/extra", "type": "c", "major": 1, "minor": 7, "fileMode": 0o640, "uid": 3, "gid": 4}]);

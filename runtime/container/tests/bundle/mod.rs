@@ -119,6 +119,8 @@ impl Bundle {
             .args(["--mount", "--propagation", "private", "sh", "-c", &format!("{before} exec \"$@\""), "sh"])
             .args([env!("CARGO_BIN_EXE_sampan-runtime"), "--root"])
             .arg(self.path().join("state"))
+            .arg("--seccomp-cache")
+            .arg(self.path().join("cache"))
             .args(arguments);
         command
     }

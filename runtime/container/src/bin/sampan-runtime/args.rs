@@ -34,6 +34,9 @@ pub(crate) struct Global {
     /// Format of that file
     #[arg(long, global = true, value_enum, default_value = "text")]
     pub(crate) log_format: LogFormat,
+    /// Directory for compiled system call filters
+    #[arg(long, global = true, default_value = sampan_container::seccomp::DEFAULT_CACHE)]
+    pub(crate) seccomp_cache: PathBuf,
     /// Write debug messages, too
     #[arg(long, global = true)]
     pub(crate) debug: bool,

@@ -98,7 +98,10 @@ fn make_in(global: &Global, options: &Create, bundle: &bundle::Bundle, dir: &Con
     creation.cgroup = cgroup.as_ref().map(Cgroup::open).transpose()?;
     creation.start = Some(make_fifo(dir)?);
     if let Some(filter) = linux.seccomp() {
-        creation.filter = seccomp::from_spec(filter, Some(Path::new(seccomp::DEFAULT_CACHE)))?;
+        creation.filter = seccomp::from_spec(filter, Some(&global.seccomp_cache))?;
+        for name in creation.filter.iter().flat_map(|f| f.unknown()) {
+            log::debug!("the installed libseccomp doesn't know the system call {name}");
+        }
     }
     let mut held = sampan_container::create(creation)?;
     held.wait_ready()?;

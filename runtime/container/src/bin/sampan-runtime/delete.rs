@@ -26,7 +26,7 @@ pub(crate) fn delete(global: &Global, options: &Delete) -> Result<u8> {
     clean_up(&dir, options.force)?;
     if let (Some(spec), Some(state)) = (spec, state) {
         for error in Hooks::new(&spec, &state.id, &state.bundle).poststop() {
-            crate::log::error(global, &error.to_string());
+            crate::messages::error(global, &error.to_string());
         }
     }
     Ok(0)

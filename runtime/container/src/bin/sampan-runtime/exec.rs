@@ -1,7 +1,6 @@
 //! `exec`.
 
 use std::fs;
-use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
@@ -20,14 +19,16 @@ pub(crate) fn exec(global: &Global, options: &Exec) -> Result<u8> {
     let dir = global.containers()?.get(&options.id)?;
     let state = dir.read()?;
     match (state.live_status(), state.pid) {
-        (Status::Running | Status::Created, Some(pid)) => run(options, &dir.read_spec()?, &state, pid),
+        (Status::Running | Status::Created, Some(pid)) => {
+            run(global, options, &dir.read_spec()?, &state, pid)
+        }
         (status, _) => {
             bail!("container {:?} is {status}: cannot exec in a container that is not running", state.name)
         }
     }
 }
 
-fn run(options: &Exec, spec: &Spec, state: &State, pid: i32) -> Result<u8> {
+fn run(global: &Global, options: &Exec, spec: &Spec, state: &State, pid: i32) -> Result<u8> {
     let program = program(options, spec)?;
     if options.console_socket.is_some() && program.terminal() != Some(true) {
         bail!("--console-socket is given, but the program has no terminal");
@@ -40,7 +41,7 @@ fn run(options: &Exec, spec: &Spec, state: &State, pid: i32) -> Result<u8> {
     }
     let filter = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
     if let Some(filter) = filter {
-        exec.filter = seccomp::from_spec(filter, Some(Path::new(seccomp::DEFAULT_CACHE)))?;
+        exec.filter = seccomp::from_spec(filter, Some(&global.seccomp_cache))?;
     }
     let mut joined = process::exec(exec)?;
     if let Some(listener) = joined.take_listener() {

@@ -8,7 +8,7 @@ mod create;
 mod delete;
 mod exec;
 mod info;
-mod log;
+mod messages;
 mod signal;
 mod start;
 
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            log::error(global, &format!("{error:#}"));
+            messages::error(global, &format!("{error:#}"));
             let library = error.downcast_ref::<sampan_container::Error>();
             ExitCode::from(library.map_or(1, |e| match e.exit_status() {
                 // Callers tell a program that doesn't exist by the status, everything else by the message.
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let global = &arguments.global;
+    messages::init(global);
     global.check()?;
     match &arguments.command {
         Command::Create(options) => create::create(global, options),
