@@ -1,7 +1,7 @@
 //! The system call filter: a profile in, a compiled filter out, kept so that the next start only loads it.
 //!
-//! [`profile`] reads the format of containers-common's `seccomp.json` and resolves its conditions (capabilities,
-//! architecture, kernel) to the filter of the OCI runtime specification; [`compile`] makes BPF of that with
+//! `profile` reads the format of containers-common's `seccomp.json` and resolves its conditions (capabilities,
+//! architecture, kernel) to the filter of the OCI runtime specification; `compile` makes BPF of that with
 //! libseccomp, which takes some milliseconds. The result is stored under a name that depends on everything it
 //! was made of, so a stored filter is never out of date; nothing ever needs to be invalidated.
 
