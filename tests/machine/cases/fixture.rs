@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -103,39 +103,42 @@ pub fn test(name: &str, case: fn(&Machine) -> Result<()>) -> Trial {
     })
 }
 
-/// A machine that several tests use, one after the other; a failed test doesn't hand its machine on.
+/// Machines that the tests of a subject use one after the other: as many as run at once. A failed
+/// test doesn't hand its machine on.
 #[derive(Debug)]
-pub struct Shared(Mutex<Option<Machine>>);
+pub struct Shared(Mutex<Vec<Machine>>);
 
 impl Shared {
-    /// No machine yet; the first test boots it.
+    /// No machine yet; a test that finds none boots one.
     pub const fn new() -> Shared {
-        Shared(Mutex::new(None))
+        Shared(Mutex::new(Vec::new()))
     }
 
-    /// Shuts the machine down, after the last test.
+    fn idle(&self) -> MutexGuard<'_, Vec<Machine>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the machines, after the last test.
     pub fn end(&self) {
-        if let Ok(mut machine) = self.0.lock() {
-            machine.take();
-        }
+        self.idle().clear();
     }
 }
 
-/// A test in a machine shared with others. It must leave the machine as it was.
+/// A test in a machine that served others before. It must leave the machine as it was.
 pub fn shared(on: &'static Shared, name: &str, case: fn(&Machine) -> Result<()>) -> Trial {
     Trial::ignorable_test(name, move || {
         if let Some(reason) = reason_to_skip() {
             return Ok(Completion::ignored_with(reason));
         }
-        let mut place = on.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         // Out of its place while in use: a panic drops it.
-        let machine = match place.take() {
+        let idle = on.idle().pop();
+        let machine = match idle {
             Some(machine) => machine,
             None => machine().map_err(|error| Failed::from(format!("{error:#}")))?,
         };
         let outcome = outcome(case(&machine), &machine);
         if outcome.is_ok() {
-            *place = Some(machine);
+            on.idle().push(machine);
         }
         outcome
     })

@@ -31,16 +31,21 @@ pub fn end() {
     MACHINE.end();
 }
 
-fn over_tls(machine: &Machine) -> Result<()> {
+/// Starts the registry that speaks TLS.
+fn serve_tls(machine: &Machine) -> Result<()> {
     machine.ok(&["systemctl", "start", "registry-tls"])?;
     machine.wait("it listens", Duration::from_secs(10), |m| {
         Ok(m.run(&["curl", "-sk", &format!("https://{TLS_ADDRESS}/v2/")])?.success())
-    })?;
+    })
+}
+
+fn over_tls(machine: &Machine) -> Result<()> {
+    serve_tls(machine)?;
     machine.ok(&["sampan", "pull", &format!("{TLS_ADDRESS}/busybox")]).map(drop)
 }
 
 fn unknown_authority(machine: &Machine) -> Result<()> {
-    machine.ok(&["systemctl", "start", "registry-tls"])?;
+    serve_tls(machine)?;
     // The same server by another name that its certificate covers, but nobody vouches for.
     let run = machine.run(&["sampan", "pull", "127.0.0.1:5443/busybox"])?;
     ensure!(!run.success(), "it was trusted");
