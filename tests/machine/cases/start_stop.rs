@@ -80,8 +80,9 @@ fn journal_lines_carry_the_unit(machine: &Machine) -> Result<()> {
         let lines = m.journal("talk")?;
         Ok(["to-stdout", "to-stderr", "urgent"].iter().all(|line| lines.lines().any(|l| l == *line)))
     })?;
-    let entry = machine.shell("journalctl -u talk -o json | grep urgent")?;
-    let entry: serde_json::Value = serde_json::from_str(&entry)?;
+    let entries = machine.ok(&["journalctl", "--no-pager", "--output=json", "--unit=talk"])?;
+    let mut entries = entries.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let entry = entries.find(|entry| entry["MESSAGE"] == "urgent").unwrap_or_default();
     ensure!(entry["_SYSTEMD_UNIT"] == "talk.service", "unit: {entry}");
     ensure!(entry["PRIORITY"] == "3", "priority: {entry}");
     ensure!(entry["CONTAINER_NAME"] == "systemd-talk", "container: {entry}");
