@@ -67,7 +67,8 @@ fn run(arguments: &Arguments) -> ExitCode {
                     options.roots.iter().map(|root| root.path.display().to_string()).collect();
                 log::debug!("No files parsed from [{}]", paths.join(" "));
             }
-            outcome.has_errors() || print(&units) == ExitCode::FAILURE
+            // What can be translated is printed, also beside what can't.
+            print(&units) == ExitCode::FAILURE || outcome.has_errors()
         }
     };
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
