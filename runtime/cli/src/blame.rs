@@ -13,6 +13,8 @@ use sampan_generator::syntax::scanner::Fold;
 use sampan_generator::unit::{Parsed, UnitFile};
 use sampan_generator::{Diagnostic, Severity};
 
+use crate::run::unit;
+
 /// Where systemd keeps the units that generators have made, systemd.generator(7).
 const GENERATED: [&str; 3] =
     ["/run/systemd/generator.early", "/run/systemd/generator", "/run/systemd/generator.late"];
@@ -73,7 +75,7 @@ fn reason(error: &anyhow::Error) -> String {
 }
 
 fn locate(key: &Key, reason: &str) -> Option<Diagnostic> {
-    let unit = std::env::var("PODMAN_SYSTEMD_UNIT").ok()?;
+    let unit = unit::own_unit()?;
     GENERATED.iter().find_map(|directory| find(key, reason, &source(Path::new(directory), &unit)?))
 }
 

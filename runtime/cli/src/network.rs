@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::Coded;
+use crate::blame::Key;
 use crate::context::Context;
 use crate::output::filter::{Filters, matches};
 use crate::output::{self, Format};
@@ -194,9 +195,20 @@ fn create(options: &Create, context: &Context) -> anyhow::Result<ExitCode> {
         labels: output::assignments(&options.label),
         interface: options.interface_name.clone().filter(|name| !name.is_empty()),
     };
-    let network = networks.create(&config, options.ignore)?;
+    let network = networks.create(&config, options.ignore).map_err(blame)?;
     output::lines([network.name])?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// An overlap is the subnet's line in the `.network` file.
+fn blame(error: sampan_network::Error) -> anyhow::Error {
+    match &error {
+        sampan_network::Error::Overlap { subnet, .. } => {
+            let key = Key::new("Subnet", subnet.clone());
+            anyhow::Error::from(error).context(key)
+        }
+        _ => error.into(),
+    }
 }
 
 /// The first name of ours that no network has.

@@ -17,7 +17,7 @@ use sampan_container::state::{ContainerDir, State};
 
 use crate::context::Context;
 use crate::release;
-use crate::run::{signal, supervise};
+use crate::run::{output, signal, supervise};
 
 /// Holds the `$INVOCATION_ID` of the run of the unit that we ended by SIGKILL.
 const OURS: &str = "killed-by-stop";
@@ -60,30 +60,46 @@ fn find(name: &str, context: &Context) -> anyhow::Result<Option<ContainerDir>> {
 }
 
 fn stop(name: &str, context: &Context) -> anyhow::Result<ExitCode> {
-    // ExecStop= also runs after the main process has ended by itself; then there is nothing to stop.
-    let Some(main) = std::env::var("MAINPID").ok().and_then(|text| text.parse::<i32>().ok()) else {
-        return Ok(ExitCode::SUCCESS);
-    };
     let Some(container) = find(name, context)? else { return Ok(ExitCode::SUCCESS) };
+    // ExecStop= also runs after the main process has ended by itself; then there is nothing to stop.
+    if let Some(main) = std::env::var("MAINPID").ok().and_then(|text| text.parse::<i32>().ok()) {
+        end(main, &container)?;
+    }
+    await_copier(&container);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The last lines are on their way to the journal; systemd would kill whoever carries them.
+fn await_copier(container: &ContainerDir) {
+    let copier = std::fs::read_to_string(container.path().join(output::COPIER)).ok();
+    let Some(pid) = copier.and_then(|text| text.parse().ok()) else { return };
+    if let Ok(Some(pidfd)) = process::open(pid, None) {
+        // It ends by itself as soon as nobody can write any more; if not, systemd ends it.
+        let _ = process::wait(pidfd.as_fd(), Some(Duration::from_millis(500)));
+    }
+}
+
+/// Ends the main process, politely where it listens.
+fn end(main: i32, container: &ContainerDir) -> anyhow::Result<()> {
     let state = container.read()?;
     if state.pid != Some(main) {
         // The main process is `sampan run` itself, which acts on systemd's SIGTERM.
-        return Ok(ExitCode::SUCCESS);
+        return Ok(());
     }
-    let Some(pidfd) = process::open(main, state.start_time)? else { return Ok(ExitCode::SUCCESS) };
+    let Some(pidfd) = process::open(main, state.start_time)? else { return Ok(()) };
     let signal = stop_signal(&state);
     if process::handles(main, signal as i32)? {
         process::signal(pidfd.as_fd(), signal as i32)?;
         let timeout = Duration::from_secs(state.stop_timeout.into());
         if process::wait(pidfd.as_fd(), Some(timeout))? {
-            return Ok(ExitCode::SUCCESS);
+            return Ok(());
         }
     }
     // Only now, after the process was seen alive: the mark must not cover a SIGKILL that came before.
     std::fs::write(container.path().join(OURS), invocation()).context("noting that the SIGKILL is ours")?;
     process::signal(pidfd.as_fd(), Signal::SIGKILL as i32)?;
     process::wait(pidfd.as_fd(), Some(Duration::from_secs(10)))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn cleanup(name: &str, context: &Context) -> anyhow::Result<ExitCode> {

@@ -37,8 +37,14 @@ pub(crate) fn single_threaded() -> bool {
 /// Refused in a process with several threads: the child would have a copy of locks (the allocator's) that
 /// no thread of it ever releases.
 pub(crate) fn clone3(flags: c_int, exit_signal: c_int, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Side> {
-    if !single_threaded() {
-        return Err(io::Error::other("the calling process has more than one thread"));
+    // A thread that was joined stays in the thread group for a moment: the join wakes before the kernel is done.
+    let mut patience = 1000;
+    while !single_threaded() {
+        if patience == 0 {
+            return Err(io::Error::other("the calling process has more than one thread"));
+        }
+        patience -= 1;
+        std::thread::sleep(std::time::Duration::from_micros(100));
     }
     let mut pidfd: c_int = -1;
     let mut arguments = CloneArgs {

@@ -82,7 +82,7 @@ pub(crate) fn layer<'a>(
             whole?;
             verify_digest("unpacked layer", unpacked.diff_id, diff_id, &location)?;
             meter.layer_finished();
-            Ok(staging.finish(unpacked.bytes))
+            Ok(staging.finish(unpacked.bytes, unpacked.links_to_output))
         }
         Err(failure) => {
             let error = layer_error(failure, blob, &location, &staging);

@@ -240,9 +240,10 @@ impl Pull<'_> {
             );
         }
         let layers = layers(&manifest, &config, &location)?;
+        self.fetch_layers(transport, &layers)?;
+        // After the layers: a fetch that fails leaves nothing behind.
         self.store.keep_blob(&manifest_digest, &manifest_bytes)?;
         self.store.keep_blob(&manifest.config.digest, &config_bytes)?;
-        self.fetch_layers(transport, &layers)?;
         let record = ImageRecord {
             config: manifest.config.digest,
             manifest: manifest_digest,

@@ -87,6 +87,8 @@ impl Names {
             return Ok(());
         }
         let _lock = Lock::acquire(&self.lock)?;
+        // Of a start that was killed while it wrote.
+        files::remove(&self.scratch)?;
         for attachment in answering(lease) {
             self.rewrite(&attachment.network, &lease.holder.id, None)?;
         }

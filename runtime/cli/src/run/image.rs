@@ -72,6 +72,11 @@ impl Base {
         }
     }
 
+    /// Whether the programs open their output by name.
+    pub(crate) fn links_to_output(&self) -> bool {
+        matches!(self, Self::Image(image) if image.links_to_output)
+    }
+
     /// The detached mount that becomes the container's root. The writable layer is `layer`/upper.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! [`run`] decides how long we stay; [`start`] is the order of things. The parts: [`options`] (podman-run's
 //! vocabulary), [`image`] (find or fetch), [`spec`] and its neighbours [`process`], [`environment`], [`security`],
-//! [`mounts`], [`volumes`], [`files`], [`secrets`] (options and image configuration become an OCI runtime Spec),
+//! [`mounts`], [`volumes`], [`files`], [`secrets`], [`output`] (options and image configuration become an OCI runtime Spec),
 //! [`network`] (what to reserve), [`limits`] (the unit's resource control), [`unit`] (what systemd is told),
 //! [`supervise`] and [`relay`] (the cases in which we stay for a while).
 //!
@@ -20,6 +20,7 @@ mod limits;
 mod mounts;
 mod network;
 mod options;
+pub(crate) mod output;
 mod process;
 mod relay;
 mod scope;
@@ -31,7 +32,7 @@ mod spec;
 mod start;
 pub(crate) mod supervise;
 mod tree;
-mod unit;
+pub(crate) mod unit;
 mod user_namespace;
 mod volumes;
 

@@ -22,7 +22,7 @@ use super::security::{self, Security};
 use super::unit::Unit;
 use super::user_namespace::Mappings;
 use super::volumes::{self, Ground};
-use super::{environment, health, limits, scope, secrets, signal, spec, user_namespace};
+use super::{environment, health, limits, output, scope, secrets, signal, spec, user_namespace};
 use crate::Coded;
 use crate::blame::{Blamed as _, Key};
 use crate::containers_conf::ContainersConf;
@@ -52,6 +52,10 @@ pub(crate) fn start(
     is_ours: bool,
 ) -> anyhow::Result<Started> {
     // What can be wrong with the options is found before anything is made.
+    for text in &options.expose {
+        // Only a remark about the image, but a malformed one is a mistake.
+        sampan_network::parse_ports(text).blame("ExposeHostPort", text)?;
+    }
     let plan = network::plan(options)?;
     let security = Security::read(options, conf)?;
     let health = health::read(options)?;
@@ -124,13 +128,19 @@ pub(crate) fn start(
     let profile = security.profile();
     security::remember_profile(&profile, directory)?;
     let filter = seccomp::load(&profile, &capabilities.unwrap_or_default(), &context.seccomp_cache())?;
+    let streams = output::arrange(options, base.links_to_output())?;
+    if let Some(copier) = streams.copier {
+        std::fs::write(directory.join(output::COPIER), copier.to_string()).context("noting the copier")?;
+    }
     let mut creation = Creation::new(&spec, root);
     creation.parent = if is_ours { Parent::Caller } else { Parent::Systemd };
     creation.filter = filter;
     creation.default_rlimits = defaults::rlimits();
     creation.id = claim.id();
     creation.bundle = directory;
-    let mut held = create(creation)?;
+    let held = create(creation);
+    streams.give_back()?;
+    let mut held = held?;
     // The links are made while the process assembles its mounts.
     connect(&plan, context, &lease, &held)?;
     held.wait_ready().map_err(|error| blame_program(error, &state.command))?;

@@ -91,7 +91,7 @@ fn barrier() -> anyhow::Result<()> {
 }
 
 /// The innermost unit of this process's cgroup.
-pub(super) fn own_unit() -> Option<String> {
+pub(crate) fn own_unit() -> Option<String> {
     let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     unit_of_cgroup(text.lines().find_map(|line| line.strip_prefix("0::"))?)
 }

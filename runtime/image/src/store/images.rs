@@ -33,6 +33,8 @@ pub struct Image {
     pub config: ImageConfiguration,
     /// Layer directories for overlayfs, topmost first, each once.
     pub layers: Vec<PathBuf>,
+    /// Whether a link in it leads to `/dev/stdout` or `/dev/stderr`: its programs open their output anew.
+    pub links_to_output: bool,
 }
 
 /// What [`Store::remove`] did.
@@ -267,11 +269,13 @@ impl Store {
     /// The image of a record; `None` when a layer or the configuration is missing.
     fn load(&self, record: ImageRecord) -> Result<Option<Image>> {
         let mut layers = Vec::with_capacity(record.layers.len());
+        let mut links_to_output = false;
         for diff_id in record.layers.iter().rev() {
-            if self.layer(diff_id)?.is_none() {
+            let Some(layer) = self.layer(diff_id)? else {
                 log::warn!("image {}: layer {diff_id} is missing; pull it again", record.config.hex());
                 return Ok(None);
-            }
+            };
+            links_to_output |= layer.links_to_output;
             layers.push(self.layer_path(diff_id));
         }
         let path = self.blob_path(&record.config);
@@ -295,6 +299,7 @@ impl Store {
             created: config.created().clone(),
             config,
             layers,
+            links_to_output,
         }))
     }
 

@@ -46,6 +46,9 @@ pub(crate) struct LayerRecord {
     pub(crate) diff_id: Digest,
     /// Bytes of file content.
     pub(crate) size: u64,
+    /// Whether a link in it leads to `/dev/stdout` or `/dev/stderr`.
+    #[serde(default)]
+    pub(crate) links_to_output: bool,
 }
 
 impl LayerRecord {

@@ -38,6 +38,7 @@ pub(crate) struct Staging<'a> {
 pub(crate) struct Staged<'a> {
     staging: Staging<'a>,
     bytes: u64,
+    links_to_output: bool,
 }
 
 impl Store {
@@ -85,7 +86,11 @@ impl Store {
     pub(crate) fn commit(&self, layers: Vec<Staged<'_>>) -> Result<()> {
         let Some(first) = layers.first() else { return Ok(()) };
         for layer in &layers {
-            let record = LayerRecord { diff_id: layer.staging.diff_id, size: layer.bytes };
+            let record = LayerRecord {
+                diff_id: layer.staging.diff_id,
+                size: layer.bytes,
+                links_to_output: layer.links_to_output,
+            };
             let path = self.layer_path(&record.diff_id).with_extension("json");
             // Synced with everything else, below.
             self.write_renamed(&path, &record.to_json(), |_| Ok(()))?;
@@ -126,8 +131,8 @@ impl<'a> Staging<'a> {
     }
 
     /// The layer is unpacked and verified.
-    pub(crate) fn finish(self, bytes: u64) -> Staged<'a> {
-        Staged { staging: self, bytes }
+    pub(crate) fn finish(self, bytes: u64, links_to_output: bool) -> Staged<'a> {
+        Staged { staging: self, bytes, links_to_output }
     }
 
     /// The store's directory, for messages.

@@ -20,7 +20,7 @@ fn add_layer(store: &Store, content: &str) -> Digest {
         staging.directories().unwrap();
         let path = store.root().join("tmp").join(diff_id.short()).join("root/file");
         std::fs::write(path, content).unwrap();
-        store.commit(vec![staging.finish(content.len() as u64)]).unwrap();
+        store.commit(vec![staging.finish(content.len() as u64, false)]).unwrap();
     }
     diff_id
 }
@@ -187,7 +187,7 @@ fn the_second_fetcher_of_a_layer_waits_and_sees_progress() {
         while seen.load(std::sync::atomic::Ordering::Relaxed) == 0 {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        store.commit(vec![staging.finish(4)]).unwrap();
+        store.commit(vec![staging.finish(4, false)]).unwrap();
         assert!(second.join().unwrap(), "the layer was there, yet it was to be fetched again");
     });
     assert_eq!(seen.into_inner(), 1234);

@@ -66,7 +66,12 @@ pub(crate) struct Unpacked {
     pub(crate) diff_id: Digest,
     /// Bytes of file content written.
     pub(crate) bytes: u64,
+    /// Whether a link in it leads to the standard output or error of whoever opens it.
+    pub(crate) links_to_output: bool,
 }
+
+/// Where such links lead: `/var/log/nginx/access.log -> /dev/stdout` is how images log.
+const OUTPUT: [&[u8]; 4] = [b"/dev/stdout", b"/dev/stderr", b"/proc/self/fd/1", b"/proc/self/fd/2"];
 
 /// Why a layer could not be unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -118,12 +123,15 @@ pub(crate) fn unpack(
 ) -> Result<Unpacked, Failure> {
     let mut archive = Archive::new(stream, limits);
     let mut tree = Tree::new(root, trash, limits);
+    let mut links_to_output = false;
     while let Some(entry) = archive.next_entry()? {
+        links_to_output |=
+            matches!(&entry.kind, Kind::Symlink(target) if OUTPUT.contains(&target.as_slice()));
         place(&mut archive, &mut tree, &entry)?;
     }
     let bytes = tree.finish()?;
     let diff_id = archive.finish()?;
-    Ok(Unpacked { diff_id, bytes })
+    Ok(Unpacked { diff_id, bytes, links_to_output })
 }
 
 fn place(archive: &mut Archive<impl Read>, tree: &mut Tree<'_>, entry: &Entry) -> Result<(), Failure> {
