@@ -30,6 +30,8 @@ const COMMAND: &str = "aardvark-dns";
 
 /// The directory that the server's unit is made for.
 const UNIT_DIRECTORY: &str = "/run/sampan/dns";
+/// Where the server notes its process.
+const PID_FILE: &str = "aardvark.pid";
 const UNIT: &str = "sampan-dns.service";
 
 /// How long a new name may take until it is answered.
@@ -92,8 +94,36 @@ impl Names {
         for attachment in answering(lease) {
             self.rewrite(&attachment.network, &lease.holder.id, None)?;
         }
-        self.notify();
+        if !self.notify() && !self.has_networks() {
+            self.give_up();
+        }
         Ok(())
+    }
+
+    /// Whether there is a network to answer for.
+    fn has_networks(&self) -> bool {
+        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        entries.into_iter().any(|entry| entry.file_name() != PID_FILE)
+    }
+
+    /// A server that was asked for and isn't there yet would find nothing to do, and systemd would wait for it: the
+    /// start that asked was killed.
+    fn give_up(&self) {
+        if self.is_unit() {
+            let mut command = Command::new("systemctl");
+            command
+                .args(["stop", "--no-block", UNIT])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            // There may be no such unit at all, and then all is well.
+            let _ = command.status();
+        }
+    }
+
+    /// Whether the server is a service of systemd's, and not a child of ours.
+    fn is_unit(&self) -> bool {
+        self.directory == Path::new(UNIT_DIRECTORY) && Path::new("/run/systemd/system").exists()
     }
 
     /// Forgets a network that nobody holds.
@@ -144,7 +174,7 @@ impl Names {
 
     /// The server's process, if it lives: its number may have passed to another.
     fn server(&self) -> Option<Pid> {
-        let text = fs::read_to_string(self.directory.join("aardvark.pid")).ok()?;
+        let text = fs::read_to_string(self.directory.join(PID_FILE)).ok()?;
         let pid: i32 = text.trim().parse().ok()?;
         let command = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
         (command.trim_end() == COMMAND).then(|| Pid::from_raw(pid)).flatten()
@@ -157,7 +187,7 @@ impl Names {
             return Ok(());
         };
         let mut command;
-        if self.directory == Path::new(UNIT_DIRECTORY) && Path::new("/run/systemd/system").exists() {
+        if self.is_unit() {
             command = Command::new("systemctl");
             command.args(["start", "--no-block", UNIT]);
         } else {
