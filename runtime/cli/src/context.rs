@@ -3,6 +3,7 @@
 //! The directories are fixed by the package; `--root` and `--runroot` (Podman's names) move them for
 //! tests and for people who keep images on another disk.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -41,6 +42,32 @@ impl Context {
     pub(crate) fn containers(&self) -> anyhow::Result<Containers> {
         let path = self.runroot.join("containers");
         Containers::open(&path).with_context(|| format!("opening {} (are you root?)", path.display()))
+    }
+
+    /// State of what runs, normally [`DEFAULT_RUNROOT`].
+    pub(crate) fn runroot(&self) -> &Path {
+        &self.runroot
+    }
+
+    /// Makes the directories of writable layers and volumes, closed to everyone but root: what containers write there
+    /// may be set-user-ID programs, and no user of the host shall reach them (CVE-2021-41091).
+    ///
+    /// # Errors
+    /// mkdir(2)'s and chmod(2)'s.
+    pub(crate) fn close_containers_files(&self) -> anyhow::Result<()> {
+        for name in ["containers", "volumes"] {
+            let path = self.root.join(name);
+            std::fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700))
+                .with_context(|| format!("closing {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// The options that lead another process of ours to the same directories.
+    pub(crate) fn as_options(&self) -> [String; 4] {
+        let text = |path: &Path| path.display().to_string();
+        ["--root".into(), text(&self.root), "--runroot".into(), text(&self.runroot)]
     }
 
     /// Where this container's writable layer and anonymous volumes are.

@@ -12,7 +12,7 @@ use sampan_container::{seccomp, user};
 
 use crate::Coded;
 use crate::context::Context;
-use crate::run::security;
+use crate::run::{output, security};
 use crate::terminal;
 
 /// `sampan exec [options] CONTAINER COMMAND…`
@@ -69,6 +69,9 @@ pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCod
         terminal: options.tty,
         preserve_fds: options.preserve_fds,
     };
+    if !options.interactive && !options.tty {
+        output::close_input()?;
+    }
     let mut joined = join(context, &container, &state, &spec, &program)?;
     if options.detach {
         return Ok(ExitCode::SUCCESS);

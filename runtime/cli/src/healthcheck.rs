@@ -32,6 +32,9 @@ enum Verb {
         /// Say nothing
         #[arg(long)]
         quiet: bool,
+        /// On the way to the first success: a failure doesn't count, and nothing follows from it
+        #[arg(long, hide = true)]
+        startup: bool,
         /// The container
         container: String,
     },
@@ -96,7 +99,7 @@ impl Health {
 /// # Errors
 /// There is no such container, it doesn't run, or it has no check.
 pub(crate) fn command(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
-    let Verb::Run { quiet, container: name } = command.verb;
+    let Verb::Run { quiet, startup, container: name } = command.verb;
     process::seal_executable()?;
     let container = context.containers()?.get(&name)?;
     let state = container.read()?;
@@ -106,6 +109,9 @@ pub(crate) fn command(command: Command, context: &Context) -> anyhow::Result<Exi
         bail!("container {name} is {}: there is nothing to check", state.live_status());
     }
     let succeeded = run(context, &container, &state, &check)?;
+    if startup && !succeeded {
+        return Ok(ExitCode::FAILURE);
+    }
     let before = Health::read(&container).unwrap_or_default();
     let started = state.started.as_deref().and_then(|text| text.parse().ok());
     let after = before.after(succeeded, &check, started, Timestamp::now());

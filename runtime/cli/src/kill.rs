@@ -35,7 +35,7 @@ pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCod
             None => None,
         };
         let sent = match &pidfd {
-            Some(pidfd) => process::signal(pidfd.as_fd(), signal as i32)?,
+            Some(pidfd) => process::signal(pidfd.as_fd(), signal)?,
             None => false,
         };
         if !sent && !options.all {

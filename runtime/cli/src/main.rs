@@ -103,6 +103,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Of a unit with UMask=0077, or containers could not read their own hosts file.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let arguments = CommandLine::parse();
     logging::begin();
     let context = Context::new(arguments.root, arguments.runroot);

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use sampan_container::state::Status;
+use sampan_container::state::{State, Status};
 
 use crate::Coded;
 use crate::context::Context;
@@ -40,7 +40,13 @@ pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCod
     let chosen = choose(&containers, &options.containers, options.all, options.ignore || options.force)
         .map_err(|error| Coded { code: MISSING, message: format!("{error:#}") })?;
     each(chosen, |word, container| {
-        let state = container.read()?;
+        // A start that was killed early has left a directory and no state.
+        let state = match container.read() {
+            Err(sampan_container::Error::NoSuchContainer(_)) => {
+                State { status: Status::Stopped, ..State::default() }
+            }
+            state => state?,
+        };
         let status = state.live_status();
         if status != Status::Stopped && !options.force {
             let message = format!(

@@ -88,8 +88,8 @@ fn end(main: i32, container: &ContainerDir) -> anyhow::Result<()> {
     }
     let Some(pidfd) = process::open(main, state.start_time)? else { return Ok(()) };
     let signal = stop_signal(&state);
-    if process::handles(main, signal as i32)? {
-        process::signal(pidfd.as_fd(), signal as i32)?;
+    if process::handles(main, signal)? {
+        process::signal(pidfd.as_fd(), signal)?;
         let timeout = Duration::from_secs(state.stop_timeout.into());
         if process::wait(pidfd.as_fd(), Some(timeout))? {
             return Ok(());
@@ -130,6 +130,6 @@ fn invocation() -> String {
 }
 
 /// The signal that asks the program to end.
-pub(crate) fn stop_signal(state: &State) -> Signal {
-    state.stop_signal.as_deref().and_then(|text| signal::parse(text).ok()).unwrap_or(Signal::SIGTERM)
+pub(crate) fn stop_signal(state: &State) -> i32 {
+    state.stop_signal.as_deref().and_then(|text| signal::parse(text).ok()).unwrap_or(Signal::SIGTERM as i32)
 }

@@ -104,8 +104,8 @@ pub(crate) fn stop(state: &State, time: Option<Duration>) -> anyhow::Result<()> 
     let Some(pid) = state.pid else { return Ok(()) };
     let Some(pidfd) = process::open(pid, state.start_time)? else { return Ok(()) };
     let signal = service::stop_signal(state);
-    if process::handles(pid, signal as i32)? {
-        process::signal(pidfd.as_fd(), signal as i32)?;
+    if process::handles(pid, signal)? {
+        process::signal(pidfd.as_fd(), signal)?;
         let time = time.unwrap_or(Duration::from_secs(state.stop_timeout.into()));
         if process::wait(pidfd.as_fd(), Some(time))? {
             return Ok(());

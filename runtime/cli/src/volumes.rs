@@ -305,7 +305,7 @@ fn owner(options: &str, default: (u32, u32)) -> anyhow::Result<(u32, u32)> {
 /// Makes the directory of a volume; the name is a draft's.
 fn make(draft: &Path, record: &Record) -> anyhow::Result<()> {
     // Containers' files keep their own modes; nobody on the host but root gets this far.
-    fs::DirBuilder::new().recursive(true).mode(0o711).create(draft)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(draft)?;
     let data = draft.join("_data");
     fs::DirBuilder::new().mode(0o755).create(&data)?;
     if (record.uid, record.gid) != (0, 0) {

@@ -1,6 +1,6 @@
 //! `sampan run -d` in a shell: the same container as a transient service, so that systemd is its parent too.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -29,9 +29,10 @@ pub(crate) fn run(options: &Options, context: &Context, modules: &[PathBuf]) -> 
         systemd.reset_failed(&unit)?;
     }
     let program = std::env::current_exe().context("finding this program")?;
-    let command = command(&program, options, modules, &name);
-    let post = [program.display().to_string(), "service".into(), "cleanup".into(), name.clone()];
-    let stop = [program.display().to_string(), "service".into(), "stop".into(), name.clone()];
+    let ours = [vec![program.display().to_string()], context.as_options().to_vec()].concat();
+    let command = command(&ours, options, modules, &name);
+    let service = |verb: &str| [&ours[..], &["service".into(), verb.into(), name.clone()]].concat();
+    let directory = std::env::current_dir().context("finding the working directory")?;
     let properties = [
         Property::text("Description", &format!("Container {name} ({})", options.arguments[0])),
         Property::text("Type", "notify"),
@@ -40,9 +41,11 @@ pub(crate) fn run(options: &Options, context: &Context, modules: &[PathBuf]) -> 
         Property::text("CollectMode", "inactive"),
         Property::boolean("Delegate", true),
         Property::text("OOMPolicy", "stop"),
-        Property::list("Environment", &[format!("PODMAN_SYSTEMD_UNIT={unit}")]),
-        Property::exec("ExecStop", &stop),
-        Property::exec("ExecStopPost", &post),
+        Property::list("Environment", &environment(options, &unit)),
+        // Relative names in the options mean what they meant in the shell.
+        Property::text("WorkingDirectory", &directory.display().to_string()),
+        Property::exec("ExecStop", &service("stop")),
+        Property::exec("ExecStopPost", &service("cleanup")),
         Property::exit_status("SuccessExitStatus", &[], &[nix::libc::SIGKILL]),
     ];
     let started = systemd.start_service(&unit, &command, &properties);
@@ -51,17 +54,34 @@ pub(crate) fn run(options: &Options, context: &Context, modules: &[PathBuf]) -> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// This process's own arguments, with the name that was chosen and files by their absolute names.
-fn command(program: &Path, options: &Options, modules: &[PathBuf], name: &str) -> Vec<String> {
-    let mut command = vec![program.display().to_string()];
+/// What the options look up in the shell's environment: `--env NAME`, proxies, or all of it.
+fn environment(options: &Options, unit: &str) -> Vec<String> {
+    const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy"];
+    let is_wanted = |name: &str| {
+        options.env_host == Some(true)
+            || PROXIES.contains(&name.to_ascii_lowercase().as_str())
+            || options
+                .env
+                .iter()
+                .any(|entry| entry.strip_suffix('*').map_or(entry == name, |begin| name.starts_with(begin)))
+    };
+    let wanted =
+        std::env::vars().filter(|(name, _)| is_wanted(name)).map(|(name, value)| format!("{name}={value}"));
+    wanted.chain([format!("PODMAN_SYSTEMD_UNIT={unit}")]).collect()
+}
+
+/// This process's own arguments, with the name that was chosen.
+fn command(ours: &[String], options: &Options, modules: &[PathBuf], name: &str) -> Vec<String> {
+    let mut command = ours.to_vec();
     for module in modules {
         command.extend(["--module".to_owned(), module.display().to_string()]);
     }
-    let mut rest = std::env::args().skip(1).skip_while(|argument| argument != "run").skip(1).peekable();
     command.push("run".to_owned());
     if options.name.is_none() {
         command.extend(["--name".to_owned(), name.to_owned()]);
     }
-    command.extend(rest.by_ref());
+    let typed = std::env::args().skip(1).skip_while(|argument| argument != "run").skip(1);
+    // systemd expands variables in ExecStart=, a shell has done so already: systemd.service(5), "COMMAND LINES".
+    command.extend(typed.map(|argument| argument.replace('$', "$$")));
     command
 }

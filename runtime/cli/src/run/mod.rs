@@ -75,6 +75,7 @@ pub(crate) fn run(options: Options, context: &Context, modules: &[PathBuf]) -> a
     }
     let stay = stay(&options, unit.as_ref());
     let base = image::find(&options, context, unit.as_ref())?;
+    context.close_containers_files()?;
     let claim = claim::claim(&options, context)?;
     let started = start::start(&options, context, &conf, &base, &claim, unit.as_ref(), stay != Stay::No)
         .and_then(|started| finish(&options, started, &claim, unit.as_ref(), stay));

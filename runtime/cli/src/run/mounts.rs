@@ -113,6 +113,15 @@ pub(crate) fn volume(text: &str) -> anyhow::Result<Request> {
     Ok(request)
 }
 
+/// A volume that the image declares: a place and nothing else. It is never read as `SOURCE:DESTINATION`, or an image
+/// could have the host's own files (CVE-2022-23648).
+///
+/// # Errors
+/// The place is not absolute, or leads upwards.
+pub(crate) fn declared(place: &str) -> anyhow::Result<Request> {
+    Request::new(Source::Anonymous, place)
+}
+
 /// `--tmpfs DESTINATION[:OPTIONS]`
 ///
 /// # Errors
@@ -246,6 +255,17 @@ mod tests {
         assert!(!volume("/cache:nocopy").unwrap().copy);
         for wrong in ["a:b", "/a:b/c:ro", "/a:/b:what", "/a:/b/../c", ":/x", "na me:/x", "/a:/", "a:b:c:d"] {
             assert!(volume(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_image_declares_places_and_no_sources() {
+        for place in ["/:/host", "/etc:/x:U", "/data"] {
+            let request = declared(place).unwrap();
+            assert_eq!((request.source, request.destination), (Source::Anonymous, PathBuf::from(place)));
+        }
+        for wrong in ["pgdata:/steal", "data", "/a/../../b", "/"] {
+            assert!(declared(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -38,7 +38,7 @@ pub(crate) fn arrange(options: &Options, links_to_output: bool) -> anyhow::Resul
     let own = [keep(stdin())?, keep(stdout())?, keep(stderr())?];
     let mut arranged = Arranged { own, copier: None };
     if !options.interactive && !options.tty {
-        dup2_stdin(open_null()?).context("standard input from /dev/null")?;
+        close_input()?;
     }
     match options.log_driver.as_deref().unwrap_or("journald") {
         "none" => {
@@ -50,7 +50,9 @@ pub(crate) fn arrange(options: &Options, links_to_output: bool) -> anyhow::Resul
             if driver != "journald" {
                 log::warn!("LogDriver={driver}: there are no log files; the journal has the output");
             }
-            arranged.copier = copy_if_needed(links_to_output)?;
+            // Said in so many words, it is a pipe: also for programs that open /dev/stderr without a link.
+            let is_asked = options.log_driver.as_deref() == Some("journald");
+            arranged.copier = copy_if_needed(links_to_output || is_asked)?;
         }
         other => {
             return Err(anyhow!("there is no log driver \"{other}\"; known are journald, passthrough, none"))
@@ -85,6 +87,14 @@ fn copy_if_needed(links_to_output: bool) -> anyhow::Result<Option<u32>> {
     let copier = copier.context("the image opens /dev/stdout by name, which takes cat(1) beside it")?;
     dup2_stdout(&writer).and_then(|()| dup2_stderr(&writer)).context("standard output to a pipe")?;
     Ok(Some(copier.id()))
+}
+
+/// Standard input from `/dev/null`: a program without `-i` leaves the caller's input alone.
+///
+/// # Errors
+/// open(2)'s and dup2(2)'s.
+pub(crate) fn close_input() -> anyhow::Result<()> {
+    dup2_stdin(open_null()?).context("standard input from /dev/null")
 }
 
 /// Whether standard output is a stream of the journal, and not a file, a terminal or a pipe.

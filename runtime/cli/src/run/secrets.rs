@@ -32,6 +32,7 @@ struct Secret {
 pub(crate) fn place(
     texts: &[String],
     directory: &Path,
+    on_host: &dyn Fn(u32, u32) -> (u32, u32),
     environment: &mut Environment,
 ) -> anyhow::Result<Vec<Mount>> {
     let mut mounts = Vec::new();
@@ -46,7 +47,8 @@ pub(crate) fn place(
         let path = directory.join(format!("secret-{}", mounts.len()));
         fs::write(&path, value).with_context(|| format!("writing {}", path.display()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(secret.mode))?;
-        chown(&path, Some(secret.uid), Some(secret.gid))?;
+        let (uid, gid) = on_host(secret.uid, secret.gid);
+        chown(&path, Some(uid), Some(gid))?;
         let destination = Path::new("/run/secrets").join(&secret.target);
         mounts.push(
             MountBuilder::default()

@@ -5,8 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use anyhow::Context as _;
-use nix::sys::signal::Signal;
+use anyhow::{Context as _, anyhow};
 use oci_spec::runtime::{Mount, MountBuilder};
 use sampan_container::state::{self, Healthcheck, State, Status};
 use sampan_container::{Creation, Held, Parent, create, defaults, process, seccomp};
@@ -35,7 +34,7 @@ pub(crate) struct Started {
     pub(crate) held: Held,
     pub(crate) relay: Option<Relay>,
     pub(crate) health: Option<Healthcheck>,
-    pub(crate) stop_signal: Signal,
+    pub(crate) stop_signal: i32,
 }
 
 /// Makes the container. `is_ours` makes it our child instead of systemd's.
@@ -59,6 +58,10 @@ pub(crate) fn start(
     let plan = network::plan(options)?;
     let security = Security::read(options, conf)?;
     let health = health::read(options)?;
+    if options.sdnotify == "healthy" && health.is_none() {
+        return Err(anyhow!("there is no health check that could make it ready: add HealthCmd="))
+            .blame("Notify", "");
+    }
     let image = base.config();
     let stop_signal = stop_signal(options, image)?;
     let read_only = options.read_only.unwrap_or(conf.containers.read_only.unwrap_or(false));
@@ -73,6 +76,8 @@ pub(crate) fn start(
     let mut state = first_state(options, claim, unit, base);
     claim.container().write(&state)?;
     let layer = context.writable_layer(claim.name());
+    // Held until the ranges stand in the Spec, where the next start looks for ranges in use.
+    let ranges = user_namespace::lock(options, context.runroot())?;
     let mappings = user_namespace::mappings(options, &context.containers()?)?;
     // A layer that goes with the container needs no protection from a power cut.
     let root = base.mount(&layer, options.rm, mappings.as_ref())?;
@@ -90,15 +95,27 @@ pub(crate) fn start(
         volumes: &context.volumes(),
         anonymous: &layer.join("volumes"),
         user: on_host(mappings.as_ref(), user.uid, user.gid),
-        superuser: on_host(mappings.as_ref(), 0, 0),
     };
     let (user_mounts, records) = volumes::place(&requests, &ground)?;
     let is_taken = |place: &Path| user_mounts.iter().any(|mount| mount.destination() == place);
     let facts = facts(&hostname, claim, options, &plan, &lease);
     let mut mounts = files::write(directory, options, conf, &facts.borrow(), &is_taken)?;
+    // The container's root may write them, in a user namespace too.
+    for mount in
+        mounts.iter().filter_map(|mount| mount.source().as_ref()).filter(|path| path.starts_with(directory))
+    {
+        let (uid, gid) = on_host(mappings.as_ref(), 0, 0);
+        std::os::unix::fs::chown(mount, Some(uid), Some(gid))
+            .context("giving hosts and resolv.conf to the container")?;
+    }
     // The user's own come first: `/run` as a tmpfs must not hide `/run/.containerenv`.
     mounts.splice(0..0, user_mounts);
-    mounts.extend(secrets::place(&options.secret, directory, &mut environment)?);
+    mounts.extend(secrets::place(
+        &options.secret,
+        directory,
+        &|uid, gid| on_host(mappings.as_ref(), uid, gid),
+        &mut environment,
+    )?);
     if let Some(relay) = &relay {
         mounts.push(notify_mount(relay)?);
         environment.insert("NOTIFY_SOCKET".into(), Relay::address());
@@ -118,9 +135,10 @@ pub(crate) fn start(
         read_only,
     })?;
     describe(&mut state, &spec, &lease, spec::labels(options, image)?, records, hostname);
-    state.stop_signal = Some(stop_signal.to_string());
+    state.stop_signal = Some(signal::name(stop_signal));
     state.healthcheck.clone_from(&health);
     claim.container().write_spec(&spec)?;
+    drop(ranges);
     claim.container().write(&state)?;
 
     limits::apply(options, state.unit.as_deref())?;
@@ -157,7 +175,7 @@ fn on_host(mappings: Option<&Mappings>, uid: u32, gid: u32) -> (u32, u32) {
     mappings.map_or((uid, gid), |mappings| mappings.on_host(uid, gid))
 }
 
-fn stop_signal(options: &Options, image: Option<&oci_spec::image::Config>) -> anyhow::Result<Signal> {
+fn stop_signal(options: &Options, image: Option<&oci_spec::image::Config>) -> anyhow::Result<i32> {
     let image = image.and_then(|config| config.stop_signal().as_deref()).filter(|text| !text.is_empty());
     let text = options.stop_signal.as_deref().or(image).unwrap_or("SIGTERM");
     signal::parse(text).blame("StopSignal", "")

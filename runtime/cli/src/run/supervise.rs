@@ -37,7 +37,7 @@ pub(crate) struct Supervised<'a> {
     pub(crate) name: &'a str,
     pub(crate) pid: i32,
     pub(crate) pidfd: OwnedFd,
-    pub(crate) stop_signal: Signal,
+    pub(crate) stop_signal: i32,
     pub(crate) stop_timeout: Duration,
     /// `Notify=true`: the container says when it is ready.
     pub(crate) relay: Option<Relay>,
@@ -161,13 +161,13 @@ impl Supervised<'_> {
             return Ok(None);
         }
         // The first process of a PID namespace ignores what it has no handler for: then waiting is in vain.
-        let is_handled = process::handles(self.pid, self.stop_signal as i32).unwrap_or(false);
+        let is_handled = process::handles(self.pid, self.stop_signal).unwrap_or(false);
         let (signal, wait) = if is_handled {
             (self.stop_signal, self.stop_timeout)
         } else {
-            (Signal::SIGKILL, Duration::ZERO)
+            (Signal::SIGKILL as i32, Duration::ZERO)
         };
-        process::signal(self.pidfd.as_fd(), signal as i32)?;
+        process::signal(self.pidfd.as_fd(), signal)?;
         Ok(Some(Instant::now() + wait))
     }
 }
@@ -244,8 +244,10 @@ impl Checks {
         }
         self.next = Instant::now() + Self::POLL;
         let Some(child) = &mut self.running else {
-            self.running =
-                Command::new("/proc/self/exe").args(["healthcheck", "run", "--quiet", name]).spawn().ok();
+            self.running = Command::new("/proc/self/exe")
+                .args(["healthcheck", "run", "--quiet", "--startup", name])
+                .spawn()
+                .ok();
             return false;
         };
         match child.try_wait() {

@@ -49,6 +49,36 @@ pub(crate) fn is_empty(directory: BorrowedFd<'_>) -> anyhow::Result<bool> {
     Ok(!entries.any(|entry| entry.is_ok_and(|entry| !is_dots(entry.file_name()))))
 }
 
+/// Whether it belongs to user and group 0.
+///
+/// # Errors
+/// fstat(2)'s.
+pub(crate) fn is_roots(directory: BorrowedFd<'_>) -> anyhow::Result<bool> {
+    let stat = fs::fstat(directory).context("looking at a volume")?;
+    Ok((stat.st_uid, stat.st_gid) == (0, 0))
+}
+
+/// Removes everything below the directory.
+///
+/// # Errors
+/// unlinkat(2)'s.
+pub(crate) fn clear(directory: BorrowedFd<'_>) -> anyhow::Result<()> {
+    for entry in Dir::read_from(directory).context("reading a volume")? {
+        let entry = entry.context("reading a volume")?;
+        let name = entry.file_name();
+        if is_dots(name) {
+            continue;
+        }
+        if let Ok(below) = fs::openat(directory, name, DIRECTORY, Mode::empty()) {
+            clear(below.as_fd())?;
+            fs::unlinkat(directory, name, AtFlags::REMOVEDIR)?;
+        } else {
+            fs::unlinkat(directory, name, AtFlags::empty())?;
+        }
+    }
+    Ok(())
+}
+
 /// Copies everything below `from` into `to`: owners, modes, times, links, devices, extended attributes. The
 /// directory `to` itself takes the owner and mode of `from`.
 ///
@@ -215,6 +245,8 @@ mod tests {
         assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o7777, 0o4750);
         assert_eq!(std::fs::read_link(to.path().join("link")).unwrap(), Path::new("/etc"));
         assert!(!is_empty(target.as_fd()).unwrap());
+        clear(target.as_fd()).unwrap();
+        assert!(is_empty(target.as_fd()).unwrap() && Path::new("/etc").exists());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `--userns`, `--uidmap` and their like: which users of the host the container's users are.
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use oci_spec::runtime::{Linux, LinuxBuilder, LinuxIdMapping, LinuxIdMappingBuilder};
@@ -42,6 +43,21 @@ fn on_host(mappings: &[LinuxIdMapping], id: u32) -> u32 {
         id >= mapping.container_id() && id - mapping.container_id() < mapping.size()
     };
     mappings.iter().find(inside).map_or(NOBODY, |mapping| mapping.host_id() + (id - mapping.container_id()))
+}
+
+/// Keeps other starts from choosing a range for `auto` at the same time; nothing to lock for other modes.
+///
+/// # Errors
+/// flock(2)'s.
+pub(crate) fn lock(options: &Options, runroot: &Path) -> anyhow::Result<Option<File>> {
+    if !options.userns.as_deref().is_some_and(|mode| mode.starts_with("auto")) {
+        return Ok(None);
+    }
+    let path = runroot.join("user-namespaces.lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| format!("opening {}", path.display()))?;
+    file.lock().with_context(|| format!("locking {}", path.display()))?;
+    Ok(Some(file))
 }
 
 /// The mappings asked for; `None` is the host's own users.

@@ -1,5 +1,7 @@
 //! Requests become mounts of the Spec: volumes are made and filled, sources are checked.
 
+use std::fs::File;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
@@ -47,7 +49,7 @@ pub(crate) fn requests(
     // The image's own wishes come last: a place that the user has filled is left alone.
     for place in image_volumes {
         let request =
-            mounts::volume(place).with_context(|| format!("the image declares the volume {place}"))?;
+            mounts::declared(place).with_context(|| format!("the image declares the volume {place}"))?;
         add_unless_taken(&mut all, request);
     }
     if read_only && options.read_only_tmpfs.unwrap_or(true) {
@@ -75,8 +77,6 @@ pub(crate) struct Ground<'a> {
     pub(crate) anonymous: &'a Path,
     /// Who the files are handed to with `U`: the container's user and group, as the host sees them.
     pub(crate) user: (u32, u32),
-    /// The container's user and group 0, as the host sees them.
-    pub(crate) superuser: (u32, u32),
 }
 
 /// Makes each request a mount, and notes what `inspect` shows of it.
@@ -89,9 +89,9 @@ pub(crate) fn place(
 ) -> anyhow::Result<(Vec<Mount>, Vec<UserMount>)> {
     let mut mounts = Vec::new();
     let mut records = Vec::new();
-    for request in requests {
-        let Placed { kind, source, options, volume } =
-            placed(request, ground).blame(key(request), request.destination.display().to_string())?;
+    for (position, request) in requests.iter().enumerate() {
+        let Placed { kind, source, options, volume } = placed(request, position, ground)
+            .blame(key(request), request.destination.display().to_string())?;
         records.push(UserMount {
             kind: if volume.is_some() { "volume".to_owned() } else { kind.clone() },
             name: volume,
@@ -134,7 +134,7 @@ impl Placed {
 /// Volumes don't bring devices and set-user-ID programs of another origin.
 const VOLUME: [&str; 4] = ["rbind", "rprivate", "nosuid", "nodev"];
 
-fn placed(request: &Request, ground: &Ground<'_>) -> anyhow::Result<Placed> {
+fn placed(request: &Request, position: usize, ground: &Ground<'_>) -> anyhow::Result<Placed> {
     match &request.source {
         Source::Bind(path) => {
             ensure!(
@@ -160,8 +160,7 @@ fn placed(request: &Request, ground: &Ground<'_>) -> anyhow::Result<Placed> {
             Ok(Placed { volume: Some(name.clone()), ..Placed::new("bind", volume.data(), request, &VOLUME) })
         }
         Source::Anonymous => {
-            let place = request.destination.to_string_lossy().trim_matches('/').replace('/', "-");
-            let data = ground.anonymous.join(place);
+            let data = ground.anonymous.join(position.to_string());
             std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
             fill(request, &data, ground)?;
             Ok(Placed::new("bind", data, request, &VOLUME))
@@ -176,19 +175,33 @@ fn placed(request: &Request, ground: &Ground<'_>) -> anyhow::Result<Placed> {
     }
 }
 
-/// An empty volume begins with what the image has at its place, owner and mode included.
+/// An empty volume begins with what the image has at its place, owner and mode included. One at a place that the image
+/// doesn't have belongs to the container's user. A note beside the volume tells of a copy that was broken off.
 fn fill(request: &Request, data: &Path, ground: &Ground<'_>) -> anyhow::Result<()> {
     let target = tree::open(data)?;
+    let note = data.with_extension("filling");
+    let lock = File::options().create(true).truncate(false).write(true).open(&note);
+    let lock = lock.with_context(|| format!("opening {}", note.display()))?;
+    lock.lock().with_context(|| format!("locking {}", note.display()))?;
+    if lock.metadata()?.len() > 0 {
+        tree::clear(target.as_fd()).context("emptying a volume whose first copy was broken off")?;
+    }
     if tree::is_empty(target.as_fd())? {
+        lock.set_len(1)?;
         match tree::open_in(ground.root, &request.destination)? {
             Some(below) if request.copy => tree::copy(below.as_fd(), target.as_fd())?,
-            // A place that the image doesn't have belongs to the container's root, in a user namespace too.
-            _ if ground.superuser != (0, 0) => {
-                tree::chown(target.as_fd(), ground.superuser.0, ground.superuser.1)?
+            _ if tree::is_roots(target.as_fd())? => {
+                tree::chown(target.as_fd(), ground.user.0, ground.user.1)?
             }
             _ => {}
         }
     }
+    // First empty, then gone: whoever waits for the lock must not take it for a broken copy.
+    lock.set_len(0)?;
+    std::fs::remove_file(&note).or_else(|error| match error.kind() {
+        ErrorKind::NotFound => Ok(()),
+        _ => Err(error).with_context(|| format!("removing {}", note.display())),
+    })?;
     if request.chown {
         tree::chown(target.as_fd(), ground.user.0, ground.user.1)?;
     }
