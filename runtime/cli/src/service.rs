@@ -105,11 +105,9 @@ fn end(main: i32, container: &ContainerDir) -> anyhow::Result<()> {
 fn cleanup(name: &str, context: &Context) -> anyhow::Result<ExitCode> {
     let mut is_ours = false;
     if let Some(container) = find(name, context)? {
-        let _lock = container.lock()?;
-        // Another unit may hold the name by now, or ours was refused because it does.
-        let is_foreign =
-            container.read().is_ok_and(|state| state.invocation_id.is_some_and(|id| id != invocation()));
-        if !is_foreign {
+        // Asked before the lock too: whoever holds the name now may hold the lock for as long as it runs.
+        let _lock = if is_foreign(&container) { None } else { Some(container.lock()?) };
+        if !is_foreign(&container) {
             is_ours =
                 std::fs::read_to_string(container.path().join(OURS)).is_ok_and(|mark| mark == invocation());
             release::release(context, &container)?;
@@ -123,6 +121,11 @@ fn cleanup(name: &str, context: &Context) -> anyhow::Result<ExitCode> {
         supervise::die_by(Signal::SIGABRT);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Another unit, or a shell, may hold the name by now, or ours was refused because it does.
+fn is_foreign(container: &ContainerDir) -> bool {
+    container.read().is_ok_and(|state| state.invocation_id.is_none_or(|id| id != invocation()))
 }
 
 fn invocation() -> String {

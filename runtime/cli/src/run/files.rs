@@ -175,6 +175,13 @@ fn resolv_conf(options: &Options, conf: &ContainersConf, facts: &Facts<'_>) -> a
         let parsed: Result<IpAddr, _> = server.parse();
         parsed.context("not an IP address").blame("DNS", server)?;
     }
+    if !options.dns.is_empty() && !facts.dns_servers.is_empty() {
+        log::warn!(
+            "DNS={}: this container's networks have a name server of their own, which forwards to the host's servers; \
+             write DNS= into the .network file, or DisableDNS=true",
+            options.dns.join(" ")
+        );
+    }
     let servers: Vec<String> = match asked {
         // A network's own server knows the neighbours and forwards the rest; the user's servers would not.
         _ if !facts.dns_servers.is_empty() => facts.dns_servers.iter().map(IpAddr::to_string).collect(),

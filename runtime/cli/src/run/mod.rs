@@ -65,6 +65,11 @@ enum Stay {
 /// # Errors
 /// Whatever keeps it from starting; nothing of it is left then.
 pub(crate) fn run(options: Options, context: &Context, modules: &[PathBuf]) -> anyhow::Result<ExitCode> {
+    if options.detach && options.tty {
+        anyhow::bail!(
+            "a terminal (-t) needs somebody who holds its other end: leave out -t, or -d (Notify=, Type= of a unit)"
+        );
+    }
     let unit = Unit::current();
     let conf = containers_conf::load(modules)?;
     if options.detach && unit.is_none() {

@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use oci_spec::runtime::{Mount, MountBuilder};
 use sampan_container::state::UserMount;
 
-use super::mounts::{self, Request, Source};
+use super::mounts::{self, Relabel, Request, Source};
 use super::options::Options;
 use super::tree;
 use crate::blame::Blamed as _;
@@ -90,6 +90,7 @@ pub(crate) fn place(
     let mut mounts = Vec::new();
     let mut records = Vec::new();
     for (position, request) in requests.iter().enumerate() {
+        warn_of_labels(request);
         let Placed { kind, source, options, volume } = placed(request, position, ground)
             .blame(key(request), request.destination.display().to_string())?;
         records.push(UserMount {
@@ -133,6 +134,17 @@ impl Placed {
 
 /// Volumes don't bring devices and set-user-ID programs of another origin.
 const VOLUME: [&str; 4] = ["rbind", "rprivate", "nosuid", "nodev"];
+
+/// The labels of SELinux would follow a policy for our containers, which there is none of yet.
+fn warn_of_labels(request: &Request) {
+    if let Some(relabel) = request.relabel.filter(|_| Path::new("/sys/fs/selinux/enforce").exists()) {
+        let option = if relabel == Relabel::Private { "Z" } else { "z" };
+        log::warn!(
+            "{}: the option {option} has no effect: containers run without a label of their own",
+            request.destination.display()
+        );
+    }
+}
 
 fn placed(request: &Request, position: usize, ground: &Ground<'_>) -> anyhow::Result<Placed> {
     match &request.source {
