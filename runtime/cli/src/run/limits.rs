@@ -38,12 +38,19 @@ pub(crate) fn apply(options: &Options, unit: Option<&str>) -> anyhow::Result<()>
     let unit =
         unit.context("limits (Memory=, PidsLimit=, --cpus) are set by systemd, which does not run here")?;
     let cgroup = own_cgroup();
-    let holds = |limit: &Limit| {
-        let path = Path::new("/sys/fs/cgroup").join(cgroup.as_deref()?.trim_start_matches('/'));
-        Some(fs::read_to_string(path.join(limit.file)).ok()?.trim() == limit.shown)
+    let needs_setting = |limit: &Limit| {
+        let Some(path) = cgroup.as_deref() else { return true };
+        let path = Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/')).join(limit.file);
+        match fs::read_to_string(&path) {
+            Ok(text) => text.trim() != limit.shown,
+            Err(_) => {
+                log::warn!("{} is not enforced: this host has no such cgroup controller", limit.assignment);
+                false
+            }
+        }
     };
     let missing: Vec<String> =
-        limits.into_iter().filter(|limit| holds(limit) != Some(true)).map(|limit| limit.assignment).collect();
+        limits.into_iter().filter(needs_setting).map(|limit| limit.assignment).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -91,7 +98,7 @@ fn memory(options: &Options) -> anyhow::Result<Vec<Limit>> {
     let mut limits = Vec::new();
     let memory = options.memory.as_deref().map(size::bytes).transpose().blame("Memory", "")?;
     if let Some(memory) = memory {
-        limits.push(limit("MemoryMax", "memory.max", Some(memory)));
+        limits.push(limit("MemoryMax", "memory.max", Some(whole_pages(memory))));
     }
     match options.memory_swap.as_deref() {
         None => {}
@@ -113,6 +120,12 @@ fn memory(options: &Options) -> anyhow::Result<Vec<Limit>> {
         ));
     }
     Ok(limits)
+}
+
+/// The kernel rounds down, and shows what it has rounded.
+fn whole_pages(bytes: u64) -> u64 {
+    let page = rustix::param::page_size() as u64;
+    bytes / page * page
 }
 
 /// `None` is no limit.
