@@ -13,7 +13,8 @@ use crate::release;
 /// Somebody else may take the name between our clean-up and our claim; more often than this it isn't chance.
 const TRIES: usize = 20;
 
-/// A container's directory, locked by us until the program runs.
+/// A container's directory, locked by us for as long as this process lives: until systemd has the container, or until
+/// the end of one that is run in a shell or by a oneshot unit.
 #[derive(Debug)]
 pub(crate) struct Claim {
     id: String,

@@ -14,6 +14,9 @@ use super::options::Options;
 use super::size;
 use crate::blame::Blamed as _;
 
+/// Where cgroup version 2 is mounted.
+const CGROUPS: &str = "/sys/fs/cgroup";
+
 /// One limit: a directive of systemd.resource-control(5), and what its file in the cgroup shows when it holds.
 #[derive(Debug, PartialEq, Eq)]
 struct Limit {
@@ -38,16 +41,21 @@ pub(crate) fn apply(options: &Options, unit: Option<&str>) -> anyhow::Result<()>
     let unit =
         unit.context("limits (Memory=, PidsLimit=, --cpus) are set by systemd, which does not run here")?;
     let cgroup = own_cgroup();
+    let controllers = fs::read_to_string(Path::new(CGROUPS).join("cgroup.controllers")).unwrap_or_default();
     let needs_setting = |limit: &Limit| {
-        let Some(path) = cgroup.as_deref() else { return true };
-        let path = Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/')).join(limit.file);
-        match fs::read_to_string(&path) {
-            Ok(text) => text.trim() != limit.shown,
-            Err(_) => {
-                log::warn!("{} is not enforced: this host has no such cgroup controller", limit.assignment);
-                false
-            }
+        let controller = limit.file.split('.').next().unwrap_or_default();
+        if !controllers.split_whitespace().any(|name| name == controller) {
+            log::warn!(
+                "{} is not enforced: this host has no cgroup controller {controller}",
+                limit.assignment
+            );
+            return false;
         }
+        let shown = cgroup.as_deref().and_then(|path| {
+            let path = Path::new(CGROUPS).join(path.trim_start_matches('/')).join(limit.file);
+            fs::read_to_string(path).ok()
+        });
+        shown.is_none_or(|shown| shown.trim() != limit.shown)
     };
     let missing: Vec<String> =
         limits.into_iter().filter(needs_setting).map(|limit| limit.assignment).collect();

@@ -1,7 +1,8 @@
 //! The options of `sampan run`: the vocabulary of podman-run(1).
 //!
 //! This is a table. Generated units are written in these words, and so are people's `PodmanArgs=`; an
-//! option that stands here is honoured, and what isn't here is refused by the parser with its name.
+//! option that stands here is honoured, or says at the start why it can't be; what isn't here is refused by the
+//! parser with its name.
 
 use std::path::PathBuf;
 
@@ -146,7 +147,7 @@ pub(crate) struct Options {
     /// Take all confinement away
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) privileged: Option<bool>,
-    /// User namespace: host, auto[:size=N], or nomap
+    /// User namespace: host, or auto[:size=N]
     #[arg(long, value_name = "MODE")]
     pub(crate) userns: Option<String>,
     /// User mapping CONTAINER:HOST:COUNT
@@ -297,7 +298,8 @@ pub(crate) struct Options {
     /// Annotation
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) annotation: Vec<String>,
-    /// Where output goes: journald, passthrough (the same), none
+    /// Where output goes: passthrough (the unit's own stream), journald (through a pipe, which programs can open by
+    /// name), none [default: passthrough, or journald where the image has links to /dev/stdout]
     #[arg(long, value_name = "DRIVER")]
     pub(crate) log_driver: Option<String>,
 
