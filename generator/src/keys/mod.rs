@@ -85,6 +85,24 @@ pub enum Emit {
     Own(&'static str),
 }
 
+/// Where a key comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// Podman's Quadlet reads it from this version on, such as `4.4`.
+    Podman(&'static str),
+    /// Only sampan reads it.
+    Sampan,
+}
+
+impl std::fmt::Display for Since {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Podman(version) => write!(f, "Podman {version}"),
+            Self::Sampan => f.write_str("sampan"),
+        }
+    }
+}
+
 /// One row of the table.
 #[derive(Debug)]
 pub struct Key {
@@ -92,6 +110,8 @@ pub struct Key {
     pub section: &'static str,
     /// The key.
     pub name: &'static str,
+    /// Where it comes from. For Podman's keys that is the first release whose generator accepts it.
+    pub since: Since,
     /// How its value is read.
     pub kind: Kind,
     /// What it becomes.
@@ -115,11 +135,15 @@ impl Key {
 }
 
 /// Defines the rows of one section: a constant per key, and `KEYS` with all of them in order.
+///
+/// A row is `CONSTANT "Key" SINCE Kind, Emit, Shape, "documentation";`, where SINCE is a version of
+/// Podman, such as `4.4`, or `sampan` for a key of our own.
 macro_rules! table {
-    ($section:literal; $($id:ident $name:literal $kind:ident, $emit:expr, $shape:expr, $doc:expr;)*) => {
+    ($section:literal; $($id:ident $name:literal $since:tt $kind:ident, $emit:expr, $shape:expr, $doc:expr;)*) => {
         $(pub(crate) static $id: $crate::keys::Key = $crate::keys::Key {
             section: $section,
             name: $name,
+            since: $crate::keys::since!($since),
             kind: $crate::keys::Kind::$kind,
             emit: $emit,
             shape: $shape,
@@ -129,6 +153,17 @@ macro_rules! table {
     };
 }
 pub(crate) use table;
+
+/// The SINCE of a row.
+macro_rules! since {
+    (sampan) => {
+        $crate::keys::Since::Sampan
+    };
+    ($version:literal) => {
+        $crate::keys::Since::Podman(stringify!($version))
+    };
+}
+pub(crate) use since;
 
 /// The kinds of Quadlet files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -250,6 +285,7 @@ pub fn json() -> serde_json::Value {
                 "repeats": key.kind.repeats(),
                 "equivalent": key.equivalent(),
                 "values": key.shape.describe(),
+                "since": key.since.to_string(),
                 "doc": key.doc,
             })
         })
@@ -268,7 +304,35 @@ mod tests {
             assert!(seen.insert((key.section, key.name)), "{} twice in {}", key.name, key.section);
             assert!(key.doc.ends_with('.') && key.doc.len() > 15, "{}: {}", key.name, key.doc);
         }
-        assert_eq!(seen.len(), 236);
+        let podmans = keys().filter(|key| key.since != Since::Sampan).count();
+        assert_eq!(podmans, 236);
+    }
+
+    #[test]
+    fn a_key_is_as_old_as_podmans_releases_say() {
+        for (section, name, since) in [
+            ("Container", "Image", "Podman 4.4"),
+            ("Container", "Memory", "Podman 5.5"),
+            ("Container", "AppArmor", "Podman 5.8"),
+            ("Pod", "StopTimeout", "Podman 5.7"),
+            ("Artifact", "Artifact", "Podman 5.7"),
+            ("Volume", "UID", "Podman 6.0"),
+        ] {
+            let key = keys().find(|key| (key.section, key.name) == (section, name));
+            assert_eq!(key.map(|key| key.since.to_string()).as_deref(), Some(since), "{section} {name}");
+        }
+        let version =
+            |text: &str| text.split_once('.').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+        for key in keys() {
+            if let Since::Podman(since) = key.since {
+                // Quadlet came with 4.4.
+                assert!(
+                    version(since).is_some_and(|since: (u8, u8)| since >= (4, 4)),
+                    "{}: {since}",
+                    key.name
+                );
+            }
+        }
     }
 
     #[test]

@@ -3,40 +3,40 @@
 use super::{Emit::*, Shape::*, table};
 
 table! { "Network";
-    NETWORK_NAME "NetworkName" Text, Own("NAME"), Any,
+    NETWORK_NAME "NetworkName" 4.7 Text, Own("NAME"), Any,
         "The network's name. The default is \"systemd-\" and the file's name without its extension.";
-    SERVICE_NAME "ServiceName" Text, Own("name of the generated service"), Any,
+    SERVICE_NAME "ServiceName" 5.3 Text, Own("name of the generated service"), Any,
         "The name of the generated service, without \".service\". The default is the file's name and \"-network\".";
-    DRIVER "Driver" Text, Flag("--driver"), Any,
+    DRIVER "Driver" 4.4 Text, Flag("--driver"), Any,
         "How the network is made: bridge (the default), macvlan or ipvlan.";
-    INTERFACE_NAME "InterfaceName" Text, Flag("--interface-name"), Any,
+    INTERFACE_NAME "InterfaceName" 5.6 Text, Flag("--interface-name"), Any,
         "The name of the bridge interface on the host, or of the parent interface with macvlan and ipvlan.";
-    INTERNAL "Internal" Boolean, Flag("--internal"), Any,
+    INTERNAL "Internal" 4.4 Boolean, Flag("--internal"), Any,
         "Whether the network is cut off from the outside: no default route, no published ports.";
-    IPV6 "IPv6" Boolean, Flag("--ipv6"), Any,
+    IPV6 "IPv6" 4.4 Boolean, Flag("--ipv6"), Any,
         "Whether the network has IPv6 addresses as well.";
-    SUBNET "Subnet" Lines, Own("--subnet"), Subnet,
+    SUBNET "Subnet" 4.4 Lines, Own("--subnet"), Subnet,
         "A range of addresses of the network, in CIDR notation. The default is a free range.";
-    GATEWAY "Gateway" Lines, Own("--gateway"), Address,
+    GATEWAY "Gateway" 4.4 Lines, Own("--gateway"), Address,
         "The gateway of a subnet: the first Gateway= belongs to the first Subnet=, and so on.";
-    IP_RANGE "IPRange" Lines, Own("--ip-range"), Any,
+    IP_RANGE "IPRange" 4.4 Lines, Own("--ip-range"), Any,
         "The part of a subnet that addresses are given out from, as CIDR or START-END; the first IPRange= belongs to the first Subnet=.";
-    IPAM_DRIVER "IPAMDriver" Text, Flag("--ipam-driver"), Any,
+    IPAM_DRIVER "IPAMDriver" 4.4 Text, Flag("--ipam-driver"), Any,
         "Who gives out addresses: host-local, dhcp or none.";
-    DNS "DNS" Lines, Flag("--dns"), Address,
+    DNS "DNS" 4.7 Lines, Flag("--dns"), Address,
         "A name server that the network's own name server asks.";
-    DISABLE_DNS "DisableDNS" Boolean, Flag("--disable-dns"), Any,
+    DISABLE_DNS "DisableDNS" 4.4 Boolean, Flag("--disable-dns"), Any,
         "Whether names of containers are not resolved in this network.";
-    OPTIONS "Options" Pairs, Flag("--opt"), Any,
+    OPTIONS "Options" 4.4 Pairs, Flag("--opt"), Any,
         "Options of the driver, such as mtu=9000 or isolate=true.";
-    LABEL "Label" Pairs, Flag("--label"), Any,
+    LABEL "Label" 4.4 Pairs, Flag("--label"), Any,
         "Labels of the network.";
-    NETWORK_DELETE_ON_STOP "NetworkDeleteOnStop" Boolean, Own("ExecStopPost= removes the network"), Any,
+    NETWORK_DELETE_ON_STOP "NetworkDeleteOnStop" 5.5 Boolean, Own("ExecStopPost= removes the network"), Any,
         "Whether stopping the service removes the network. The default is no.";
-    CONTAINERS_CONF_MODULE "ContainersConfModule" Lines, Own("--module"), Any,
+    CONTAINERS_CONF_MODULE "ContainersConfModule" 4.8 Lines, Own("--module"), Any,
         "A containers.conf(5) module to load.";
-    GLOBAL_ARGS "GlobalArgs" Arguments, Own("arguments before the subcommand"), Any,
+    GLOBAL_ARGS "GlobalArgs" 4.8 Arguments, Own("arguments before the subcommand"), Any,
         "Arguments that are put before the subcommand, for options that have no key.";
-    PODMAN_ARGS "PodmanArgs" Arguments, Own("arguments after the other options"), Any,
+    PODMAN_ARGS "PodmanArgs" 4.6 Arguments, Own("arguments after the other options"), Any,
         "Arguments that are put behind all other options, for options that have no key.";
 }
