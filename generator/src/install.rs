@@ -1,7 +1,7 @@
 //! The links that `[Install]` asks for. `systemctl enable` can't make them for a generated unit, so
 //! the generator does.
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, rules};
 use crate::service::Service;
 use crate::unit::UnitFile;
 
@@ -61,7 +61,7 @@ fn refused(unit: &UnitFile, key: &str, name: &str) -> Diagnostic {
     let reason = format!("\"{name}\" is a path, not the name of a unit; no link is made");
     let help = format!("write {key}= with a unit's name, such as multi-user.target");
     match unit.last("Install", key) {
-        Some(entry) => entry.place().diagnose(Severity::Warning, reason).help(help),
-        None => unit.diagnose(Severity::Warning, reason).help(help),
+        Some(entry) => entry.place().diagnose(&rules::BAD_INSTALL_NAME, Severity::Warning, reason).help(help),
+        None => unit.diagnose(&rules::BAD_INSTALL_NAME, Severity::Warning, reason).help(help),
     }
 }

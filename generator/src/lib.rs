@@ -12,12 +12,13 @@
 //! 5. [`output`] writes the units and the links of `[Install]`.
 //!
 //! [`generate`] is all of that but the writing; [`check`] is the same for people who only want to
-//! know what is wrong. The crate needs no network, no D-Bus and no `/var`, as systemd.generator(7)
+//! know what is wrong, and looks at more than the generator has time for. The crate needs no network, no D-Bus and no `/var`, as systemd.generator(7)
 //! demands, and its output depends on its input alone.
 
 #![forbid(unsafe_code)]
 
 mod book;
+pub mod check;
 mod command;
 pub mod diagnostic;
 mod engine;
@@ -26,6 +27,7 @@ pub mod keys;
 mod load;
 mod neighbour;
 pub mod output;
+mod overlay;
 pub mod search;
 pub mod service;
 pub mod settings;
@@ -34,15 +36,17 @@ pub mod syntax;
 mod translate;
 pub mod unit;
 
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::{Diagnostic, Rule, Severity};
 pub use engine::{Engine, UnknownEngine};
 pub use install::Link;
+pub use overlay::Overlay;
 pub use search::{Environment, Root};
 
 use book::Book;
+use diagnostic::rules;
 use keys::UnitType;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use translate::Target;
 use unit::UnitFile;
 
@@ -55,6 +59,8 @@ pub struct Options {
     pub user: bool,
     /// Where files are looked for, the first counts most; see [`search::roots`].
     pub roots: Vec<Root>,
+    /// Texts that take the place of files on disk; the generator itself has none.
+    pub overlay: Overlay,
 }
 
 /// One unit that is ready to be written.
@@ -88,7 +94,8 @@ impl Outcome {
 
 /// Translates all files below the roots and gives each unit to `take` as soon as it is ready.
 pub fn generate(options: &Options, take: &mut dyn FnMut(GeneratedUnit<'_>)) -> Outcome {
-    let loaded = load::load(search::walk(&options.roots), options.engine);
+    let found = search::walk(&options.roots, &options.overlay);
+    let loaded = load::load(found, options.engine, &options.overlay);
     let mut units = loaded.units;
     units.sort_by_key(|unit| order(unit.kind));
     let book = Book::new(&units, options.engine);
@@ -118,12 +125,6 @@ fn owners<'a>(units: &'a [UnitFile], book: &Book, engine: Engine) -> HashMap<Str
         }
     }
     owners
-}
-
-/// What is wrong with the Quadlet files below some directories, as sampan sees them.
-pub fn check(directories: &[PathBuf]) -> Vec<Diagnostic> {
-    let roots = directories.iter().map(Root::whole).collect();
-    generate(&Options { engine: Engine::Sampan, user: false, roots }, &mut |_| {}).diagnostics
 }
 
 /// Files are translated after those whose names they need.
@@ -179,5 +180,6 @@ fn collision(unit: &UnitFile, owner: &Path, name: &str, engine: Engine) -> Diagn
         Engine::Podman => Severity::Warning,
     };
     let reason = format!("{} becomes {name} as well, so this file is left out", owner.display());
-    unit.diagnose(severity, reason).help("rename one of the files, or give it another ServiceName=")
+    unit.diagnose(&rules::SAME_SERVICE, severity, reason)
+        .help("rename one of the files, or give it another ServiceName=")
 }

@@ -1,8 +1,9 @@
 //! Reads the Quadlet files that were found, and merges the drop-ins of each.
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, rules};
 use crate::engine::Engine;
 use crate::keys::UnitType;
+use crate::overlay::Overlay;
 use crate::search::{Found, FoundFile};
 use crate::unit::{Parsed, UnitFile};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -22,7 +23,7 @@ pub(crate) struct Loaded {
 /// Reads every file that counts: the first of its name. For sampan a file that can't be read counts
 /// too, so that its service can say why. For Podman the next of that name counts, and the other
 /// files of that directory are lost, as they are to Podman's Quadlet.
-pub(crate) fn load(found: Found, engine: Engine) -> Loaded {
+pub(crate) fn load(found: Found, engine: Engine, overlay: &Overlay) -> Loaded {
     let mut loaded = Loaded { units: Vec::new(), notes: found.notes };
     let mut buffer = [0; 8192];
     let mut seen = HashSet::new();
@@ -31,7 +32,7 @@ pub(crate) fn load(found: Found, engine: Engine) -> Loaded {
         if seen.contains(file.name.as_str()) {
             continue;
         }
-        match read(file, engine, &mut buffer) {
+        match read(file, engine, overlay, &mut buffer) {
             Outcome::Unit(unit) => loaded.units.push(*unit),
             Outcome::Masked => {}
             Outcome::Lost(notes) => {
@@ -46,12 +47,13 @@ pub(crate) fn load(found: Found, engine: Engine) -> Loaded {
     for directory in broken.into_iter().flatten() {
         let reason = "Podman reads no file of this directory, because of the mistake in one of them";
         loaded.notes.push(
-            Diagnostic::whole(Severity::Warning, directory, reason).help("mend that file, or move it away"),
+            Diagnostic::whole(&rules::DIRECTORY_LOST, Severity::Warning, directory, reason)
+                .help("mend that file, or move it away"),
         );
     }
     for unit in &mut loaded.units {
-        for dropin in dropins(unit, &found.dropins) {
-            merge(unit, &dropin, engine, &mut buffer, &mut loaded.notes);
+        for dropin in dropins(unit, &found.dropins, overlay) {
+            merge(unit, read_file(&dropin, overlay, &mut buffer), &dropin, engine, &mut loaded.notes);
         }
     }
     loaded
@@ -64,9 +66,9 @@ enum Outcome {
     Lost(Vec<Diagnostic>),
 }
 
-fn read(file: &FoundFile, engine: Engine, buffer: &mut [u8]) -> Outcome {
+fn read(file: &FoundFile, engine: Engine, overlay: &Overlay, buffer: &mut [u8]) -> Outcome {
     log::debug!("Loading source unit file {}", file.path.display());
-    let (parsed, error) = match read_file(&file.path, buffer) {
+    let (parsed, error) = match read_file(&file.path, overlay, buffer) {
         Ok(bytes) => {
             let masked = bytes.is_empty() && engine == Engine::Sampan && is_null(&file.path);
             if masked {
@@ -87,7 +89,10 @@ fn read(file: &FoundFile, engine: Engine, buffer: &mut [u8]) -> Outcome {
 }
 
 /// Reads a file, a small one with a single read(2) into the buffer.
-fn read_file(path: &Path, buffer: &mut [u8]) -> std::io::Result<Vec<u8>> {
+fn read_file(path: &Path, overlay: &Overlay, buffer: &mut [u8]) -> std::io::Result<Vec<u8>> {
+    if let Some(text) = overlay.text(path) {
+        return Ok(text.as_bytes().to_vec());
+    }
     let mut file = fs::File::open(path)?;
     let length = file.read(buffer)?;
     let mut bytes = buffer[..length].to_vec();
@@ -102,7 +107,12 @@ fn is_null(path: &Path) -> bool {
 }
 
 fn cannot_read(path: &Path, error: &std::io::Error) -> Diagnostic {
-    let diagnostic = Diagnostic::whole(Severity::Error, path, format!("the file can't be read: {error}"));
+    let diagnostic = Diagnostic::whole(
+        &rules::UNREADABLE,
+        Severity::Error,
+        path,
+        format!("the file can't be read: {error}"),
+    );
     match fs::read_link(path) {
         Ok(target) => {
             diagnostic.help(format!("it is a link to {}; create that, or remove the link", target.display()))
@@ -112,9 +122,15 @@ fn cannot_read(path: &Path, error: &std::io::Error) -> Diagnostic {
 }
 
 /// Merges a drop-in. Podman's Quadlet leaves a broken one out and reports it.
-fn merge(unit: &mut UnitFile, path: &Path, engine: Engine, buffer: &mut [u8], notes: &mut Vec<Diagnostic>) {
+fn merge(
+    unit: &mut UnitFile,
+    read: std::io::Result<Vec<u8>>,
+    path: &Path,
+    engine: Engine,
+    notes: &mut Vec<Diagnostic>,
+) {
     log::debug!("Loading source drop-in file {}", path.display());
-    match read_file(path, buffer) {
+    match read {
         Ok(bytes) => {
             let parsed = Parsed::new(path, bytes, engine.fold());
             if engine == Engine::Podman && parsed.is_broken() {
@@ -130,18 +146,19 @@ fn merge(unit: &mut UnitFile, path: &Path, engine: Engine, buffer: &mut [u8], no
 
 /// The drop-ins of a unit in the order in which they are merged: by file name; of equal names the
 /// one in the most specific directory.
-fn dropins(unit: &UnitFile, directories: &HashMap<String, Vec<PathBuf>>) -> Vec<PathBuf> {
+fn dropins(unit: &UnitFile, directories: &HashMap<String, Vec<PathBuf>>, overlay: &Overlay) -> Vec<PathBuf> {
     if directories.is_empty() {
         return Vec::new();
     }
     let mut files = BTreeMap::new();
     for name in dropin_names(unit.kind, unit.stem(), unit.template()) {
         for directory in directories.get(&name).into_iter().flatten() {
-            let Ok(entries) = fs::read_dir(directory) else { continue };
-            for entry in entries.flatten() {
-                let file = entry.file_name();
-                if Path::new(&file).extension().is_some_and(|extension| extension == "conf") {
-                    files.entry(file).or_insert_with(|| entry.path());
+            let on_disk = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+            for path in on_disk.chain(overlay.files_of(directory).map(Path::to_owned)) {
+                if path.extension().is_some_and(|extension| extension == "conf")
+                    && let Some(file) = path.file_name()
+                {
+                    files.entry(file.to_owned()).or_insert(path);
                 }
             }
         }

@@ -10,7 +10,7 @@ mod report;
 use arguments::{Arguments, Command};
 use report::Report;
 use sampan_generator::output::Output;
-use sampan_generator::{Environment, Options, generate, search, settings};
+use sampan_generator::{Environment, Options, Overlay, generate, search, settings};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -43,7 +43,7 @@ fn run(arguments: &Arguments) -> ExitCode {
     let (roots, notes) = search::roots(engine, arguments.user, &Environment::of_process());
     mistake.iter().chain(&notes).for_each(|diagnostic| report.diagnostic(diagnostic));
 
-    let options = Options { engine, user: arguments.user, roots };
+    let options = Options { engine, user: arguments.user, roots, overlay: Overlay::new() };
     let failed = match &arguments.directory {
         Some(directory) if !arguments.dry_run => {
             let mut output = Output::new(directory);

@@ -1,7 +1,7 @@
 //! Living beside Podman: its generator may be there as well, and two generators that write the
 //! same unit tear each other's files.
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, rules};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,7 @@ pub(crate) fn note(files: &[PathBuf]) -> Option<Diagnostic> {
         format!("Podman's own generator is active, so Podman's Quadlet files ({count}) are left to it");
     let help = "put files for sampan into /etc/sampan/systemd, or mask Podman's generator: \
                 ln -s /dev/null /etc/systemd/system-generators/podman-system-generator";
-    Some(Diagnostic::whole(Severity::Warning, directory, reason).help(help))
+    Some(Diagnostic::whole(&rules::PODMAN_ACTIVE, Severity::Warning, directory, reason).help(help))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Writes units and links into the directory that systemd gives to its generators.
 
 use crate::GeneratedUnit;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, rules};
 use crate::install::Link;
 use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
@@ -91,5 +91,5 @@ fn unwritten(unit: &GeneratedUnit<'_>, path: &Path, error: &io::Error) -> Diagno
 }
 
 fn failure(path: &Path, reason: String) -> Diagnostic {
-    Diagnostic::whole(Severity::Error, path, reason)
+    Diagnostic::whole(&rules::NOT_WRITTEN, Severity::Error, path, reason)
 }

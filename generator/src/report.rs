@@ -30,6 +30,7 @@ impl Report {
         let level = match diagnostic.severity {
             Severity::Error => 3,
             Severity::Warning => 4,
+            Severity::Note => 5,
         };
         if !self.record(level, &diagnostic.one_line()) {
             let mut stderr = std::io::stderr();

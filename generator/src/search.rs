@@ -5,10 +5,11 @@
 //! file of a name wins. Symbolic links are followed, hidden directories are read, directories that
 //! end in `.d` hold drop-ins only.
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, rules};
 use crate::engine::Engine;
 use crate::keys::UnitType;
 use crate::neighbour;
+use crate::overlay::Overlay;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -114,7 +115,7 @@ pub fn roots(engine: Engine, user: bool, environment: &Environment) -> (Vec<Root
     }
     let mut found = if user { own_of_user(environment) } else { vec![system(OWN, OWN)] };
     if neighbour::is_active(Path::new("/"), user) {
-        let left: Vec<_> = walk(&shared).files.into_iter().map(|file| file.path).collect();
+        let left: Vec<_> = walk(&shared, &Overlay::new()).files.into_iter().map(|file| file.path).collect();
         (found, neighbour::note(&left).into_iter().collect())
     } else {
         found.extend(shared);
@@ -128,7 +129,7 @@ fn explicit(list: &OsStr) -> (Vec<Root>, Vec<Diagnostic>) {
         if !path.is_absolute() {
             let reason =
                 "this entry of QUADLET_UNIT_DIRS is no absolute path; it and all behind it are left out";
-            let note = Diagnostic::whole(Severity::Warning, &path, reason)
+            let note = Diagnostic::whole(&rules::SEARCH_PATH, Severity::Warning, &path, reason)
                 .help("write absolute paths, separated by colons");
             return (found, vec![note]);
         }
@@ -162,6 +163,7 @@ fn shared_of_user(environment: &Environment, notes: &mut Vec<Diagnostic>) -> Vec
     // Without a home the directories for all users are not read either, as with Podman.
     let Some(config) = environment.config() else {
         let note = Diagnostic::whole(
+            &rules::SEARCH_PATH,
             Severity::Warning,
             Path::new("~/.config"),
             "neither XDG_CONFIG_HOME nor HOME is set",
@@ -203,12 +205,13 @@ pub(crate) struct FoundFile {
 }
 
 /// Goes through all directories.
-pub(crate) fn walk(roots: &[Root]) -> Found {
+pub(crate) fn walk(roots: &[Root], overlay: &Overlay) -> Found {
     let mut found = Found::default();
     for root in roots {
         if let Ok(path) = fs::canonicalize(&root.path) {
             found.directory(path, &root.filter);
         }
+        found.overlaid(root, overlay);
     }
     found
 }
@@ -227,7 +230,7 @@ impl Found {
             Err(error) => {
                 if error.kind() != std::io::ErrorKind::NotADirectory {
                     let reason = format!("the directory can't be read: {error}");
-                    self.notes.push(Diagnostic::whole(Severity::Warning, &path, reason));
+                    self.notes.push(Diagnostic::whole(&rules::UNREADABLE, Severity::Warning, &path, reason));
                 }
                 return;
             }
@@ -240,6 +243,30 @@ impl Found {
         self.visited.insert(path);
         for directory in below {
             self.directory(directory, filter);
+        }
+    }
+
+    /// Adds the files of an overlay that would be found below a root if they were on disk.
+    fn overlaid(&mut self, root: &Root, overlay: &Overlay) {
+        let base = fs::canonicalize(&root.path).unwrap_or_else(|_| root.path.clone());
+        for path in overlay.paths() {
+            let Some(directory) = path.parent().filter(|directory| directory.starts_with(&base)) else {
+                continue;
+            };
+            let (Some(name), Some(folder)) = (name_of(path), name_of(directory)) else { continue };
+            if root.filter.leaves_out(directory) {
+                continue;
+            }
+            if folder.ends_with(".d") && directory != base {
+                let directories = self.dropins.entry(folder.to_owned()).or_default();
+                if !directories.iter().any(|known| known == directory) {
+                    directories.push(directory.to_owned());
+                }
+            } else if let Some(kind) = UnitType::of(name)
+                && self.files.iter().all(|file| file.path != path)
+            {
+                self.files.push(FoundFile { kind, name: name.to_owned(), path: path.to_owned() });
+            }
         }
     }
 
@@ -266,6 +293,10 @@ impl Found {
     }
 }
 
+fn name_of(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,7 +319,7 @@ mod tests {
         symlink("b", base.join("c")).unwrap();
         symlink("..", base.join("b/loop")).unwrap();
         symlink("nowhere", base.join("y.pod")).unwrap();
-        let found = walk(&[Root::whole(&base)]);
+        let found = walk(&[Root::whole(&base)], &Overlay::new());
         assert_eq!(names(&found), ["y.pod", "z.container", "h.volume", "a.network"]);
         assert_eq!(found.dropins["x.container.d"], [base.join("b/x.container.d")]);
     }

@@ -1,6 +1,6 @@
 //! The generator's part of `/etc/sampan/sampan.toml`.
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, rules};
 use crate::engine::Engine;
 use std::path::Path;
 
@@ -35,7 +35,7 @@ pub fn engine(path: &Path) -> (Engine, Option<Diagnostic>) {
 }
 
 fn mistake(path: &Path, reason: String) -> Diagnostic {
-    Diagnostic::whole(Severity::Warning, path, reason)
+    Diagnostic::whole(&rules::BAD_SETTINGS, Severity::Warning, path, reason)
         .help("the file is ignored; units are written for sampan")
 }
 

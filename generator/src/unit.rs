@@ -3,7 +3,7 @@
 //! Looking a key up follows systemd: the last assignment wins for a single value, assignments add
 //! up for a list, and an empty assignment of a list forgets what came before.
 
-use crate::diagnostic::{Diagnostic, Place, Severity, Source};
+use crate::diagnostic::{Diagnostic, Place, Rule, Severity, Source, rules};
 use crate::keys::UnitType;
 use crate::syntax::scanner::{Fold, Pieces, RawEntry, scan};
 use std::path::{Path, PathBuf};
@@ -113,13 +113,20 @@ impl Parsed {
         if !valid {
             let at = source.text.find('\u{fffd}').unwrap_or(0);
             mistakes.push(
-                Diagnostic::at(Severity::Warning, &source, at..at + 3, "the file is not UTF-8 text")
-                    .help("save the file as UTF-8"),
+                Diagnostic::at(
+                    &rules::NOT_UTF8,
+                    Severity::Warning,
+                    &source,
+                    at..at + 3,
+                    "the file is not UTF-8 text",
+                )
+                .help("save the file as UTF-8"),
             );
         }
         let scan = scan(&source.text, fold);
         for mistake in scan.mistakes {
-            let mut diagnostic = Diagnostic::at(Severity::Error, &source, mistake.span, mistake.reason);
+            let mut diagnostic =
+                Diagnostic::at(mistake.rule, Severity::Error, &source, mistake.span, mistake.reason);
             diagnostic.help = mistake.help;
             mistakes.push(diagnostic);
         }
@@ -210,10 +217,10 @@ impl UnitFile {
     }
 
     /// A diagnostic about the unit as a whole: at the header of its own section if it has one.
-    pub fn diagnose(&self, severity: Severity, reason: impl Into<String>) -> Diagnostic {
+    pub fn diagnose(&self, rule: &'static Rule, severity: Severity, reason: impl Into<String>) -> Diagnostic {
         match self.section(self.kind.section()) {
-            Some(section) => section.place.diagnose(severity, reason),
-            None => Diagnostic::whole(severity, &self.path, reason),
+            Some(section) => section.place.diagnose(rule, severity, reason),
+            None => Diagnostic::whole(rule, severity, &self.path, reason),
         }
     }
 }

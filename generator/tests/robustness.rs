@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use sampan_generator::syntax::scanner::{Fold, scan};
-use sampan_generator::{Engine, Options, Root, generate};
+use sampan_generator::{Engine, Options, Overlay, Root, generate};
 use std::fs;
 
 /// The pieces that matter to the syntax and to the translation.
@@ -59,7 +59,7 @@ proptest! {
         fs::write(directory.path().join("web.container.d/10.conf"), &dropin).unwrap();
         let engine = if podman { Engine::Podman } else { Engine::Sampan };
         let roots = vec![Root::whole(directory.path())];
-        let outcome = generate(&Options { engine, user: false, roots }, &mut |unit| {
+        let outcome = generate(&Options { engine, user: false, roots, overlay: Overlay::new() }, &mut |unit| {
             let again = scan(unit.text, Fold::Blank);
             assert!(again.mistakes.is_empty(), "{:?}\n{}", again.mistakes, unit.text);
             assert!(!unit.name.contains('/'), "{}", unit.name);

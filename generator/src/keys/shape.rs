@@ -3,6 +3,7 @@
 //! A value with a specifier (`%i`) or a variable (`${PORT}`) is only known when the service starts,
 //! so it is never refused here.
 
+use crate::diagnostic::{Rule, rules};
 use crate::syntax::values;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -58,6 +59,20 @@ impl Shape {
             Self::Ipv6 => "an IPv6 address".to_owned(),
             Self::Address => "an IP address".to_owned(),
             Self::Subnet => "a network such as 10.90.0.0/24".to_owned(),
+        }
+    }
+
+    /// The rule that a value of another form breaks.
+    pub fn rule(self) -> &'static Rule {
+        match self {
+            Self::Any | Self::OneOf(_) => &rules::BAD_CHOICE,
+            Self::Integer => &rules::BAD_NUMBER,
+            Self::Size => &rules::BAD_SIZE,
+            Self::Duration => &rules::BAD_DURATION,
+            Self::Signal => &rules::BAD_SIGNAL,
+            Self::PublishedPort | Self::Port => &rules::BAD_PORT,
+            Self::Ipv4 | Self::Ipv6 | Self::Address => &rules::BAD_ADDRESS,
+            Self::Subnet => &rules::BAD_SUBNET,
         }
     }
 

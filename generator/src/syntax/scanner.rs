@@ -6,6 +6,7 @@
 //! becomes a [`Mistake`] and scanning goes on, so that a file with one bad line still has a
 //! service name, an `[Install]` section and a full list of what is wrong with it.
 
+use crate::diagnostic::{Rule, rules};
 use std::ops::Range;
 
 /// How a value that goes on over several lines is put together.
@@ -70,6 +71,8 @@ pub struct RawSection {
 pub struct Mistake {
     /// The bytes of the text that are wrong.
     pub span: Range<usize>,
+    /// The rule that it breaks.
+    pub rule: &'static Rule,
     /// What is wrong.
     pub reason: String,
     /// What to write instead.
@@ -165,29 +168,42 @@ impl Scanner {
     /// Takes a logical line: folds are joined, both ends are free of blanks.
     fn logical(&mut self, line: &str, at: usize, rest: Vec<(usize, usize)>) {
         if self.has_nul && line.contains('\0') {
-            return self.mistake(at, line.len(), "the line holds a NUL byte", "remove the NUL byte");
+            return self.mistake(
+                &rules::BAD_CHARACTER,
+                at,
+                line.len(),
+                "the line holds a NUL byte",
+                "remove the NUL byte",
+            );
         }
         if let Some(name) = section_name(line) {
             return self.section(name, line, at);
         }
         match line.find('=') {
             None if line.starts_with('[') => {
-                self.mistake(at, line.len(), "the section header is not closed", "write \"[Section]\" alone on its line");
+                self.mistake(&rules::BAD_SECTION, at, line.len(), "the section header is not closed", "write \"[Section]\" alone on its line");
             }
             None => self.mistake(
+                &rules::BAD_LINE,
                 at,
                 line.len(),
                 "this line is neither a section, a \"Key=Value\" nor a comment",
                 "write \"Key=Value\"; end the line before with a backslash if this one belongs to it; start a comment with #",
             ),
-            Some(0) => self.mistake(at, 1, "there is no key before \"=\"", "write \"Key=Value\""),
+            Some(0) => self.mistake(&rules::BAD_LINE, at, 1, "there is no key before \"=\"", "write \"Key=Value\""),
             Some(equals) => self.entry(line, equals, at, rest),
         }
     }
 
     fn section(&mut self, name: &str, line: &str, at: usize) {
         if name.is_empty() || name.chars().any(|c| c == '[' || c.is_control()) {
-            return self.mistake(at, line.len(), "this is no valid section name", "write \"[Section]\"");
+            return self.mistake(
+                &rules::BAD_SECTION,
+                at,
+                line.len(),
+                "this is no valid section name",
+                "write \"[Section]\"",
+            );
         }
         self.scan.sections.push(RawSection { name: name.to_owned(), at, entries: Vec::with_capacity(16) });
     }
@@ -198,6 +214,7 @@ impl Scanner {
         let value_at = line.len() - value.len();
         let Some(section) = self.scan.sections.last_mut() else {
             return self.mistake(
+                &rules::KEY_WITHOUT_SECTION,
                 at,
                 key.len(),
                 "this key stands before the first section",
@@ -217,9 +234,10 @@ impl Scanner {
         section.entries.push(RawEntry { key: key.to_owned(), value: value.to_owned(), key_at: at, pieces });
     }
 
-    fn mistake(&mut self, at: usize, length: usize, reason: &str, help: &str) {
+    fn mistake(&mut self, rule: &'static Rule, at: usize, length: usize, reason: &str, help: &str) {
         self.scan.mistakes.push(Mistake {
             span: at..at + length,
+            rule,
             reason: reason.to_owned(),
             help: Some(help.to_owned()),
         });

@@ -1,6 +1,7 @@
 //! `.artifact`: an OCI artifact that is pulled.
 
 use super::Translator;
+use crate::diagnostic::rules;
 use crate::keys::artifact::*;
 
 impl Translator<'_> {
@@ -13,7 +14,11 @@ impl Translator<'_> {
                 pull.word(artifact);
                 self.makes(artifact);
             }
-            None => self.fail("Artifact= is not set", "add Artifact= with the artifact to pull"),
+            None => self.fail(
+                &rules::MISSING_KEY,
+                "Artifact= is not set",
+                "add Artifact= with the artifact to pull",
+            ),
         }
         self.oneshot(&pull, true);
     }

@@ -2,6 +2,7 @@
 
 use super::Translator;
 use super::paths::{is_url, parent, starts_with_specifier};
+use crate::diagnostic::rules;
 use crate::keys::Key;
 use crate::keys::UnitType;
 use crate::keys::build::*;
@@ -9,7 +10,11 @@ use crate::keys::build::*;
 impl Translator<'_> {
     pub(super) fn build(&mut self) {
         if self.values(&IMAGE_TAG).is_empty() {
-            self.fail("ImageTag= is not set", "add ImageTag= with the name of the image to build");
+            self.fail(
+                &rules::MISSING_KEY,
+                "ImageTag= is not set",
+                "add ImageTag= with the name of the image to build",
+            );
         }
         let mut build = self.base().with(["build"]);
         self.options(&mut build);
@@ -33,6 +38,7 @@ impl Translator<'_> {
             (None, Some(directory), _) => build.word(directory),
             (None, None, Some(_)) => {
                 self.fail_at(
+                    &rules::MISSING_COMPANION,
                     &FILE,
                     "a relative path in File= needs SetWorkingDirectory=",
                     "add SetWorkingDirectory=unit, or write an absolute path",
@@ -40,6 +46,7 @@ impl Translator<'_> {
             }
             (None, None, None) => {
                 self.fail(
+                    &rules::MISSING_KEY,
                     "neither SetWorkingDirectory= nor File= is set",
                     "add File= with the Containerfile, or SetWorkingDirectory= with the context",
                 );
@@ -59,6 +66,7 @@ impl Translator<'_> {
                 let yaml = self.values(&crate::keys::kube::YAML);
                 if yaml.len() > 1 {
                     self.fail_at(
+                        &rules::TOO_MANY_VALUES,
                         key,
                         "SetWorkingDirectory=yaml needs exactly one Yaml=",
                         "write SetWorkingDirectory=unit",
@@ -70,6 +78,7 @@ impl Translator<'_> {
                 let file = self.text(&FILE).map(str::to_owned);
                 if file.is_none() {
                     self.fail_at(
+                        &rules::MISSING_COMPANION,
                         key,
                         "SetWorkingDirectory=file needs File=",
                         "add File= with the Containerfile",
@@ -82,6 +91,7 @@ impl Translator<'_> {
                 let choices =
                     if kind == UnitType::Kube { "yaml or unit" } else { "file, unit, a path or a URL" };
                 self.fail_at(
+                    &rules::BAD_CHOICE,
                     key,
                     format!("SetWorkingDirectory={value} is not possible in a .{} file", kind.extension()),
                     format!("write {choices}"),

@@ -2,7 +2,7 @@
 //! twice, lines that were swallowed by the one above.
 
 use super::Translator;
-use crate::diagnostic::{Diagnostic, Severity, suggest};
+use crate::diagnostic::{Diagnostic, Severity, rules, suggest};
 use crate::engine::Engine;
 use crate::keys::{Key, UnitType, container as container_keys, index, quadlet};
 use crate::unit::{Entry, Section};
@@ -28,11 +28,12 @@ impl Translator<'_> {
         let service_name = &container_keys::SERVICE_NAME;
         match self.unit.last(self.unit.kind.section(), service_name.name) {
             Some(entry) => {
-                let diagnostic = entry.place().diagnose(Severity::Error, reason).help(help);
+                let diagnostic =
+                    entry.place().diagnose(&rules::BAD_SERVICE_NAME, Severity::Error, reason).help(help);
                 self.note(diagnostic);
             }
             None => self.note(
-                Diagnostic::whole(Severity::Error, &self.unit.path, reason)
+                Diagnostic::whole(&rules::BAD_SERVICE_NAME, Severity::Error, &self.unit.path, reason)
                     .help(format!("rename the file: {help}")),
             ),
         }
@@ -43,7 +44,11 @@ impl Translator<'_> {
         let kind = self.unit.kind;
         if !self.engine().runs(kind) {
             let help = "set engine = \"podman\" in /etc/sampan/sampan.toml, or leave the file to Podman's own generator";
-            self.fail(format!("sampan itself does not run .{} files; Podman does", kind.extension()), help);
+            self.fail(
+                &rules::UNSUPPORTED_UNIT,
+                format!("sampan itself does not run .{} files; Podman does", kind.extension()),
+                help,
+            );
         }
     }
 
@@ -74,12 +79,11 @@ impl Translator<'_> {
     /// A key that the section doesn't have. Podman's Quadlet refuses the file for it.
     fn unknown(&mut self, entry: &Entry, section: &str, keys: &[&Key]) {
         let reason = format!("unknown key \"{}\" in [{section}]", entry.key);
-        let help = match suggest(&entry.key, keys.iter().map(|key| key.name)) {
-            Some(name) => format!("did you mean \"{name}\"?"),
-            None => elsewhere(&entry.key, section),
-        };
-        let diagnostic = entry.key_place().diagnose(self.engine().unknown_key(), reason);
-        self.note(diagnostic.help(help));
+        let diagnostic = entry.key_place().diagnose(&rules::UNKNOWN_KEY, self.engine().unknown_key(), reason);
+        self.note(match suggest(&entry.key, keys.iter().map(|key| key.name)) {
+            Some(name) => diagnostic.help(format!("did you mean \"{name}\"?")).fix(name),
+            None => diagnostic.help(elsewhere(&entry.key, section)),
+        });
     }
 
     /// A key with one value that stands again further down in the same file, so that this one has
@@ -92,7 +96,7 @@ impl Translator<'_> {
             section.last(key.name).filter(|last| last.follows_in_file(entry) && !last.value.is_empty());
         if later.is_some() {
             let reason = format!("this {}= has no effect: the last one in the file counts", key.name);
-            let diagnostic = entry.key_place().diagnose(Severity::Warning, reason);
+            let diagnostic = entry.key_place().diagnose(&rules::REPEATED_KEY, Severity::Warning, reason);
             self.note(diagnostic.help("remove one of them"));
         }
     }
@@ -107,7 +111,8 @@ impl Translator<'_> {
                     "this line belongs to the value of {}=, because the one above ends in a backslash",
                     entry.key
                 );
-                let diagnostic = entry.part(at, name.len()).diagnose(Severity::Warning, reason);
+                let diagnostic =
+                    entry.part(at, name.len()).diagnose(&rules::SWALLOWED_LINE, Severity::Warning, reason);
                 self.note(diagnostic.help("remove the backslash above if this is a key of its own"));
             }
         }
@@ -122,12 +127,13 @@ impl Translator<'_> {
             }
             let reason =
                 format!("[{name}] has no meaning in a .{} file and is ignored", self.unit.kind.extension());
-            let help = match suggest(name, [own, "Unit", "Service", "Install", "Quadlet"]) {
-                Some(meant) => format!("did you mean \"[{meant}]\"?"),
-                None => format!("remove it, or call it [X-{name}]"),
-            };
-            let diagnostic = section.place.diagnose(Severity::Warning, reason).help(help);
-            self.findings.push(diagnostic);
+            let diagnostic = section.place.diagnose(&rules::UNKNOWN_SECTION, Severity::Warning, reason);
+            self.findings.push(match suggest(name, [own, "Unit", "Service", "Install", "Quadlet"]) {
+                Some(meant) => {
+                    diagnostic.help(format!("did you mean \"[{meant}]\"?")).fix(format!("[{meant}]"))
+                }
+                None => diagnostic.help(format!("remove it, or call it [X-{name}]")),
+            });
         }
     }
 
@@ -154,7 +160,7 @@ impl Translator<'_> {
                 }
                 _ => "remove it",
             };
-            let diagnostic = entry.key_place().diagnose(severity, reason).help(help);
+            let diagnostic = entry.key_place().diagnose(&rules::SERVICE_USER, severity, reason).help(help);
             self.findings.push(diagnostic);
         }
     }

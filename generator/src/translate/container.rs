@@ -3,7 +3,7 @@
 use super::Translator;
 use super::users::MappingKeys;
 use crate::command::CommandLine;
-use crate::diagnostic::Severity;
+use crate::diagnostic::{Severity, rules};
 use crate::engine::{ContainerPlan, Engine};
 use crate::keys::container::*;
 use crate::syntax::values;
@@ -74,10 +74,13 @@ impl Translator<'_> {
         match (self.text(&IMAGE), rootfs) {
             (None, None) => {
                 match self.unit.section(IMAGE.section) {
-                    Some(_) => {
-                        self.fail("neither Image= nor Rootfs= is set", "add Image= with the image to run")
-                    }
+                    Some(_) => self.fail(
+                        &rules::MISSING_KEY,
+                        "neither Image= nor Rootfs= is set",
+                        "add Image= with the image to run",
+                    ),
                     None => self.fail(
+                        &rules::MISSING_SECTION,
                         "there is no [Container] section",
                         "add [Container] with Image=, the image to run",
                     ),
@@ -85,7 +88,12 @@ impl Translator<'_> {
                 Vec::new()
             }
             (Some(_), Some(_)) => {
-                self.fail_at(&ROOTFS, "Image= and Rootfs= can't be set both", "remove one of them");
+                self.fail_at(
+                    &rules::CONFLICTING_KEYS,
+                    &ROOTFS,
+                    "Image= and Rootfs= can't be set both",
+                    "remove one of them",
+                );
                 Vec::new()
             }
             (Some(_), None) => self.image_source(&IMAGE).into_iter().collect(),
@@ -100,7 +108,7 @@ impl Translator<'_> {
             && self.service.last("Service", "ExecStart").is_some_and(|line| !line.is_empty())
         {
             let reason = "ExecStart= is what this generator writes".to_owned();
-            self.fail_service("ExecStart", reason, "write the container's command as Exec= in [Container], a command to run before as ExecStartPre=");
+            self.fail_service(&rules::OWN_EXEC_START, "ExecStart", reason, "write the container's command as Exec= in [Container], a command to run before as ExecStartPre=");
         }
     }
 
@@ -110,7 +118,7 @@ impl Translator<'_> {
             Some(text) if text.eq_ignore_ascii_case("healthy") => "healthy",
             Some(text) if values::boolean(text).is_none() => {
                 let reason = format!("Notify= is neither yes, no nor healthy, but \"{text}\"");
-                let diagnostic = self.at(&NOTIFY, self.engine().wrong_value(), reason);
+                let diagnostic = self.at(&rules::BAD_CHOICE, &NOTIFY, self.engine().wrong_value(), reason);
                 self.note(diagnostic.help("write yes if the program itself tells systemd that it is ready"));
                 "conmon"
             }
@@ -132,6 +140,7 @@ impl Translator<'_> {
             (true, Some(signal)) => Some(base.with(["kill", "--signal", signal, name])),
             (false, Some(_)) => {
                 self.fail_at(
+                    &rules::CONFLICTING_KEYS,
                     &RELOAD_SIGNAL,
                     "ReloadCmd= and ReloadSignal= can't be set both",
                     "remove one of them",
@@ -172,8 +181,11 @@ impl Translator<'_> {
     fn mounts(&mut self, run: &mut CommandLine) {
         for mount in self.list(&MOUNT) {
             let Some(fields) = csv::split(&mount.text) else {
-                let diagnostic =
-                    mount.place.diagnose(Severity::Error, "the quotes of this mount don't match");
+                let diagnostic = mount.place.diagnose(
+                    &rules::BAD_MOUNT,
+                    Severity::Error,
+                    "the quotes of this mount don't match",
+                );
                 self.note(diagnostic.help("write type=TYPE,source=…,destination=…; a field with a comma is enclosed in double quotes"));
                 continue;
             };
@@ -200,7 +212,11 @@ impl Translator<'_> {
         for (at, field) in fields.iter().enumerate() {
             match field.split_once('=').unwrap_or((field, "\0")) {
                 ("source" | "src", "\0") => {
-                    let diagnostic = mount.place.diagnose(Severity::Error, "the mount's source has no value");
+                    let diagnostic = mount.place.diagnose(
+                        &rules::BAD_MOUNT,
+                        Severity::Error,
+                        "the mount's source has no value",
+                    );
                     self.note(diagnostic.help("write source=PATH or source=NAME.volume"));
                     return false;
                 }
@@ -218,8 +234,11 @@ impl Translator<'_> {
             },
             None if kind == "volume" => true,
             None => {
-                let diagnostic =
-                    mount.place.diagnose(Severity::Error, format!("a mount of type {kind} needs a source"));
+                let diagnostic = mount.place.diagnose(
+                    &rules::BAD_MOUNT,
+                    Severity::Error,
+                    format!("a mount of type {kind} needs a source"),
+                );
                 self.note(diagnostic.help("add source=…"));
                 false
             }
@@ -232,7 +251,8 @@ impl Translator<'_> {
         for port in self.list(&EXPOSE_HOST_PORT) {
             let text = port.text.trim();
             if self.engine() == Engine::Podman && !ends_with_port(text) {
-                let diagnostic = port.place.diagnose(Severity::Error, format!("\"{text}\" is no port"));
+                let diagnostic =
+                    port.place.diagnose(&rules::BAD_PORT, Severity::Error, format!("\"{text}\" is no port"));
                 self.note(diagnostic.help("write PORT[-END][/tcp|/udp]"));
                 continue;
             }

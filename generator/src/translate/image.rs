@@ -1,6 +1,7 @@
 //! `.image`: an image that is pulled.
 
 use super::Translator;
+use crate::diagnostic::rules;
 use crate::keys::image::*;
 
 impl Translator<'_> {
@@ -10,7 +11,7 @@ impl Translator<'_> {
         self.further_arguments(&mut pull);
         match self.text(&IMAGE) {
             Some(image) => pull.word(image),
-            None => self.fail("Image= is not set", "add Image= with the image to pull"),
+            None => self.fail(&rules::MISSING_KEY, "Image= is not set", "add Image= with the image to pull"),
         }
         self.oneshot(&pull, true);
         if let Some(name) = crate::book::resource_name(self.unit, "") {

@@ -2,6 +2,7 @@
 
 use super::Translator;
 use super::users::MappingKeys;
+use crate::diagnostic::rules;
 use crate::keys::kube::*;
 
 static MAPPINGS: MappingKeys = MappingKeys {
@@ -17,7 +18,7 @@ impl Translator<'_> {
     pub(super) fn kube(&mut self) {
         let yaml: Vec<_> = self.values(&YAML).iter().map(|path| self.absolute(path)).collect();
         if yaml.is_empty() {
-            self.fail("Yaml= is not set", "add Yaml= with the Kubernetes YAML to play");
+            self.fail(&rules::MISSING_KEY, "Yaml= is not set", "add Yaml= with the Kubernetes YAML to play");
         }
         self.kill_mode();
         let oneshot = self.is_oneshot();

@@ -27,7 +27,7 @@ pub(crate) use check::is_unit_name;
 
 use crate::book::{Book, Card};
 use crate::command::CommandLine;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Rule, Severity, rules};
 use crate::engine::Engine;
 use crate::keys::{Emit, Key, Kind, UnitType, container as container_keys, index, quadlet};
 use crate::service::Service;
@@ -107,22 +107,34 @@ impl Translator<'_> {
     }
 
     /// Notes an error about the unit as a whole.
-    fn fail(&mut self, reason: impl Into<String>, help: impl Into<String>) {
-        let diagnostic = self.unit.diagnose(Severity::Error, reason).help(help);
+    fn fail(&mut self, rule: &'static Rule, reason: impl Into<String>, help: impl Into<String>) {
+        let diagnostic = self.unit.diagnose(rule, Severity::Error, reason).help(help);
         self.findings.push(diagnostic);
     }
 
     /// A diagnostic at the last assignment of a key, or about the unit as a whole.
-    fn at(&self, key: &Key, severity: Severity, reason: impl Into<String>) -> Diagnostic {
+    fn at(
+        &self,
+        rule: &'static Rule,
+        key: &Key,
+        severity: Severity,
+        reason: impl Into<String>,
+    ) -> Diagnostic {
         match self.unit.last(key.section, key.name) {
-            Some(entry) => entry.place().diagnose(severity, reason),
-            None => self.unit.diagnose(severity, reason),
+            Some(entry) => entry.place().diagnose(rule, severity, reason),
+            None => self.unit.diagnose(rule, severity, reason),
         }
     }
 
     /// Notes an error at the last assignment of a key.
-    fn fail_at(&mut self, key: &Key, reason: impl Into<String>, help: impl Into<String>) {
-        let diagnostic = self.at(key, Severity::Error, reason).help(help);
+    fn fail_at(
+        &mut self,
+        rule: &'static Rule,
+        key: &Key,
+        reason: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let diagnostic = self.at(rule, key, Severity::Error, reason).help(help);
         self.note(diagnostic);
     }
 
@@ -246,6 +258,7 @@ impl Translator<'_> {
             Some(mode) => {
                 let reason = format!("KillMode={mode} would leave processes of the container behind");
                 self.fail_service(
+                    &rules::KILL_MODE,
                     "KillMode",
                     reason,
                     "remove it, or write KillMode=mixed or KillMode=control-group",
@@ -262,6 +275,7 @@ impl Translator<'_> {
             Some(kind) => {
                 let reason = format!("Type={kind} is not possible for a container");
                 self.fail_service(
+                    &rules::SERVICE_TYPE,
                     "Type",
                     reason,
                     "remove it (the default is notify), or write Type=oneshot for a command that ends",
@@ -272,13 +286,13 @@ impl Translator<'_> {
     }
 
     /// Notes an error at the last assignment of a key in `[Service]`.
-    fn fail_service(&mut self, key: &str, reason: String, help: &str) {
+    fn fail_service(&mut self, rule: &'static Rule, key: &str, reason: String, help: &str) {
         match self.unit.last("Service", key) {
             Some(entry) => {
-                let diagnostic = entry.place().diagnose(Severity::Error, reason).help(help);
+                let diagnostic = entry.place().diagnose(rule, Severity::Error, reason).help(help);
                 self.note(diagnostic);
             }
-            None => self.fail(reason, help),
+            None => self.fail(rule, reason, help),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Translator;
 use crate::command::CommandLine;
+use crate::diagnostic::rules;
 use crate::keys::UnitType;
 use crate::keys::network::*;
 
@@ -38,7 +39,7 @@ impl Translator<'_> {
                         key.name
                     ),
                 };
-                self.fail_at(key, reason, "add the Subnet= that it belongs to");
+                self.fail_at(&rules::MISSING_COMPANION, key, reason, "add the Subnet= that it belongs to");
             }
         }
         let mut gateways = gateways.into_iter();

@@ -1,7 +1,7 @@
 //! Reads the values of keys: one string, a boolean, a list — as the key's row in the table says.
 
 use super::Translator;
-use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::diagnostic::{Diagnostic, Place, Severity, rules};
 use crate::engine::Engine;
 use crate::keys::{Key, Kind};
 use crate::syntax::values;
@@ -42,7 +42,7 @@ impl<'a> Translator<'a> {
             _ if text.is_empty() => Some(false),
             value => {
                 let reason = format!("\"{text}\" is neither yes nor no");
-                let diagnostic = entry.place().diagnose(engine.wrong_value(), reason);
+                let diagnostic = entry.place().diagnose(&rules::BAD_BOOLEAN, engine.wrong_value(), reason);
                 let help = match (engine, value) {
                     (Engine::Podman, _) => "it counts as no; write yes or no",
                     (Engine::Sampan, _) => "write yes or no",
@@ -61,7 +61,7 @@ impl<'a> Translator<'a> {
         let number = if text == "root" { Some(0) } else { values::number(text) };
         if number.is_none() {
             let reason = format!("{}= takes a number, not \"{text}\"", key.name);
-            let diagnostic = entry.place().diagnose(self.engine().wrong_value(), reason);
+            let diagnostic = entry.place().diagnose(&rules::BAD_NUMBER, self.engine().wrong_value(), reason);
             self.note(diagnostic.help("write a number; names are not looked up here"));
         }
         Some(number.unwrap_or(0))
@@ -127,8 +127,11 @@ impl<'a> Translator<'a> {
             };
             if name.is_empty() {
                 if !argument.text.is_empty() {
-                    let diagnostic =
-                        argument.place.diagnose(self.engine().wrong_value(), "there is no name before \"=\"");
+                    let diagnostic = argument.place.diagnose(
+                        &rules::BAD_ASSIGNMENT,
+                        self.engine().wrong_value(),
+                        "there is no name before \"=\"",
+                    );
                     self.note(diagnostic.help(format!("write {}=NAME=VALUE", key.name)));
                 }
                 continue;
@@ -175,8 +178,11 @@ impl<'a> Translator<'a> {
         match empty.filter(|_| self.engine() == Engine::Podman) {
             Some(at) => {
                 let rest = entry.part(words[at].at, entry.value.len() - words[at].at);
-                let diagnostic =
-                    rest.diagnose(Severity::Warning, "Podman loses everything from this empty word on");
+                let diagnostic = rest.diagnose(
+                    &rules::EMPTY_WORD,
+                    Severity::Warning,
+                    "Podman loses everything from this empty word on",
+                );
                 self.note(diagnostic.help("pass an empty argument through a shell, as in /bin/sh -c"));
                 at
             }
@@ -192,15 +198,18 @@ impl<'a> Translator<'a> {
                 let place = entry.part(at, 1 + character.len_utf8());
                 let effect = if podman { "Podman drops the whole value" } else { "it is kept as it stands" };
                 let diagnostic = place.diagnose(
+                    &rules::BAD_ESCAPE,
                     Severity::Warning,
                     format!("\"\\{character}\" is an unsupported escape char sequence; {effect}"),
                 );
                 (diagnostic.help(format!("write \"\\\\{character}\" for a backslash")), podman)
             }
             Oddity::OpenQuote { at, quote } => {
-                let diagnostic = entry
-                    .part(at, 1)
-                    .diagnose(self.engine().wrong_value(), format!("this {quote} is never closed"));
+                let diagnostic = entry.part(at, 1).diagnose(
+                    &rules::OPEN_QUOTE,
+                    self.engine().wrong_value(),
+                    format!("this {quote} is never closed"),
+                );
                 (
                     diagnostic
                         .help(format!("close it with {quote}, or write \\{quote} for the character itself")),
@@ -213,7 +222,7 @@ impl<'a> Translator<'a> {
     fn check_shape(&mut self, key: &Key, value: &str, place: &Place) {
         if !key.shape.fits(value) {
             let reason = format!("\"{value}\" is no valid value of {}=", key.name);
-            let diagnostic = place.diagnose(self.engine().wrong_value(), reason);
+            let diagnostic = place.diagnose(key.shape.rule(), self.engine().wrong_value(), reason);
             self.note(diagnostic.help(format!("write {}", key.shape.describe())));
         }
     }

@@ -5,7 +5,7 @@
 
 use super::Translator;
 use crate::command::CommandLine;
-use crate::diagnostic::{Diagnostic, Place, Severity, suggest};
+use crate::diagnostic::{Diagnostic, Place, Severity, rules, suggest};
 use crate::keys::{Key, UnitType};
 use crate::syntax::words::{self, Escapes};
 use crate::unit::unquoted;
@@ -66,11 +66,16 @@ impl Translator<'_> {
         let kind = UnitType::of(name);
         let mut others: Vec<_> = self.book.files().filter(|file| UnitType::of(file) == kind).collect();
         others.sort_unstable();
-        let help = match suggest(name, others) {
-            Some(meant) => format!("did you mean \"{meant}\"?"),
-            None => format!("put {name} beside {}, or correct the name", self.unit.name),
-        };
-        place.diagnose(Severity::Error, format!("there is no Quadlet file \"{name}\"")).help(help)
+        let reason = format!("there is no Quadlet file \"{name}\"");
+        let place = place.within(name);
+        let diagnostic = place.diagnose(&rules::MISSING_REFERENCE, Severity::Error, reason);
+        match suggest(name, others) {
+            Some(meant) => {
+                let diagnostic = diagnostic.help(format!("did you mean \"{meant}\"?"));
+                if place.text() == name { diagnostic.fix(meant) } else { diagnostic }
+            }
+            None => diagnostic.help(format!("put {name} beside {}, or correct the name", self.unit.name)),
+        }
     }
 
     /// The name of what another file makes; adds the dependency on its service.
@@ -91,7 +96,7 @@ impl Translator<'_> {
                 }
                 _ => "that file has an error of its own: mend it first",
             };
-            self.note(place.diagnose(Severity::Error, reason).help(help));
+            self.note(place.diagnose(&rules::UNKNOWN_RESOURCE, Severity::Error, reason).help(help));
             return None;
         }
         resource
@@ -114,7 +119,8 @@ impl Translator<'_> {
                 Some(UnitType::Container) => {
                     if options.is_some() {
                         let reason = "options are not possible when another container's network is joined";
-                        let diagnostic = network.place.diagnose(Severity::Error, reason);
+                        let diagnostic =
+                            network.place.diagnose(&rules::NETWORK_OPTIONS, Severity::Error, reason);
                         self.note(diagnostic.help(format!("write {}={name}", key.name)));
                     }
                     self.resource(&network.place, name, "Requires")
@@ -189,7 +195,7 @@ impl Translator<'_> {
             .is_some_and(|(domain, _)| domain == "localhost" || domain.contains(['.', ':', '%', '$']));
         if !is_id && !qualified && !image.starts_with(['%', '$']) {
             let reason = format!("\"{image}\" does not say which registry the image is from");
-            let diagnostic = place.diagnose(Severity::Warning, reason);
+            let diagnostic = place.diagnose(&rules::IMAGE_NOT_QUALIFIED, Severity::Warning, reason);
             let full = if image.contains('/') {
                 format!("docker.io/{image}")
             } else {
@@ -207,7 +213,8 @@ impl Translator<'_> {
         let Some(entry) = unit.last(key.section, key.name) else { return };
         let place = entry.part(usize::from(unquoted(&entry.value) != entry.value), pod.len());
         if UnitType::of(pod) != Some(UnitType::Pod) {
-            let diagnostic = place.diagnose(Severity::Error, format!("\"{pod}\" is not a .pod file"));
+            let diagnostic =
+                place.diagnose(&rules::BAD_POD, Severity::Error, format!("\"{pod}\" is not a .pod file"));
             return self.note(diagnostic.help("write the name of a .pod file, such as Pod=app.pod"));
         }
         let Some(name) = self.resource(&place, pod, "BindsTo") else { return };

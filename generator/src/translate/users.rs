@@ -2,7 +2,7 @@
 
 use super::Translator;
 use crate::command::CommandLine;
-use crate::diagnostic::Severity;
+use crate::diagnostic::{Severity, rules};
 use crate::keys::Key;
 
 /// The rows of the mapping keys of a section; not every section has all of them.
@@ -30,7 +30,7 @@ impl Translator<'_> {
                         "the deprecated {}= can't be used together with UserNS= and the mapping keys",
                         key.name
                     );
-                    return self.fail_at(key, reason, "remove it");
+                    return self.fail_at(&rules::CONFLICTING_KEYS, key, reason, "remove it");
                 }
             }
             return;
@@ -41,7 +41,12 @@ impl Translator<'_> {
                 for (key, given) in [(keys.remap_uid, !uids.is_empty()), (keys.remap_gid, !gids.is_empty())] {
                     if given {
                         let reason = format!("{}= needs RemapUsers=", key.name);
-                        self.fail_at(key, reason, "use UserNS= or UIDMap= and GIDMap= instead");
+                        self.fail_at(
+                            &rules::MISSING_COMPANION,
+                            key,
+                            reason,
+                            "use UserNS= or UIDMap= and GIDMap= instead",
+                        );
                     }
                 }
             }
@@ -61,7 +66,12 @@ impl Translator<'_> {
             Some(other) => {
                 let reason = format!("RemapUsers={other} is not possible here");
                 let choices = if keys.manual { "manual, auto or keep-id" } else { "auto or keep-id" };
-                self.fail_at(keys.remap_users, reason, format!("write {choices}, or better use UserNS="));
+                self.fail_at(
+                    &rules::BAD_CHOICE,
+                    keys.remap_users,
+                    reason,
+                    format!("write {choices}, or better use UserNS="),
+                );
             }
         }
     }
@@ -71,7 +81,7 @@ impl Translator<'_> {
         for (key, maps) in [(keys.remap_uid, uids), (keys.remap_gid, gids)] {
             if maps.len() > 1 {
                 let reason = format!("RemapUsers=keep-id takes one {}= only", key.name);
-                self.fail_at(key, reason, "remove the others");
+                self.fail_at(&rules::TOO_MANY_VALUES, key, reason, "remove the others");
             }
         }
         let uid = uids.first().map(|uid| format!("uid={uid}"));
@@ -85,7 +95,9 @@ impl Translator<'_> {
         match (self.text(user), self.text(group)) {
             (Some(user), Some(group)) => command.flag("--user", format!("{user}:{group}")),
             (Some(user), None) => command.flag("--user", user),
-            (None, Some(_)) => self.fail_at(group, "Group= is set without User=", "add User="),
+            (None, Some(_)) => {
+                self.fail_at(&rules::MISSING_COMPANION, group, "Group= is set without User=", "add User=")
+            }
             (None, None) => {}
         }
     }
@@ -93,8 +105,11 @@ impl Translator<'_> {
     /// Notes a key that still works but has a better successor.
     pub(super) fn deprecated(&mut self, key: &Key, instead: &str) {
         if let Some(entry) = self.unit.last(key.section, key.name) {
-            let diagnostic =
-                entry.key_place().diagnose(Severity::Warning, format!("{}= is deprecated", key.name));
+            let diagnostic = entry.key_place().diagnose(
+                &rules::DEPRECATED_KEY,
+                Severity::Warning,
+                format!("{}= is deprecated", key.name),
+            );
             self.note(diagnostic.help(instead));
         }
     }

@@ -2,6 +2,7 @@
 
 use super::Translator;
 use crate::command::CommandLine;
+use crate::diagnostic::rules;
 use crate::keys::volume::*;
 
 impl Translator<'_> {
@@ -26,7 +27,12 @@ impl Translator<'_> {
     /// The image that a volume with `Driver=image` shows.
     fn image_option(&mut self) -> Option<String> {
         if self.text(&IMAGE).is_none() {
-            self.fail_at(&DRIVER, "Driver=image needs Image=", "add Image= with the image to show");
+            self.fail_at(
+                &rules::MISSING_COMPANION,
+                &DRIVER,
+                "Driver=image needs Image=",
+                "add Image= with the image to show",
+            );
         }
         self.image_source(&IMAGE).map(|image| format!("image={image}"))
     }
@@ -50,9 +56,12 @@ impl Translator<'_> {
                     self.service.add("Unit", "RequiresMountsFor", self.engine().mount_path(device));
                 }
             }
-            (Some(_), None) => {
-                self.fail_at(&TYPE, "Type= is set without Device=", "add Device= with what is to be mounted")
-            }
+            (Some(_), None) => self.fail_at(
+                &rules::MISSING_COMPANION,
+                &TYPE,
+                "Type= is set without Device=",
+                "add Device= with what is to be mounted",
+            ),
             (None, _) => {}
         }
         options.extend(self.text(&OPTIONS).map(str::to_owned));

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use sampan_generator::diagnostic::rules;
 use sampan_generator::keys::UnitType;
 use sampan_generator::syntax::scanner::Fold;
 use sampan_generator::unit::{Parsed, UnitFile};
@@ -109,7 +110,7 @@ fn find(key: &Key, reason: &str, source: &Path) -> Option<Diagnostic> {
     let entry = assignments()
         .find(|entry| !key.value.is_empty() && entry.value.contains(&key.value))
         .or_else(|| assignments().last())?;
-    Some(entry.place().diagnose(Severity::Error, reason))
+    Some(entry.place().diagnose(&rules::NOT_STARTED, Severity::Error, reason))
 }
 
 #[cfg(test)]

@@ -2,7 +2,14 @@
 //! the reason and what to write instead.
 //!
 //! The same [`Diagnostic`] goes to the kernel log ([`Diagnostic::one_line`]), into the stub service
-//! ([`Diagnostic::lines`]) and to a terminal ([`Diagnostic::render`]).
+//! ([`Diagnostic::lines`]), to a terminal ([`Diagnostic::render`]) and to an editor. Each is an
+//! instance of a [`Rule`] from the table in [`rules`], by whose id it can be looked up and silenced.
+
+pub mod rules;
+mod suggest;
+
+pub use rules::Rule;
+pub use suggest::suggest;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, renderer::DecorStyle};
 use std::fmt;
@@ -14,6 +21,8 @@ use std::rc::Rc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
+    /// Nothing is wrong; it is said because it may surprise.
+    Note,
     /// The unit works, but something in it is ignored or unwise.
     Warning,
     /// The unit can't be translated.
@@ -23,6 +32,7 @@ pub enum Severity {
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Note => "note",
             Self::Warning => "warning",
             Self::Error => "error",
         })
@@ -41,6 +51,8 @@ pub struct Source {
 /// One thing that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Diagnostic {
+    /// The id of the rule that it is an instance of, such as `unknown-key`; see [`rules::find`].
+    pub rule: &'static str,
     /// Whether the unit is lost.
     pub severity: Severity,
     /// The file, or the directory, that it is about.
@@ -57,11 +69,20 @@ pub struct Diagnostic {
     pub reason: String,
     /// What to write or do instead.
     pub help: Option<String>,
+    /// What can be put in place of the `length` characters at `column` to mend it, if that is certain
+    /// enough to be done by a program.
+    pub fix: Option<String>,
 }
 
 impl Diagnostic {
     /// About some bytes of a file's text; a span over several lines is cut at the end of the first.
-    pub fn at(severity: Severity, source: &Source, span: Range<usize>, reason: impl Into<String>) -> Self {
+    pub fn at(
+        rule: &'static Rule,
+        severity: Severity,
+        source: &Source,
+        span: Range<usize>,
+        reason: impl Into<String>,
+    ) -> Self {
         let text = &source.text;
         let at = floor(text, span.start);
         let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
@@ -69,6 +90,7 @@ impl Diagnostic {
         let line = text[start..end].trim_end();
         let stop = floor(text, span.end).clamp(at, (start + line.len()).max(at));
         Self {
+            rule: rule.id,
             severity,
             file: source.path.clone(),
             line: text[..start].matches('\n').count() + 1,
@@ -77,12 +99,14 @@ impl Diagnostic {
             text: line.trim_start_matches('\u{feff}').to_owned(),
             reason: reason.into(),
             help: None,
+            fix: None,
         }
     }
 
     /// About a file as a whole.
-    pub fn whole(severity: Severity, file: &Path, reason: impl Into<String>) -> Self {
+    pub fn whole(rule: &'static Rule, severity: Severity, file: &Path, reason: impl Into<String>) -> Self {
         Self {
+            rule: rule.id,
             severity,
             file: file.to_owned(),
             line: 0,
@@ -91,6 +115,7 @@ impl Diagnostic {
             text: String::new(),
             reason: reason.into(),
             help: None,
+            fix: None,
         }
     }
 
@@ -98,6 +123,13 @@ impl Diagnostic {
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// The same with the text that mends it when it is put in place of what is marked.
+    #[must_use]
+    pub fn fix(mut self, text: impl Into<String>) -> Self {
+        self.fix = Some(text.into());
         self
     }
 
@@ -141,6 +173,7 @@ impl Diagnostic {
     /// Several lines for a terminal, with or without colours.
     pub fn render(&self, colours: bool) -> String {
         let level = match self.severity {
+            Severity::Note => Level::NOTE,
             Severity::Warning => Level::WARNING,
             Severity::Error => Level::ERROR,
         };
@@ -191,40 +224,27 @@ pub struct Place {
 }
 
 impl Place {
-    /// A diagnostic about this place.
-    pub fn diagnose(&self, severity: Severity, reason: impl Into<String>) -> Diagnostic {
-        Diagnostic::at(severity, &self.source, self.span.clone(), reason)
+    /// The text that stands there.
+    pub fn text(&self) -> &str {
+        self.source.text.get(self.span.clone()).unwrap_or_default()
     }
-}
 
-/// The words of `candidates` that `word` was probably meant to be.
-pub fn suggest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).clamp(1, 3);
-    candidates
-        .into_iter()
-        .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// How many insertions, deletions, replacements or swaps of neighbours turn `a` into `b`.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let replaced = above[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            row[j] = replaced.min(above[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before[j - 2] + 1);
+    /// Where a part of the text stands; the whole place if it isn't there literally.
+    #[must_use]
+    pub fn within(&self, part: &str) -> Self {
+        match self.text().find(part) {
+            Some(at) => {
+                let start = self.span.start + at;
+                Self { source: Rc::clone(&self.source), span: start..start + part.len() }
             }
+            None => self.clone(),
         }
-        before = std::mem::replace(&mut above, row);
     }
-    above[b.len()]
+
+    /// A diagnostic about this place.
+    pub fn diagnose(&self, rule: &'static Rule, severity: Severity, reason: impl Into<String>) -> Diagnostic {
+        Diagnostic::at(rule, severity, &self.source, self.span.clone(), reason)
+    }
 }
 
 #[cfg(test)]
@@ -233,7 +253,8 @@ mod tests {
 
     fn sample() -> Diagnostic {
         let source = Source { path: "/u/web.container".into(), text: "[Container]\n  Imgae=ä\n".into() };
-        Diagnostic::at(Severity::Error, &source, 14..19, "unknown key").help("did you mean \"Image\"?")
+        Diagnostic::at(&rules::UNKNOWN_KEY, Severity::Error, &source, 14..19, "unknown key")
+            .help("did you mean \"Image\"?")
     }
 
     #[test]
@@ -266,15 +287,7 @@ mod tests {
     #[test]
     fn a_span_behind_the_end_is_cut() {
         let source = Source { path: "/u".into(), text: "[ä".into() };
-        let diagnostic = Diagnostic::at(Severity::Error, &source, 2..90, "x");
+        let diagnostic = Diagnostic::at(&rules::UNKNOWN_KEY, Severity::Error, &source, 2..90, "x");
         assert_eq!((diagnostic.column, diagnostic.length), (2, 1));
-    }
-
-    #[test]
-    fn suggests_the_nearest_word() {
-        let keys = ["Image", "Volume", "PublishPort"];
-        assert_eq!(suggest("Imgae", keys), Some("Image"));
-        assert_eq!(suggest("publishports", keys), Some("PublishPort"));
-        assert_eq!(suggest("Nonsense", keys), None);
     }
 }

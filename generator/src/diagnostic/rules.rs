@@ -1,0 +1,224 @@
+//! The table of rules: everything that a diagnostic can be about.
+//!
+//! A rule's id stands in every diagnostic, in the output of `sampan check` and in the comments that
+//! silence it, so it never changes its meaning. To add a rule, add a row here and name it where the
+//! diagnostic is made.
+
+use super::Severity;
+
+/// One kind of thing that can be wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// What it is called everywhere: lower-case words with dashes.
+    pub id: &'static str,
+    /// How bad it usually is; a single case may be worse or milder, as its engine sees it.
+    pub severity: Severity,
+    /// The codes of the same rule in the public Quadlet linters: `QSRnnn` in quadlet-lsp, `QLnnn` in
+    /// quadlet-lint.
+    pub codes: &'static [&'static str],
+    /// What is wrong, as a short headline.
+    pub title: &'static str,
+    /// Why it matters and what to do about it, in a few sentences.
+    pub explanation: &'static str,
+}
+
+/// The rule of an id.
+pub fn find(id: &str) -> Option<&'static Rule> {
+    ALL.iter().copied().find(|rule| rule.id == id)
+}
+
+/// Defines the rules: a constant for each, and `ALL` with all of them in order.
+macro_rules! rules {
+    ($($name:ident $id:literal $severity:ident [$($code:literal)*] $title:literal, $explanation:literal;)*) => {
+        $(
+            #[doc = $title]
+            pub static $name: Rule = Rule {
+                id: $id,
+                severity: Severity::$severity,
+                codes: &[$($code),*],
+                title: $title,
+                explanation: $explanation,
+            };
+        )*
+
+        /// Every rule, in the order in which they are listed.
+        pub static ALL: &[&Rule] = &[$(&$name),*];
+
+        #[cfg(test)]
+        const NAMES: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+
+rules! {
+    // Files and their syntax.
+    UNREADABLE "unreadable" Error []
+        "A file or directory can't be read",
+        "The file or directory exists but can't be opened or read, or it is a link to nothing. Nothing in it takes effect.";
+    SEARCH_PATH "search-path" Warning []
+        "A search directory is left out",
+        "QUADLET_UNIT_DIRS holds an entry that is no absolute path, or no home directory is known. The directories behind it are not read.";
+    BAD_SETTINGS "bad-settings" Warning []
+        "The settings file has a mistake",
+        "/etc/sampan/sampan.toml can't be read or parsed, so the generator works as if it did not exist.";
+    PODMAN_ACTIVE "podman-active" Warning []
+        "Podman's own generator is active",
+        "Two generators that write the same units tear each other's files. While Podman's generator is active, the directories that both read are left to it. Put files for sampan into /etc/sampan/systemd, or mask Podman's generator.";
+    DIRECTORY_LOST "directory-lost" Warning []
+        "One broken file makes Podman lose its whole directory",
+        "Podman's generator reads no other file of a directory in which one file has a syntax error. Mend that file, or move it away.";
+    NOT_UTF8 "not-utf8" Warning []
+        "The file is not UTF-8 text",
+        "Unit files are UTF-8. Other bytes are replaced by a placeholder character before anything else happens. Save the file as UTF-8.";
+    BAD_CHARACTER "bad-character" Error []
+        "A line holds a NUL byte",
+        "systemd refuses lines with NUL bytes, which no editor shows. Remove the byte.";
+    BAD_LINE "bad-line" Error ["QL001" "QSR002"]
+        "A line is neither a section, a key nor a comment",
+        "Each line is \"[Section]\", \"Key=Value\", a comment that starts with # or ;, or the continuation of a line that ends in a backslash. A line that is none of these loses the unit.";
+    BAD_SECTION "bad-section" Error []
+        "A section header is not well formed",
+        "A section header is a name in square brackets, alone on its line.";
+    KEY_WITHOUT_SECTION "key-without-section" Error ["QL002"]
+        "A key stands before the first section",
+        "Every key belongs to the section above it. Begin the file with a section such as [Container].";
+    MISSING_SECTION "missing-section" Error ["QSR001"]
+        "The file has no section of its own kind",
+        "A .container file needs a [Container] section, and so on.";
+    SWALLOWED_LINE "swallowed-line" Warning []
+        "A key became part of the value above it",
+        "The line above ends in a backslash, so this one is not a key of its own but more of that value. Remove the backslash.";
+    // Sections and keys.
+    UNKNOWN_SECTION "unknown-section" Warning ["QL010" "QL050"]
+        "The section has no meaning in this file",
+        "A Quadlet file has a section of its own kind, and [Unit], [Service], [Install] and [Quadlet]. Others are ignored; a section whose name starts with X- is ignored on purpose.";
+    UNKNOWN_KEY "unknown-key" Warning ["QSR003" "QL030"]
+        "The section has no such key",
+        "The key is misspelled or belongs to another section, and is ignored. Podman refuses the whole file for it.";
+    REPEATED_KEY "repeated-key" Warning ["QL020"]
+        "A key with a single value stands twice",
+        "Only the last assignment of the file counts, so this one has no effect. Remove one of them.";
+    DEPRECATED_KEY "deprecated-key" Warning []
+        "The key is deprecated",
+        "The key still works but has a better successor, which the message names.";
+    MISSING_KEY "missing-key" Error ["QSR025" "QSR026" "QL060"]
+        "A key that the file needs is missing",
+        "A container needs Image= or Rootfs=, an artifact Artifact=, a build ImageTag= and File= or SetWorkingDirectory=, an image Image=, Kubernetes YAML Yaml=.";
+    MISSING_COMPANION "missing-companion" Error ["QL061"]
+        "A key is set without the one that it belongs to",
+        "The key only makes sense together with another one: Gateway= with Subnet=, Group= with User=, Type= with Device=. Add the other key.";
+    CONFLICTING_KEYS "conflicting-keys" Error ["QL070"]
+        "Two keys exclude each other",
+        "Both keys say the same thing in different ways, such as Image= and Rootfs= or ReloadCmd= and ReloadSignal=. Remove one of them.";
+    TOO_MANY_VALUES "too-many-values" Error []
+        "The key takes fewer values here",
+        "The key may be given several times, but not in this combination.";
+    // Values.
+    BAD_BOOLEAN "bad-boolean" Error []
+        "The value is neither yes nor no",
+        "Write yes or no (systemd also knows true, false, on, off, 1 and 0). Podman takes anything else for no.";
+    BAD_NUMBER "bad-number" Error []
+        "The value is no number",
+        "The key takes a whole number.";
+    BAD_CHOICE "bad-choice" Error ["QSR005" "QL040"]
+        "The value is none of those that the key knows",
+        "The key takes one of a few words, which the message lists.";
+    BAD_SIZE "bad-size" Error []
+        "The value is no size",
+        "Write a number with a unit of b, k, m, g or t, such as 512m.";
+    BAD_DURATION "bad-duration" Error []
+        "The value is no time",
+        "Write a time such as 30s or 1m30s.";
+    BAD_SIGNAL "bad-signal" Error []
+        "The value is no signal",
+        "Write a signal's name or number, such as SIGTERM; see signal(7).";
+    BAD_PORT "bad-port" Error ["QSR010"]
+        "The value is no port",
+        "Write [IP:][HOSTPORT[-END]:]CONTAINERPORT[-END][/tcp|/udp|/sctp], such as 8080:80.";
+    BAD_ADDRESS "bad-address" Error []
+        "The value is no IP address",
+        "Write an IPv4 address such as 10.90.0.2 or an IPv6 address such as fd00::2, as the key demands.";
+    BAD_SUBNET "bad-subnet" Error []
+        "The value is no network",
+        "Write a network in CIDR notation, such as 10.90.0.0/24.";
+    BAD_ASSIGNMENT "bad-assignment" Error ["QSR007" "QSR008" "QSR009"]
+        "A NAME=VALUE pair is not well formed",
+        "Environment=, Annotation=, Label= and their like take words NAME=VALUE. A value with blanks needs quotes around the whole word: \"NAME=a value\".";
+    BAD_MOUNT "bad-mount" Error []
+        "A mount in the long form is not well formed",
+        "Write type=TYPE,source=…,destination=…[,OPTION]…; a field with a comma is enclosed in double quotes.";
+    BAD_ESCAPE "bad-escape" Warning []
+        "A backslash makes no escape",
+        "The backslash is kept as it stands; Podman drops the whole value. Write two backslashes for one.";
+    OPEN_QUOTE "open-quote" Error []
+        "A quote is never closed",
+        "Everything up to the end of the value belongs to the quoted word. Close the quote, or escape it with a backslash.";
+    EMPTY_WORD "empty-word" Warning []
+        "Podman loses everything from an empty word on",
+        "sampan passes an empty argument on; Podman drops it and all behind it.";
+    IMAGE_NOT_QUALIFIED "image-not-qualified" Warning ["QSR004"]
+        "The image's name does not say its registry",
+        "A short name may mean another image on another machine. Write the full name, such as docker.io/library/nginx.";
+    // What systemd reads.
+    SERVICE_USER "service-user" Error ["QSR024"]
+        "User=, Group= or DynamicUser= in [Service]",
+        "These change the user that the engine itself runs as. The user in the container is User= in [Container].";
+    KILL_MODE "kill-mode" Error []
+        "KillMode= would leave processes behind",
+        "With KillMode=process or none a half-made container stays behind when its service is stopped. Remove the key.";
+    SERVICE_TYPE "service-type" Error []
+        "Type= is not possible for a container",
+        "A container's service is of Type=notify, or of Type=oneshot for a command that ends.";
+    OWN_EXEC_START "own-exec-start" Error []
+        "ExecStart= is what the generator writes",
+        "The container's command is Exec= in [Container]; a command that runs before it is ExecStartPre=.";
+    BAD_SERVICE_NAME "bad-service-name" Error []
+        "systemd takes no unit of this name",
+        "A unit's name has letters, digits and : - _ . \\ @ only, and at most 255 of them.";
+    BAD_INSTALL_NAME "bad-install-name" Warning []
+        "[Install] names a path instead of a unit",
+        "WantedBy=, RequiredBy=, UpheldBy= and Alias= take names of units, such as multi-user.target. No link is made for a path.";
+    // Several files.
+    MISSING_REFERENCE "missing-reference" Error ["QSR006" "QSR013" "QSR014" "QSR017" "QL090"]
+        "There is no Quadlet file of this name",
+        "The value names a .container, .network, .volume, .pod, .image, .build or .artifact file that no search directory has.";
+    UNKNOWN_RESOURCE "unknown-resource" Error []
+        "The name of what another file makes is not known",
+        "The other file has an error, or a name that only systemd can resolve. Mend it, or give it a name without specifiers.";
+    BAD_POD "bad-pod" Error []
+        "Pod= does not name a .pod file",
+        "Pod= takes the name of a .pod file, such as Pod=app.pod.";
+    NETWORK_OPTIONS "network-options" Error []
+        "Options where another container's network is joined",
+        "A container that joins another one's network gets all of it; write the name alone.";
+    SAME_SERVICE "same-service" Error []
+        "Two files become the same service",
+        "Only one of the files can have the service's name, the other is left out. Rename one, or give it another ServiceName=.";
+    UNSUPPORTED_UNIT "unsupported-unit" Error []
+        "The engine does not run such units",
+        "Set engine = \"podman\" in /etc/sampan/sampan.toml, or leave the file to Podman's own generator.";
+    // The generator's output, and the start of a unit.
+    NOT_WRITTEN "not-written" Error []
+        "A unit or link can't be written",
+        "systemd's generator directory can't be written to, or another generator has taken the name already.";
+    NOT_STARTED "not-started" Error []
+        "A unit can't be started because of this line",
+        "Only the start showed it: a source of a mount that does not exist, a port that is in use. The message says which.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_rule_has_an_id_of_its_own_and_is_documented() {
+        let mut seen = HashSet::new();
+        for (rule, name) in ALL.iter().zip(NAMES) {
+            assert!(seen.insert(rule.id), "{} twice", rule.id);
+            assert_eq!(rule.id, name.to_lowercase().replace('_', "-"));
+            assert!(!rule.title.ends_with('.') && rule.title.len() > 10, "{}: {}", rule.id, rule.title);
+            assert!(rule.explanation.ends_with('.') && rule.explanation.len() > 20, "{}", rule.id);
+        }
+        assert!(find("unknown-key").is_some() && find("nonsense").is_none());
+    }
+}
