@@ -25,6 +25,8 @@ const SHARED: [&str; 3] =
 /// What of the process's environment decides where files are looked for.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
+    /// The directory that the system's own directories are below: empty for `/`.
+    pub root: PathBuf,
     /// `$QUADLET_UNIT_DIRS`: directories, separated by colons, that are read instead of all others.
     pub unit_dirs: Option<OsString>,
     /// `$XDG_RUNTIME_DIR`.
@@ -43,6 +45,7 @@ impl Environment {
         use std::os::unix::fs::MetadataExt;
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         Self {
+            root: PathBuf::new(),
             unit_dirs: variable("QUADLET_UNIT_DIRS"),
             runtime_dir: variable("XDG_RUNTIME_DIR"),
             config_home: variable("XDG_CONFIG_HOME"),
@@ -50,6 +53,14 @@ impl Environment {
             // proc(5): the owner of /proc/PID is the process's effective user.
             uid: fs::metadata("/proc/self").map_or(0, |metadata| metadata.uid()),
         }
+    }
+
+    /// A path of the system, below the root.
+    fn below(&self, path: &str) -> PathBuf {
+        if self.root.as_os_str().is_empty() {
+            return path.into();
+        }
+        self.root.join(path.trim_start_matches('/'))
     }
 
     fn config(&self) -> Option<PathBuf> {
@@ -73,12 +84,21 @@ impl Root {
     pub fn whole(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), filter: Filter::Nothing }
     }
+
+    /// A directory of which only the files in itself are read, with their drop-ins.
+    pub fn flat(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        Self { filter: Filter::Below(fs::canonicalize(&path).unwrap_or_else(|_| path.clone())), path }
+    }
 }
 
-/// What is left out below a root. The path is that of the `users` directory, links resolved.
+/// What is left out below a root. The path is that of the `users` directory or, for
+/// [`Filter::Below`], of the root; links resolved.
 #[derive(Clone, Debug)]
 enum Filter {
     Nothing,
+    /// All but the directory itself.
+    Below(PathBuf),
     /// The files for users' own systemd.
     Users(PathBuf),
     /// The files of single users, whose directories are named by number.
@@ -89,6 +109,7 @@ impl Filter {
     fn leaves_out(&self, path: &Path) -> bool {
         match self {
             Self::Nothing => false,
+            Self::Below(root) => path != root,
             Self::Users(users) => path.starts_with(users),
             Self::SingleUsers(users) => path
                 .strip_prefix(users)
@@ -108,18 +129,33 @@ pub fn roots(engine: Engine, user: bool, environment: &Environment) -> (Vec<Root
     let shared = if user {
         shared_of_user(environment, &mut notes)
     } else {
-        SHARED.iter().map(|path| system(path, SHARED[1])).collect()
+        SHARED.iter().map(|path| system(path, SHARED[1], environment)).collect()
     };
     if engine == Engine::Podman {
         return (shared, notes);
     }
-    let mut found = if user { own_of_user(environment) } else { vec![system(OWN, OWN)] };
-    if neighbour::is_active(Path::new("/"), user) {
+    let mut found = if user { own_of_user(environment) } else { vec![system(OWN, OWN, environment)] };
+    if neighbour::is_active(&environment.below("/"), user) {
         let left: Vec<_> = walk(&shared, &Overlay::new()).files.into_iter().map(|file| file.path).collect();
         (found, neighbour::note(&left).into_iter().collect())
     } else {
         found.extend(shared);
         (found, notes)
+    }
+}
+
+/// Where new files are put: the first of `$QUADLET_UNIT_DIRS`, else where an administrator or user
+/// keeps those that this engine reads. `None` if a user has no home.
+pub fn install_directory(engine: Engine, user: bool, environment: &Environment) -> Option<PathBuf> {
+    if let Some(list) = &environment.unit_dirs {
+        return std::env::split_paths(list).next().filter(|path| path.is_absolute());
+    }
+    let neighbour = engine == Engine::Sampan && neighbour::is_active(&environment.below("/"), user);
+    match (user, neighbour) {
+        (false, false) => Some(environment.below(SHARED[1])),
+        (false, true) => Some(environment.below(OWN)),
+        (true, false) => Some(environment.config()?.join("containers/systemd")),
+        (true, true) => Some(environment.config()?.join("sampan/systemd")),
     }
 }
 
@@ -139,13 +175,13 @@ fn explicit(list: &OsStr) -> (Vec<Root>, Vec<Diagnostic>) {
 }
 
 /// The `users` directory of a base directory, links resolved.
-fn users_below(base: &str) -> PathBuf {
-    let users = Path::new(base).join("users");
+fn users_below(base: &str, environment: &Environment) -> PathBuf {
+    let users = environment.below(base).join("users");
     fs::canonicalize(&users).unwrap_or(users)
 }
 
-fn system(path: &str, users_base: &str) -> Root {
-    Root { path: path.into(), filter: Filter::Users(users_below(users_base)) }
+fn system(path: &str, users_base: &str, environment: &Environment) -> Root {
+    Root { path: environment.below(path), filter: Filter::Users(users_below(users_base, environment)) }
 }
 
 fn own_of_user(environment: &Environment) -> Vec<Root> {
@@ -179,9 +215,9 @@ fn shared_of_user(environment: &Environment, notes: &mut Vec<Diagnostic>) -> Vec
 }
 
 fn for_all_users(base: &str, users_base: &str, environment: &Environment) -> [Root; 2] {
-    let users = Path::new(base).join("users");
+    let users = environment.below(base).join("users");
     let one = Root::whole(users.join(environment.uid.to_string()));
-    [Root { path: users, filter: Filter::SingleUsers(users_below(users_base)) }, one]
+    [Root { path: users, filter: Filter::SingleUsers(users_below(users_base, environment)) }, one]
 }
 
 /// What lies in the directories.
@@ -333,6 +369,47 @@ mod tests {
         assert!(!single.leaves_out(Path::new("/e/users")));
         assert!(single.leaves_out(Path::new("/e/users/1000/sub")));
         assert!(!single.leaves_out(Path::new("/e/users/group/1000")));
+    }
+
+    #[test]
+    fn a_flat_root_is_read_without_what_is_below() {
+        let root = tempfile::tempdir().unwrap();
+        for directory in ["x.container.d", "sub"] {
+            fs::create_dir(root.path().join(directory)).unwrap();
+        }
+        for file in ["x.container", "sub/y.container"] {
+            fs::write(root.path().join(file), "").unwrap();
+        }
+        let found = walk(&[Root::flat(root.path())], &Overlay::new());
+        assert_eq!(names(&found), ["x.container"]);
+        assert!(found.dropins.contains_key("x.container.d"));
+    }
+
+    #[test]
+    fn files_are_installed_where_the_engine_reads_them() {
+        let root = tempfile::tempdir().unwrap();
+        let mut environment = Environment {
+            root: root.path().to_owned(),
+            home: Some("/home/me".into()),
+            ..Environment::default()
+        };
+        let directory = |engine, user, environment: &Environment| {
+            let directory = install_directory(engine, user, environment).unwrap();
+            let (roots, _) = roots(engine, user, environment);
+            assert!(roots.iter().any(|root| root.path == directory), "{}", directory.display());
+            directory
+        };
+        let below = |path: &str| root.path().join(path);
+        assert_eq!(directory(Engine::Sampan, false, &environment), below("etc/containers/systemd"));
+        let podman = below("usr/lib/systemd/system-generators");
+        fs::create_dir_all(&podman).unwrap();
+        fs::write(podman.join("podman-system-generator"), "#!").unwrap();
+        assert_eq!(directory(Engine::Sampan, false, &environment), below("etc/sampan/systemd"));
+        assert_eq!(directory(Engine::Podman, false, &environment), below("etc/containers/systemd"));
+        let home = Path::new("/home/me/.config/containers/systemd");
+        assert_eq!(directory(Engine::Sampan, true, &environment), home);
+        environment.unit_dirs = Some("/a:/b".into());
+        assert_eq!(directory(Engine::Sampan, false, &environment), Path::new("/a"));
     }
 
     #[test]
