@@ -31,12 +31,12 @@ pub(crate) struct Book(HashMap<String, Card>);
 
 impl Book {
     /// Makes the cards.
-    pub(crate) fn new(units: &[UnitFile], engine: Engine) -> Self {
-        let cards = units.iter().map(|unit| {
-            let service = service_name(unit);
+    pub(crate) fn new<'t>(units: impl Iterator<Item = UnitFile<'t>>, engine: Engine) -> Self {
+        let cards = units.map(|unit| {
+            let service = service_name(&unit);
             let known = engine.knows_resource_early(unit.kind);
-            let resource = known.then(|| resource_name(unit, &service)).flatten();
-            (unit.name.clone(), Card { service, resource, members: Vec::new() })
+            let resource = known.then(|| resource_name(&unit, &service)).flatten();
+            (unit.name.to_owned(), Card { service, resource, members: Vec::new() })
         });
         Self(cards.collect())
     }
@@ -59,7 +59,7 @@ impl Book {
 
 /// The service's name without `.service`: `ServiceName=`, or the file's name with the suffix of its
 /// kind put before an `@` at its end.
-pub(crate) fn service_name(unit: &UnitFile) -> String {
+pub(crate) fn service_name(unit: &UnitFile<'_>) -> String {
     let named = unit.text(unit.kind.section(), container::SERVICE_NAME.name);
     if let Some(name) = named.filter(|name| !name.is_empty()) {
         return name.to_owned();
@@ -72,7 +72,7 @@ pub(crate) fn service_name(unit: &UnitFile) -> String {
 }
 
 /// The name of what the unit makes, if it can be known without systemd.
-pub(crate) fn resource_name(unit: &UnitFile, service: &str) -> Option<String> {
+pub(crate) fn resource_name(unit: &UnitFile<'_>, service: &str) -> Option<String> {
     let text = |key: &str| unit.text(unit.kind.section(), key).filter(|text| !text.is_empty());
     match unit.kind {
         UnitType::Container => {
@@ -92,14 +92,14 @@ pub(crate) fn resource_name(unit: &UnitFile, service: &str) -> Option<String> {
         UnitType::Artifact => text("Artifact").map(str::to_owned),
         UnitType::Build => {
             let tags = unit.section(unit.kind.section())?.list(build::IMAGE_TAG.name);
-            tags.first().map(|entry| entry.value.clone())
+            tags.first().map(|entry| entry.value.clone().into_owned())
         }
         UnitType::Kube => None,
     }
 }
 
 /// The container's name, in which systemd may have to resolve specifiers.
-pub(crate) fn container_name(unit: &UnitFile) -> String {
+pub(crate) fn container_name(unit: &UnitFile<'_>) -> String {
     match unit.text(container::CONTAINER_NAME.section, container::CONTAINER_NAME.name) {
         Some(name) if !name.is_empty() => name.to_owned(),
         _ if unit.name.contains('@') => "systemd-%p_%i".to_owned(),
@@ -109,7 +109,7 @@ pub(crate) fn container_name(unit: &UnitFile) -> String {
 
 /// The default name of a network or volume. For a template or instance the last character is
 /// replaced by the instance; people's volumes already have these names, so the rule stays Podman's.
-fn default_name(unit: &UnitFile) -> String {
+fn default_name(unit: &UnitFile<'_>) -> String {
     let name = format!("systemd-{}", unit.stem());
     if !unit.name.contains('@') {
         return name;
@@ -122,27 +122,29 @@ fn default_name(unit: &UnitFile) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::Source;
     use crate::syntax::scanner::Fold;
     use crate::unit::Parsed;
     use std::path::Path;
 
-    fn unit(name: &str, text: &str) -> UnitFile {
-        let path = Path::new("/u").join(name);
-        let file = Parsed::new(&path, text.as_bytes().to_vec(), Fold::Blank);
-        UnitFile::new(UnitType::of(name).unwrap(), name, &path, file)
+    fn with_unit<T>(name: &str, text: &str, ask: impl FnOnce(&UnitFile<'_>) -> T) -> T {
+        let source = Source::new(Path::new("/u").join(name), text.as_bytes().to_vec());
+        let file = Parsed::new(&source, Fold::Blank);
+        ask(&UnitFile::new(UnitType::of(name).unwrap(), name, &source.path, file))
     }
 
     #[test]
     fn services_are_named_after_files() {
-        assert_eq!(service_name(&unit("a.b.container", "")), "a.b");
-        assert_eq!(service_name(&unit("t@.volume", "")), "t-volume@");
-        assert_eq!(service_name(&unit("t@i.network", "")), "t@i-network");
-        assert_eq!(service_name(&unit("x.pod", "[Pod]\nServiceName=p\n")), "p");
+        let name = |file: &str, text: &str| with_unit(file, text, service_name);
+        assert_eq!(name("a.b.container", ""), "a.b");
+        assert_eq!(name("t@.volume", ""), "t-volume@");
+        assert_eq!(name("t@i.network", ""), "t@i-network");
+        assert_eq!(name("x.pod", "[Pod]\nServiceName=p\n"), "p");
     }
 
     #[test]
     fn resources_are_named_after_files() {
-        let name = |file: &str, text: &str| resource_name(&unit(file, text), "svc");
+        let name = |file: &str, text: &str| with_unit(file, text, |unit| resource_name(unit, "svc"));
         assert_eq!(name("w.container", "").as_deref(), Some("systemd-svc"));
         assert_eq!(name("w@.container", ""), None);
         assert_eq!(name("t@.volume", "").as_deref(), Some("systemd-t-%i"));

@@ -15,7 +15,7 @@ pub struct Link {
 }
 
 /// The links of a service, and what can't be linked.
-pub(crate) fn links(service: &Service, unit: &UnitFile) -> (Vec<Link>, Vec<Diagnostic>) {
+pub(crate) fn links(service: &Service, unit: &UnitFile<'_>) -> (Vec<Link>, Vec<Diagnostic>) {
     let mut links = Vec::new();
     let mut findings = Vec::new();
     for alias in service.list("Install", "Alias") {
@@ -57,7 +57,7 @@ fn link(path: String, service: &str) -> Link {
     Link { path, target }
 }
 
-fn refused(unit: &UnitFile, key: &str, name: &str) -> Diagnostic {
+fn refused(unit: &UnitFile<'_>, key: &str, name: &str) -> Diagnostic {
     let reason = format!("\"{name}\" is a path, not the name of a unit; no link is made");
     let help = format!("write {key}= with a unit's name, such as multi-user.target");
     match unit.last("Install", key) {

@@ -1,49 +1,136 @@
-//! Reads the Quadlet files that were found, and merges the drop-ins of each.
+//! Reads the Quadlet files that were found, and the drop-ins of each.
+//!
+//! Only the texts stay in memory: [`Loaded::unit`] parses a file whenever it is asked for, which
+//! costs less than to keep thousands of parsed files.
 
-use crate::diagnostic::{Diagnostic, Severity, rules};
+use crate::diagnostic::{Diagnostic, Severity, Source, rules};
 use crate::engine::Engine;
 use crate::keys::UnitType;
 use crate::overlay::Overlay;
-use crate::search::{Found, FoundFile};
+use crate::search::Found;
 use crate::unit::{Parsed, UnitFile};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The files that were read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Loaded {
-    /// The units, one of each name, with their drop-ins.
-    pub(crate) units: Vec<UnitFile>,
-    /// What is wrong with files that no unit came of.
+    pub(crate) engine: Engine,
+    /// The Quadlet files, one of each name.
+    pub(crate) files: Vec<File>,
+    /// The drop-ins; one may belong to many files.
+    dropins: Vec<Text>,
+    /// What is wrong with files that no unit comes of.
     pub(crate) notes: Vec<Diagnostic>,
+}
+
+/// A Quadlet file that was read.
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) kind: UnitType,
+    pub(crate) name: String,
+    text: Text,
+    /// Its drop-ins in the order in which they are merged, by their places in [`Loaded::dropins`].
+    dropins: Vec<usize>,
+}
+
+/// A file's text; an empty one, and the reason, if it can't be read.
+#[derive(Debug)]
+struct Text {
+    source: Source,
+    error: Option<Diagnostic>,
+}
+
+impl Text {
+    /// What is wrong with it, if that makes Podman's Quadlet leave the file out.
+    fn refused(&self, engine: Engine) -> Option<Vec<Diagnostic>> {
+        if engine == Engine::Sampan {
+            return None;
+        }
+        let parsed = Parsed::new(&self.source, engine.fold());
+        (self.error.is_some() || parsed.is_broken())
+            .then(|| self.error.iter().cloned().chain(parsed.mistakes).collect())
+    }
+}
+
+impl File {
+    /// Where it was found.
+    pub(crate) fn path(&self) -> &Path {
+        &self.text.source.path
+    }
+}
+
+impl Loaded {
+    /// A file with its drop-ins.
+    pub(crate) fn unit<'t>(&'t self, file: &'t File) -> UnitFile<'t> {
+        let parse = |text: &'t Text| Parsed::new(&text.source, self.engine.fold());
+        let mut unit = UnitFile::new(file.kind, &file.name, file.path(), parse(&file.text));
+        unit.mistakes.extend(file.text.error.clone());
+        for dropin in file.dropins.iter().map(|at| &self.dropins[*at]) {
+            unit.merge(parse(dropin));
+            unit.mistakes.extend(dropin.error.clone());
+        }
+        unit
+    }
+
+    /// All files, each with its drop-ins.
+    pub(crate) fn units(&self) -> impl Iterator<Item = UnitFile<'_>> {
+        self.files.iter().map(|file| self.unit(file))
+    }
+
+    /// Finds the drop-ins of each file. Podman's Quadlet leaves a broken one out and reports it.
+    fn add_dropins(&mut self, directories: &HashMap<String, Vec<PathBuf>>, reader: &mut Reader<'_>) {
+        if directories.is_empty() {
+            return;
+        }
+        let mut known = HashMap::new();
+        for file in &mut self.files {
+            for path in dropins(file.kind, &file.name, directories, reader) {
+                let at = *known.entry(path).or_insert_with_key(|path| {
+                    log::debug!("Loading source drop-in file {}", path.display());
+                    self.dropins.push(reader.text(path));
+                    self.dropins.len() - 1
+                });
+                match self.dropins[at].refused(self.engine) {
+                    None => file.dropins.push(at),
+                    Some(mistakes) => self.notes.extend(mistakes),
+                }
+            }
+        }
+    }
 }
 
 /// Reads every file that counts: the first of its name. For sampan a file that can't be read counts
 /// too, so that its service can say why. For Podman the next of that name counts, and the other
 /// files of that directory are lost, as they are to Podman's Quadlet.
 pub(crate) fn load(found: Found, engine: Engine, overlay: &Overlay) -> Loaded {
-    let mut loaded = Loaded { units: Vec::new(), notes: found.notes };
-    let mut buffer = [0; 8192];
+    let mut loaded = Loaded { engine, files: Vec::new(), dropins: Vec::new(), notes: found.notes };
+    let mut reader = Reader { overlay, buffer: vec![0; 8192], listed: HashMap::new() };
     let mut seen = HashSet::new();
     let mut broken = BTreeSet::new();
     for file in &found.files {
         if seen.contains(file.name.as_str()) {
             continue;
         }
-        match read(file, engine, overlay, &mut buffer) {
-            Outcome::Unit(unit) => loaded.units.push(*unit),
-            Outcome::Masked => {}
-            Outcome::Lost(notes) => {
-                loaded.notes.extend(notes);
-                broken.insert(file.path.parent());
-                continue;
-            }
+        log::debug!("Loading source unit file {}", file.path.display());
+        let text = reader.text(&file.path);
+        if let Some(mistakes) = text.refused(engine) {
+            loaded.notes.extend(mistakes);
+            broken.insert(file.path.parent());
+            continue;
         }
         seen.insert(file.name.as_str());
+        // To sampan the name of a link to /dev/null is taken, and nothing comes of it.
+        let empty = text.source.text.is_empty() && text.error.is_none();
+        if !(empty && engine == Engine::Sampan && is_null(&file.path)) {
+            let (kind, name) = (file.kind, file.name.clone());
+            loaded.files.push(File { kind, name, text, dropins: Vec::new() });
+        }
     }
-    loaded.units.retain(|unit| !broken.contains(&unit.path.parent()));
+    loaded.files.retain(|file| !broken.contains(&file.path().parent()));
     for directory in broken.into_iter().flatten() {
         let reason = "Podman reads no file of this directory, because of the mistake in one of them";
         loaded.notes.push(
@@ -51,55 +138,53 @@ pub(crate) fn load(found: Found, engine: Engine, overlay: &Overlay) -> Loaded {
                 .help("mend that file, or move it away"),
         );
     }
-    for unit in &mut loaded.units {
-        for dropin in dropins(unit, &found.dropins, overlay) {
-            merge(unit, read_file(&dropin, overlay, &mut buffer), &dropin, engine, &mut loaded.notes);
-        }
-    }
+    loaded.add_dropins(&found.dropins, &mut reader);
     loaded
 }
 
-enum Outcome {
-    Unit(Box<UnitFile>),
-    /// A link to /dev/null: the name is taken, and nothing comes of it.
-    Masked,
-    Lost(Vec<Diagnostic>),
+/// Reads files and directories.
+#[derive(Debug)]
+struct Reader<'a> {
+    overlay: &'a Overlay,
+    buffer: Vec<u8>,
+    /// The drop-ins in each directory that was looked at.
+    listed: HashMap<PathBuf, Vec<OsString>>,
 }
 
-fn read(file: &FoundFile, engine: Engine, overlay: &Overlay, buffer: &mut [u8]) -> Outcome {
-    log::debug!("Loading source unit file {}", file.path.display());
-    let (parsed, error) = match read_file(&file.path, overlay, buffer) {
-        Ok(bytes) => {
-            let masked = bytes.is_empty() && engine == Engine::Sampan && is_null(&file.path);
-            if masked {
-                return Outcome::Masked;
+impl Reader<'_> {
+    fn text(&mut self, path: &Path) -> Text {
+        match self.read(path) {
+            Ok(bytes) => Text { source: Source::new(path, bytes), error: None },
+            Err(error) => {
+                Text { source: Source::new(path, Vec::new()), error: Some(cannot_read(path, &error)) }
             }
-            (Parsed::new(&file.path, bytes, engine.fold()), None)
         }
-        Err(error) => {
-            (Parsed::new(&file.path, Vec::new(), engine.fold()), Some(cannot_read(&file.path, &error)))
-        }
-    };
-    if engine == Engine::Podman && (error.is_some() || parsed.is_broken()) {
-        return Outcome::Lost(error.into_iter().chain(parsed.mistakes).collect());
     }
-    let mut unit = UnitFile::new(file.kind, &file.name, &file.path, parsed);
-    unit.mistakes.extend(error);
-    Outcome::Unit(Box::new(unit))
-}
 
-/// Reads a file, a small one with a single read(2) into the buffer.
-fn read_file(path: &Path, overlay: &Overlay, buffer: &mut [u8]) -> std::io::Result<Vec<u8>> {
-    if let Some(text) = overlay.text(path) {
-        return Ok(text.as_bytes().to_vec());
+    /// Reads a file, a small one with a single read(2) into the buffer.
+    fn read(&mut self, path: &Path) -> std::io::Result<Vec<u8>> {
+        if let Some(text) = self.overlay.text(path) {
+            return Ok(text.as_bytes().to_vec());
+        }
+        let mut file = fs::File::open(path)?;
+        let length = file.read(&mut self.buffer)?;
+        let mut bytes = self.buffer[..length].to_vec();
+        if length == self.buffer.len() {
+            file.read_to_end(&mut bytes)?;
+        }
+        Ok(bytes)
     }
-    let mut file = fs::File::open(path)?;
-    let length = file.read(buffer)?;
-    let mut bytes = buffer[..length].to_vec();
-    if length == buffer.len() {
-        file.read_to_end(&mut bytes)?;
+
+    /// The names of the drop-ins in a directory.
+    fn dropins(&mut self, directory: &Path) -> &[OsString] {
+        self.listed.entry(directory.to_owned()).or_insert_with(|| {
+            let on_disk =
+                fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.file_name());
+            let overlaid = self.overlay.files_of(directory).filter_map(|path| path.file_name());
+            let is_dropin = |name: &OsString| Path::new(name).extension().is_some_and(|end| end == "conf");
+            on_disk.chain(overlaid.map(OsString::from)).filter(is_dropin).collect()
+        })
     }
-    Ok(bytes)
 }
 
 fn is_null(path: &Path) -> bool {
@@ -107,12 +192,8 @@ fn is_null(path: &Path) -> bool {
 }
 
 fn cannot_read(path: &Path, error: &std::io::Error) -> Diagnostic {
-    let diagnostic = Diagnostic::whole(
-        &rules::UNREADABLE,
-        Severity::Error,
-        path,
-        format!("the file can't be read: {error}"),
-    );
+    let reason = format!("the file can't be read: {error}");
+    let diagnostic = Diagnostic::whole(&rules::UNREADABLE, Severity::Error, path, reason);
     match fs::read_link(path) {
         Ok(target) => {
             diagnostic.help(format!("it is a link to {}; create that, or remove the link", target.display()))
@@ -121,45 +202,20 @@ fn cannot_read(path: &Path, error: &std::io::Error) -> Diagnostic {
     }
 }
 
-/// Merges a drop-in. Podman's Quadlet leaves a broken one out and reports it.
-fn merge(
-    unit: &mut UnitFile,
-    read: std::io::Result<Vec<u8>>,
-    path: &Path,
-    engine: Engine,
-    notes: &mut Vec<Diagnostic>,
-) {
-    log::debug!("Loading source drop-in file {}", path.display());
-    match read {
-        Ok(bytes) => {
-            let parsed = Parsed::new(path, bytes, engine.fold());
-            if engine == Engine::Podman && parsed.is_broken() {
-                notes.extend(parsed.mistakes);
-            } else {
-                unit.merge(parsed);
-            }
-        }
-        Err(error) if engine == Engine::Podman => notes.push(cannot_read(path, &error)),
-        Err(error) => unit.mistakes.push(cannot_read(path, &error)),
-    }
-}
-
 /// The drop-ins of a unit in the order in which they are merged: by file name; of equal names the
 /// one in the most specific directory.
-fn dropins(unit: &UnitFile, directories: &HashMap<String, Vec<PathBuf>>, overlay: &Overlay) -> Vec<PathBuf> {
-    if directories.is_empty() {
-        return Vec::new();
-    }
+fn dropins(
+    kind: UnitType,
+    name: &str,
+    directories: &HashMap<String, Vec<PathBuf>>,
+    reader: &mut Reader<'_>,
+) -> Vec<PathBuf> {
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
     let mut files = BTreeMap::new();
-    for name in dropin_names(unit.kind, unit.stem(), unit.template()) {
+    for name in dropin_names(kind, stem, stem.split_once('@')) {
         for directory in directories.get(&name).into_iter().flatten() {
-            let on_disk = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
-            for path in on_disk.chain(overlay.files_of(directory).map(Path::to_owned)) {
-                if path.extension().is_some_and(|extension| extension == "conf")
-                    && let Some(file) = path.file_name()
-                {
-                    files.entry(file.to_owned()).or_insert(path);
-                }
+            for file in reader.dropins(directory) {
+                files.entry(file.clone()).or_insert_with(|| directory.join(file));
             }
         }
     }

@@ -13,9 +13,9 @@ use crate::unit::UnitFile;
 const EX_CONFIG: u8 = 78;
 
 /// A service of this name that fails and says what is wrong with the unit.
-pub(crate) fn service(unit: &UnitFile, name: &str, findings: &[Diagnostic]) -> Service {
+pub(crate) fn service(unit: &UnitFile<'_>, name: &str, findings: &[Diagnostic]) -> Service {
     let mut service = Service::new(name);
-    let description = unit.text("Unit", "Description").unwrap_or(&unit.name);
+    let description = unit.text("Unit", "Description").unwrap_or(unit.name);
     service.add("Unit", "Description", description);
     service.add("Unit", "SourcePath", crate::syntax::words::literal(&unit.path.to_string_lossy()));
     service.add("Service", "Type", "oneshot");
@@ -27,7 +27,7 @@ pub(crate) fn service(unit: &UnitFile, name: &str, findings: &[Diagnostic]) -> S
     }
     service.add("Service", "ExecStart", format!("/bin/sh -c \"cat; exit {EX_CONFIG}\""));
     for entry in unit.section("Install").map_or(&[][..], |section| &section.entries) {
-        service.add("Install", &entry.key, entry.value.as_str());
+        service.add("Install", &entry.key, &*entry.value);
     }
     service
 }

@@ -64,13 +64,13 @@ pub fn check(options: &Options) -> Checked {
     let found = search::walk(&options.roots, &options.overlay);
     let loaded = load::load(found, options.engine, &options.overlay);
     // The names of what sampan's units make are known without translating them.
-    let book = Book::new(&loaded.units, Engine::Sampan);
-    let units = loaded.units.iter().filter_map(|unit| {
-        let card = book.get(&unit.name)?;
+    let book = Book::new(loaded.units(), Engine::Sampan);
+    let units = loaded.files.iter().filter_map(|file| {
+        let card = book.get(&file.name)?;
         Some(CheckedUnit {
-            file: unit.path.clone(),
-            name: unit.name.clone(),
-            kind: unit.kind,
+            file: file.path().to_owned(),
+            name: file.name.clone(),
+            kind: file.kind,
             service: card.unit(),
             resource: card.resource.clone(),
         })

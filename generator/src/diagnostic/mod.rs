@@ -15,7 +15,6 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, renderer::Deco
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 /// Whether the unit is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -46,6 +45,19 @@ pub struct Source {
     pub path: PathBuf,
     /// Its whole text.
     pub text: String,
+    /// Whether the file is UTF-8; if it isn't, the text has U+FFFD for what couldn't be read.
+    pub is_utf8: bool,
+}
+
+impl Source {
+    /// A file with these bytes.
+    pub fn new(path: impl Into<PathBuf>, bytes: Vec<u8>) -> Self {
+        let (text, is_utf8) = match String::from_utf8(bytes) {
+            Ok(text) => (text, true),
+            Err(error) => (String::from_utf8_lossy(error.as_bytes()).into_owned(), false),
+        };
+        Self { path: path.into(), text, is_utf8 }
+    }
 }
 
 /// One thing that is wrong, and where.
@@ -216,14 +228,14 @@ fn byte_of(text: &str, character: usize) -> usize {
 
 /// A place in a file that a diagnostic can point to.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Place<'t> {
     /// The file.
-    pub source: Rc<Source>,
+    pub source: &'t Source,
     /// The bytes of its text.
     pub span: Range<usize>,
 }
 
-impl Place {
+impl Place<'_> {
     /// The text that stands there.
     pub fn text(&self) -> &str {
         self.source.text.get(self.span.clone()).unwrap_or_default()
@@ -235,7 +247,7 @@ impl Place {
         match self.text().find(part) {
             Some(at) => {
                 let start = self.span.start + at;
-                Self { source: Rc::clone(&self.source), span: start..start + part.len() }
+                Self { source: self.source, span: start..start + part.len() }
             }
             None => self.clone(),
         }
@@ -243,7 +255,7 @@ impl Place {
 
     /// A diagnostic about this place.
     pub fn diagnose(&self, rule: &'static Rule, severity: Severity, reason: impl Into<String>) -> Diagnostic {
-        Diagnostic::at(rule, severity, &self.source, self.span.clone(), reason)
+        Diagnostic::at(rule, severity, self.source, self.span.clone(), reason)
     }
 }
 
@@ -252,7 +264,7 @@ mod tests {
     use super::*;
 
     fn sample() -> Diagnostic {
-        let source = Source { path: "/u/web.container".into(), text: "[Container]\n  Imgae=ä\n".into() };
+        let source = Source::new("/u/web.container", "[Container]\n  Imgae=ä\n".into());
         Diagnostic::at(&rules::UNKNOWN_KEY, Severity::Error, &source, 14..19, "unknown key")
             .help("did you mean \"Image\"?")
     }
@@ -286,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_span_behind_the_end_is_cut() {
-        let source = Source { path: "/u".into(), text: "[ä".into() };
+        let source = Source::new("/u", "[ä".into());
         let diagnostic = Diagnostic::at(&rules::UNKNOWN_KEY, Severity::Error, &source, 2..90, "x");
         assert_eq!((diagnostic.column, diagnostic.length), (2, 1));
     }

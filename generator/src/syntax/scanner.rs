@@ -7,6 +7,7 @@
 //! service name, an `[Install]` section and a full list of what is wrong with it.
 
 use crate::diagnostic::{Rule, rules};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// How a value that goes on over several lines is put together.
@@ -19,13 +20,13 @@ pub enum Fold {
     Nothing,
 }
 
-/// One `Key=Value` of a file.
+/// One `Key=Value` of a file. Only a line that goes on in the next one is copied out of the text.
 #[derive(Clone, Debug)]
-pub struct RawEntry {
+pub struct RawEntry<'t> {
     /// The key, without the blanks around it.
-    pub key: String,
+    pub key: Cow<'t, str>,
     /// The value in one line: folds joined, blanks at both ends taken off.
-    pub value: String,
+    pub value: Cow<'t, str>,
     /// Byte offset of the key in the text.
     pub key_at: usize,
     /// Where the parts of a folded value came from.
@@ -57,13 +58,13 @@ impl Pieces {
 
 /// A section with its entries. A section that stands twice in a file is listed twice.
 #[derive(Clone, Debug)]
-pub struct RawSection {
+pub struct RawSection<'t> {
     /// The name between the brackets.
-    pub name: String,
+    pub name: Cow<'t, str>,
     /// Byte offset of the opening bracket.
     pub at: usize,
     /// The entries in their order.
-    pub entries: Vec<RawEntry>,
+    pub entries: Vec<RawEntry<'t>>,
 }
 
 /// A line that isn't unit-file syntax.
@@ -81,9 +82,9 @@ pub struct Mistake {
 
 /// All that was found in a file.
 #[derive(Clone, Debug, Default)]
-pub struct Scan {
+pub struct Scan<'t> {
     /// The sections in the order of the file.
-    pub sections: Vec<RawSection>,
+    pub sections: Vec<RawSection<'t>>,
     /// The lines that could not be read, in the order of the file.
     pub mistakes: Vec<Mistake>,
 }
@@ -91,7 +92,7 @@ pub struct Scan {
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Scans the text of one file.
-pub fn scan(text: &str, fold: Fold) -> Scan {
+pub fn scan(text: &str, fold: Fold) -> Scan<'_> {
     let mut scanner =
         Scanner { scan: Scan::default(), fold, pending: None, has_nul: text.as_bytes().contains(&0) };
     let mut at = 0;
@@ -110,17 +111,17 @@ struct Pending {
     rest: Vec<(usize, usize)>,
 }
 
-struct Scanner {
-    scan: Scan,
+struct Scanner<'t> {
+    scan: Scan<'t>,
     fold: Fold,
     pending: Option<Pending>,
     /// Whether a NUL byte is anywhere in the text.
     has_nul: bool,
 }
 
-impl Scanner {
+impl<'t> Scanner<'t> {
     /// Takes one physical line that starts at byte `at` of the text.
-    fn line(&mut self, line: &str, at: usize) {
+    fn line(&mut self, line: &'t str, at: usize) {
         let body = if at == 0 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
         let start = body.trim_start();
         let at = at + (line.len() - start.len());
@@ -143,7 +144,7 @@ impl Scanner {
             None if continues => {
                 self.pending = Some(Pending { text: part.to_owned(), first: at, rest: Vec::new() });
             }
-            None => self.logical(part, at, Vec::new()),
+            None => self.logical(Cow::Borrowed(part), at, Vec::new()),
         }
         if !continues {
             self.finish();
@@ -160,13 +161,14 @@ impl Scanner {
     /// Ends the logical line that is being put together, if there is one.
     fn finish(&mut self) {
         if let Some(pending) = self.pending.take() {
-            let text = pending.text;
-            self.logical(text.trim_end(), pending.first, pending.rest);
+            let mut text = pending.text;
+            text.truncate(text.trim_end().len());
+            self.logical(Cow::Owned(text), pending.first, pending.rest);
         }
     }
 
     /// Takes a logical line: folds are joined, both ends are free of blanks.
-    fn logical(&mut self, line: &str, at: usize, rest: Vec<(usize, usize)>) {
+    fn logical(&mut self, line: Cow<'t, str>, at: usize, rest: Vec<(usize, usize)>) {
         if self.has_nul && line.contains('\0') {
             return self.mistake(
                 &rules::BAD_CHARACTER,
@@ -176,8 +178,8 @@ impl Scanner {
                 "remove the NUL byte",
             );
         }
-        if let Some(name) = section_name(line) {
-            return self.section(name, line, at);
+        if let Some(name) = section_name(&line) {
+            return self.section(part(&line, 1..1 + name.len()), line.len(), at);
         }
         match line.find('=') {
             None if line.starts_with('[') => {
@@ -195,28 +197,27 @@ impl Scanner {
         }
     }
 
-    fn section(&mut self, name: &str, line: &str, at: usize) {
+    fn section(&mut self, name: Cow<'t, str>, length: usize, at: usize) {
         if name.is_empty() || name.chars().any(|c| c == '[' || c.is_control()) {
             return self.mistake(
                 &rules::BAD_SECTION,
                 at,
-                line.len(),
+                length,
                 "this is no valid section name",
                 "write \"[Section]\"",
             );
         }
-        self.scan.sections.push(RawSection { name: name.to_owned(), at, entries: Vec::with_capacity(16) });
+        self.scan.sections.push(RawSection { name, at, entries: Vec::with_capacity(16) });
     }
 
-    fn entry(&mut self, line: &str, equals: usize, at: usize, rest: Vec<(usize, usize)>) {
-        let key = line[..equals].trim_end();
-        let value = line[equals + 1..].trim_start();
-        let value_at = line.len() - value.len();
+    fn entry(&mut self, line: Cow<'t, str>, equals: usize, at: usize, rest: Vec<(usize, usize)>) {
+        let key_end = line[..equals].trim_end().len();
+        let value_at = line.len() - line[equals + 1..].trim_start().len();
         let Some(section) = self.scan.sections.last_mut() else {
             return self.mistake(
                 &rules::KEY_WITHOUT_SECTION,
                 at,
-                key.len(),
+                key_end,
                 "this key stands before the first section",
                 "begin the file with a section such as \"[Container]\"",
             );
@@ -231,7 +232,8 @@ impl Scanner {
                 .map(|(value, text)| (value - value_at, *text))
                 .collect(),
         };
-        section.entries.push(RawEntry { key: key.to_owned(), value: value.to_owned(), key_at: at, pieces });
+        let (key, value) = (part(&line, 0..key_end), part(&line, value_at..line.len()));
+        section.entries.push(RawEntry { key, value, key_at: at, pieces });
     }
 
     fn mistake(&mut self, rule: &'static Rule, at: usize, length: usize, reason: &str, help: &str) {
@@ -241,6 +243,14 @@ impl Scanner {
             reason: reason.to_owned(),
             help: Some(help.to_owned()),
         });
+    }
+}
+
+/// A part of a line, borrowed where the line is.
+fn part<'t>(line: &Cow<'t, str>, range: Range<usize>) -> Cow<'t, str> {
+    match line {
+        Cow::Borrowed(line) => Cow::Borrowed(&line[range]),
+        Cow::Owned(line) => Cow::Owned(line[range].to_owned()),
     }
 }
 
@@ -259,7 +269,7 @@ mod tests {
             .sections
             .into_iter()
             .flat_map(|section| section.entries)
-            .map(|entry| (entry.key, entry.value))
+            .map(|entry| (entry.key.into_owned(), entry.value.into_owned()))
             .collect()
     }
 

@@ -33,7 +33,7 @@ impl Translator<'_> {
                 self.note(diagnostic);
             }
             None => self.note(
-                Diagnostic::whole(&rules::BAD_SERVICE_NAME, Severity::Error, &self.unit.path, reason)
+                Diagnostic::whole(&rules::BAD_SERVICE_NAME, Severity::Error, self.unit.path, reason)
                     .help(format!("rename the file: {help}")),
             ),
         }
@@ -77,7 +77,7 @@ impl Translator<'_> {
     }
 
     /// A key that the section doesn't have. Podman's Quadlet refuses the file for it.
-    fn unknown(&mut self, entry: &Entry, section: &str, keys: &[&Key]) {
+    fn unknown(&mut self, entry: &Entry<'_>, section: &str, keys: &[&Key]) {
         let reason = format!("unknown key \"{}\" in [{section}]", entry.key);
         let diagnostic = entry.key_place().diagnose(&rules::UNKNOWN_KEY, self.engine().unknown_key(), reason);
         self.note(match suggest(&entry.key, keys.iter().map(|key| key.name)) {
@@ -88,7 +88,7 @@ impl Translator<'_> {
 
     /// A key with one value that stands again further down in the same file, so that this one has
     /// no effect. An empty value is there to be overridden.
-    fn repeated(&mut self, section: &Section, entry: &Entry, key: &Key) {
+    fn repeated(&mut self, section: &Section<'_>, entry: &Entry<'_>, key: &Key) {
         if key.kind.repeats() || entry.value.is_empty() {
             return;
         }
@@ -103,7 +103,7 @@ impl Translator<'_> {
 
     /// A line that looks like a key of its own but belongs to the value above, which ends in a
     /// backslash.
-    fn swallowed(&mut self, entry: &Entry, is_key: impl Fn(&str) -> bool) {
+    fn swallowed(&mut self, entry: &Entry<'_>, is_key: impl Fn(&str) -> bool) {
         for at in entry.folds() {
             let name = entry.value[at..].split('=').next().unwrap_or_default().trim_end();
             if name.len() < entry.value.len() - at && is_key(name) {
@@ -121,7 +121,7 @@ impl Translator<'_> {
     fn check_sections(&mut self) {
         let own = self.unit.kind.section();
         for section in &self.unit.sections {
-            let name = section.name.as_str();
+            let name = &*section.name;
             if ["Unit", "Service", "Install", "Quadlet", own].contains(&name) || name.starts_with("X-") {
                 continue;
             }
@@ -141,7 +141,7 @@ impl Translator<'_> {
     fn check_service_users(&mut self) {
         for key in ["User", "Group", "DynamicUser"] {
             let Some(entry) = self.unit.last("Service", key) else { continue };
-            if matches!(entry.value.as_str(), "" | "no" | "false" | "0" | "off") {
+            if matches!(&*entry.value, "" | "no" | "false" | "0" | "off") {
                 continue;
             }
             let (severity, reason) = match self.engine() {

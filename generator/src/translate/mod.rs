@@ -54,8 +54,8 @@ pub(crate) struct Translation {
 }
 
 /// Translates one file, and notes in the book what others may need to know of it.
-pub(crate) fn unit(unit: &UnitFile, book: &mut Book, target: Target) -> Translation {
-    let name = book.get(&unit.name).map(Card::unit).unwrap_or_default();
+pub(crate) fn unit(unit: &UnitFile<'_>, book: &mut Book, target: Target) -> Translation {
+    let name = book.get(unit.name).map(Card::unit).unwrap_or_default();
     let mut translator = Translator {
         unit,
         book,
@@ -86,7 +86,7 @@ pub(crate) fn unit(unit: &UnitFile, book: &mut Book, target: Target) -> Translat
 
 /// A file that is being translated.
 struct Translator<'a> {
-    unit: &'a UnitFile,
+    unit: &'a UnitFile<'a>,
     book: &'a mut Book,
     target: Target,
     service: Service,
@@ -145,7 +145,7 @@ impl Translator<'_> {
     fn finish(mut self) -> Translation {
         let failed = self.has_failed();
         if failed && !self.engine().knows_resource_early(self.unit.kind) {
-            self.book.get_mut(&self.unit.name).map(|card| card.resource.take());
+            self.book.get_mut(self.unit.name).map(|card| card.resource.take());
         }
         let mut units = Vec::new();
         if !failed {
@@ -161,8 +161,8 @@ impl Translator<'_> {
     fn copy_sections(&mut self) {
         let unit = self.unit;
         for section in &unit.sections {
-            let assignments = section.entries.iter().map(|entry| (entry.key.as_str(), entry.value.as_str()));
-            if [unit.kind.section(), quadlet::DEFAULT_DEPENDENCIES.section].contains(&section.name.as_str()) {
+            let assignments = section.entries.iter().map(|entry| (&*entry.key, &*entry.value));
+            if [unit.kind.section(), quadlet::DEFAULT_DEPENDENCIES.section].contains(&&*section.name) {
                 self.service.put_aside(&section.name, assignments);
             } else {
                 assignments.for_each(|(key, value)| self.service.add(&section.name, key, value));
@@ -203,8 +203,7 @@ impl Translator<'_> {
         let kind = self.unit.kind;
         let Some(section) = self.unit.section(kind.section()) else { return };
         let rows = index(kind);
-        let given: BTreeSet<_> =
-            section.entries.iter().filter_map(|entry| rows.get(entry.key.as_str())).collect();
+        let given: BTreeSet<_> = section.entries.iter().filter_map(|entry| rows.get(&*entry.key)).collect();
         for key in given.into_iter().map(|row| kind.keys()[*row]) {
             if key.kind == Kind::Boolean {
                 let Some(on) = self.boolean(key) else { continue };
@@ -245,7 +244,7 @@ impl Translator<'_> {
 
     /// Notes the name of what the unit makes.
     fn makes(&mut self, resource: &str) {
-        if let Some(card) = self.book.get_mut(&self.unit.name) {
+        if let Some(card) = self.book.get_mut(self.unit.name) {
             card.resource = Some(resource.to_owned());
         }
     }

@@ -16,7 +16,7 @@ static MAPPINGS: MappingKeys = MappingKeys {
 impl Translator<'_> {
     pub(super) fn pod(&mut self) {
         let name = crate::book::resource_name(self.unit, "").unwrap_or_default();
-        let members = self.book.get_mut(&self.unit.name).map(|card| std::mem::take(&mut card.members));
+        let members = self.book.get_mut(self.unit.name).map(|card| std::mem::take(&mut card.members));
         for member in members.into_iter().flatten() {
             self.service.add("Unit", "Wants", member.as_str());
             self.service.add("Unit", "Before", member.as_str());

@@ -9,9 +9,9 @@ use crate::syntax::words::{self, Escapes, Oddity};
 use crate::unit::{Entry, unquoted};
 
 /// A word of a value, and where it stands.
-pub(super) struct Argument {
+pub(super) struct Argument<'a> {
     pub(super) text: String,
-    pub(super) place: Place,
+    pub(super) place: Place<'a>,
 }
 
 impl<'a> Translator<'a> {
@@ -82,7 +82,7 @@ impl<'a> Translator<'a> {
     }
 
     /// The values of a list, each with its place.
-    pub(super) fn list(&mut self, key: &Key) -> Vec<Argument> {
+    pub(super) fn list(&mut self, key: &Key) -> Vec<Argument<'a>> {
         let unit = self.unit;
         let Some(section) = unit.section(key.section) else { return Vec::new() };
         let mut found = Vec::new();
@@ -147,7 +147,7 @@ impl<'a> Translator<'a> {
 
     /// The words of a value. Podman's Quadlet drops a value that it can't split; here the words are
     /// kept, except where Podman's own cases ask for the loss.
-    fn split(&mut self, entry: &Entry, escapes: Escapes) -> Vec<Argument> {
+    fn split(&mut self, entry: &Entry<'a>, escapes: Escapes) -> Vec<Argument<'a>> {
         let split = words::split(&entry.value, escapes);
         let mut lost = false;
         for oddity in &split.oddities {
@@ -173,7 +173,7 @@ impl<'a> Translator<'a> {
     }
 
     /// How many of the words count: Podman's Quadlet loses everything from an empty word on.
-    fn counted(&mut self, entry: &Entry, words: &[words::Word]) -> usize {
+    fn counted(&mut self, entry: &Entry<'_>, words: &[words::Word]) -> usize {
         let empty = words.iter().position(|word| word.text.is_empty());
         match empty.filter(|_| self.engine() == Engine::Podman) {
             Some(at) => {
@@ -191,7 +191,7 @@ impl<'a> Translator<'a> {
     }
 
     /// Says what is odd about a value, and whether Podman loses the value over it.
-    fn describe(&self, entry: &Entry, oddity: &Oddity) -> (Diagnostic, bool) {
+    fn describe(&self, entry: &Entry<'_>, oddity: &Oddity) -> (Diagnostic, bool) {
         let podman = self.engine() == Engine::Podman;
         match *oddity {
             Oddity::UnknownEscape { at, character } => {
@@ -219,7 +219,7 @@ impl<'a> Translator<'a> {
         }
     }
 
-    fn check_shape(&mut self, key: &Key, value: &str, place: &Place) {
+    fn check_shape(&mut self, key: &Key, value: &str, place: &Place<'_>) {
         if !key.shape.fits(value) {
             let reason = format!("\"{value}\" is no valid value of {}=", key.name);
             let diagnostic = place.diagnose(key.shape.rule(), self.engine().wrong_value(), reason);

@@ -62,7 +62,7 @@ impl Translator<'_> {
     }
 
     /// That no file of this name was read.
-    fn not_found(&self, place: &Place, name: &str) -> Diagnostic {
+    fn not_found(&self, place: &Place<'_>, name: &str) -> Diagnostic {
         let kind = UnitType::of(name);
         let mut others: Vec<_> = self.book.files().filter(|file| UnitType::of(file) == kind).collect();
         others.sort_unstable();
@@ -79,7 +79,7 @@ impl Translator<'_> {
     }
 
     /// The name of what another file makes; adds the dependency on its service.
-    fn resource(&mut self, place: &Place, file: &str, dependency: &str) -> Option<String> {
+    fn resource(&mut self, place: &Place<'_>, file: &str, dependency: &str) -> Option<String> {
         let Some(card) = self.book.get(file) else {
             let diagnostic = self.not_found(place, file);
             self.note(diagnostic);
@@ -160,7 +160,7 @@ impl Translator<'_> {
 
     /// Where a mount comes from: a path, which must be mounted first, another file's volume, image
     /// or artifact, or a name.
-    pub(super) fn storage_source(&mut self, place: &Place, source: &str, images: bool) -> Option<String> {
+    pub(super) fn storage_source(&mut self, place: &Place<'_>, source: &str, images: bool) -> Option<String> {
         let source = if source.starts_with('.') { self.absolute(source) } else { source.to_owned() };
         if source.starts_with('/') {
             self.service.add("Unit", "RequiresMountsFor", self.engine().mount_path(&source));
@@ -187,7 +187,7 @@ impl Translator<'_> {
     }
 
     /// A name without a registry means another image on another machine.
-    fn check_image_name(&mut self, place: &Place, image: &str) {
+    fn check_image_name(&mut self, place: &Place<'_>, image: &str) {
         let is_id = image.starts_with("sha256:")
             || (image.len() == 64 && image.bytes().all(|b| b.is_ascii_hexdigit()));
         let qualified = image

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use sampan_generator::diagnostic::rules;
+use sampan_generator::diagnostic::{Source, rules};
 use sampan_generator::keys::UnitType;
 use sampan_generator::syntax::scanner::Fold;
 use sampan_generator::unit::{Parsed, UnitFile};
@@ -99,8 +99,9 @@ fn find(key: &Key, reason: &str, source: &Path) -> Option<Diagnostic> {
         std::fs::read_dir(drop_ins).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())),
     );
     files[1..].sort();
-    let mut parsed =
-        files.iter().filter_map(|file| Some(Parsed::new(file, std::fs::read(file).ok()?, Fold::Blank)));
+    let sources: Vec<_> =
+        files.iter().filter_map(|file| Some(Source::new(file, std::fs::read(file).ok()?))).collect();
+    let mut parsed = sources.iter().map(|source| Parsed::new(source, Fold::Blank));
     let mut unit = UnitFile::new(UnitType::Container, "", source, parsed.next()?);
     parsed.for_each(|drop_in| unit.merge(drop_in));
     let assignments = || {
