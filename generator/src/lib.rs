@@ -22,6 +22,7 @@ pub mod check;
 mod command;
 pub mod diagnostic;
 mod engine;
+pub mod format;
 mod install;
 pub mod keys;
 mod load;

@@ -89,7 +89,8 @@ pub struct Scan<'t> {
     pub mistakes: Vec<Mistake>,
 }
 
-const BYTE_ORDER_MARK: char = '\u{feff}';
+/// What some editors put before the first character of a file; it is no part of the text.
+pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Scans the text of one file.
 pub fn scan(text: &str, fold: Fold) -> Scan<'_> {
@@ -129,7 +130,7 @@ impl<'t> Scanner<'t> {
         if trimmed.is_empty() || trimmed.starts_with(['#', ';']) {
             return; // also in the middle of a continued value
         }
-        let (part, continues) = match self.continued(trimmed) {
+        let (part, continues) = match continued(trimmed, self.fold) {
             Some(part) => (part, true),
             None => (trimmed, false),
         };
@@ -149,13 +150,6 @@ impl<'t> Scanner<'t> {
         if !continues {
             self.finish();
         }
-    }
-
-    /// The line without its backslash if the value goes on in the next line.
-    fn continued<'a>(&self, line: &'a str) -> Option<&'a str> {
-        let body = line.strip_suffix('\\')?;
-        let backslashes = line.len() - line.trim_end_matches('\\').len();
-        (self.fold == Fold::Nothing || backslashes % 2 == 1).then_some(body)
     }
 
     /// Ends the logical line that is being put together, if there is one.
@@ -254,8 +248,15 @@ fn part<'t>(line: &Cow<'t, str>, range: Range<usize>) -> Cow<'t, str> {
     }
 }
 
+/// The line without its backslash if the value goes on in the next line.
+pub(crate) fn continued(line: &str, fold: Fold) -> Option<&str> {
+    let body = line.strip_suffix('\\')?;
+    let backslashes = line.len() - line.trim_end_matches('\\').len();
+    (fold == Fold::Nothing || backslashes % 2 == 1).then_some(body)
+}
+
 /// The name if the line is a section header: blanks may follow the bracket, nothing else.
-fn section_name(line: &str) -> Option<&str> {
+pub(crate) fn section_name(line: &str) -> Option<&str> {
     let (name, after) = line.strip_prefix('[')?.split_once(']')?;
     after.trim().is_empty().then_some(name)
 }
