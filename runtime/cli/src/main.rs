@@ -4,12 +4,14 @@ mod blame;
 mod containers_conf;
 mod context;
 mod exec;
+mod fmt;
 mod healthcheck;
 mod images;
 mod inspect;
 mod kill;
 mod logging;
 mod logs;
+mod lsp;
 mod man;
 mod network;
 mod output;
@@ -85,6 +87,8 @@ enum Command {
     Volume(volume::Command),
     /// Check the health of a container
     Healthcheck(healthcheck::Command),
+    /// Write Quadlet files in one style
+    Fmt(fmt::Options),
     /// What generated units call when they stop
     #[command(hide = true)]
     Service(service::Command),
@@ -134,6 +138,7 @@ fn dispatch(command: Command, context: &Context, modules: &[PathBuf]) -> anyhow:
         Command::Network(command) => network::command(command, context),
         Command::Volume(command) => volume::command(command, context),
         Command::Healthcheck(command) => healthcheck::command(command, context),
+        Command::Fmt(options) => fmt::run(options),
         Command::Service(command) => service::command(command, context),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut CommandLine::command(), "sampan", &mut std::io::stdout());

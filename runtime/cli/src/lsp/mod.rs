@@ -1,0 +1,3 @@
+//! What an editor needs to know of Quadlet files.
+
+pub(crate) mod files;
