@@ -25,6 +25,26 @@ struct Imitation {
     calls: Arc<Mutex<Vec<String>>>,
 }
 
+/// Name, description, load, active and sub state, leader, object, and a job with type and object.
+type Row = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+
+fn row(name: &str, active: &str, sub: &str) -> Row {
+    let text = str::to_owned;
+    let path = || OwnedObjectPath::try_from("/").unwrap();
+    (
+        text(name),
+        text("a page"),
+        text("loaded"),
+        text(active),
+        text(sub),
+        text(""),
+        path(),
+        0,
+        text(""),
+        path(),
+    )
+}
+
 type Auxiliary = Vec<(String, Vec<(String, OwnedVariant)>)>;
 
 impl Imitation {
@@ -82,6 +102,15 @@ impl Imitation {
 
     fn kill_unit(&self, unit: &str, whom: &str, signal: i32) {
         self.calls.lock().unwrap().push(format!("kill {unit} {whom} {signal}"));
+    }
+
+    fn list_units_by_names(&self, names: Vec<String>) -> Vec<Row> {
+        names.iter().map(|name| row(name, "active", "running")).collect()
+    }
+
+    fn list_units_by_patterns(&self, states: Vec<String>, patterns: Vec<String>) -> Vec<Row> {
+        assert!(states.is_empty());
+        patterns.iter().map(|pattern| row(&pattern.replace('*', "1"), "failed", "failed")).collect()
     }
 
     fn load_unit(&self, _unit: &str) -> OwnedObjectPath {
@@ -196,6 +225,22 @@ fn transient_units_have_properties_of_systemds_types() {
             "kill b.service main 15",
         ]
     );
+}
+
+#[test]
+fn the_states_of_many_units_come_in_one_call() {
+    let Some(bus) = Bus::start("the_states_of_many_units_come_in_one_call") else { return };
+    let (_imitation, _connection, systemd) = systemd(&bus);
+    let words = |unit: &sampan_status::systemd::Listed| {
+        format!("{} {} {} {}", unit.name, unit.load_state, unit.active_state, unit.sub_state)
+    };
+    let named = systemd.named(&["a.service".to_owned(), "b.service".to_owned()]).unwrap();
+    assert_eq!(
+        named.iter().map(words).collect::<Vec<_>>(),
+        ["a.service loaded active running", "b.service loaded active running"]
+    );
+    let matching = systemd.matching(&["web@*.service".to_owned()]).unwrap();
+    assert_eq!(matching.iter().map(words).collect::<Vec<_>>(), ["web@1.service loaded failed failed"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use zbus::message::{Message, Type};
 use zbus::{Connection, MatchRule, OwnedObjectPath, OwnedVariant};
 
-use super::{Property, Unit, Whom};
+use super::{Listed, Property, Unit, Whom};
 use crate::stream::Signals;
 use crate::{Error, Result};
 
@@ -57,6 +57,18 @@ impl Calls<'_> {
     ) -> zbus::Result<HashMap<String, OwnedVariant>> {
         let reply = self.0.call_method(Some(SYSTEMD), path, Some(PROPERTIES), "GetAll", &interface).await?;
         reply.body().deserialize()
+    }
+
+    /// See [`super::Systemd::named`].
+    pub(crate) async fn named(&self, names: &[String]) -> Result<Vec<Listed>> {
+        listed(&self.manager("ListUnitsByNames", &names.join(", "), &names).await?)
+    }
+
+    /// See [`super::Systemd::matching`].
+    pub(crate) async fn matching(&self, patterns: &[String]) -> Result<Vec<Listed>> {
+        // The first argument would choose states.
+        let body = (Vec::<&str>::new(), patterns);
+        listed(&self.manager("ListUnitsByPatterns", &patterns.join(", "), &body).await?)
     }
 
     /// See [`super::Systemd::unit_of`].
@@ -149,6 +161,22 @@ impl Calls<'_> {
     pub(crate) async fn reload(&self) -> Result<()> {
         self.manager("Reload", "", &()).await.map(drop)
     }
+}
+
+/// Name, description, load, active and sub state, unit that it follows, object, and its job.
+type Row = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+
+/// Reads the answer to one of the methods that list units.
+fn listed(reply: &Message) -> Result<Vec<Listed>> {
+    let rows: Vec<Row> =
+        reply.body().deserialize().map_err(Error::call("systemd list of units".to_owned()))?;
+    let rows = rows.into_iter().map(|(name, _, load_state, active_state, sub_state, ..)| Listed {
+        name,
+        load_state,
+        active_state,
+        sub_state,
+    });
+    Ok(rows.collect())
 }
 
 impl Unit {

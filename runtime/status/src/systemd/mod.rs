@@ -55,6 +55,20 @@ pub struct Unit {
     pub source_path: String,
 }
 
+/// One line of a list of units, as `systemctl list-units` has it. The words are systemd's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Listed {
+    /// The unit's name.
+    pub name: String,
+    /// As [`Unit::load_state`].
+    pub load_state: String,
+    /// As [`Unit::active_state`].
+    pub active_state: String,
+    /// As [`Unit::sub_state`].
+    pub sub_state: String,
+}
+
 /// Whom a signal is sent to, as in `systemctl kill --kill-whom=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whom {
@@ -109,6 +123,24 @@ impl Systemd {
     /// [`Error::Call`].
     pub fn unit(&self, name: &str) -> Result<Unit> {
         zbus::block_on(self.calls().unit(name))
+    }
+
+    /// The states of many units in one call. Units that are not in memory are loaded for it; those that
+    /// do not exist have the [`Listed::load_state`] `not-found`. Templates have no state.
+    ///
+    /// # Errors
+    /// [`Error::Call`].
+    pub fn named(&self, names: &[String]) -> Result<Vec<Listed>> {
+        zbus::block_on(self.calls().named(names))
+    }
+
+    /// The states of the units in memory whose names fit one of the patterns, which are those of
+    /// glob(7): `web@*.service`.
+    ///
+    /// # Errors
+    /// [`Error::Call`].
+    pub fn matching(&self, patterns: &[String]) -> Result<Vec<Listed>> {
+        zbus::block_on(self.calls().matching(patterns))
     }
 
     /// The unit that a process belongs to.
