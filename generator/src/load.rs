@@ -76,6 +76,11 @@ impl Loaded {
         unit
     }
 
+    /// Where the drop-ins of a file are, in the order in which they are merged.
+    pub(crate) fn dropins<'t>(&'t self, file: &'t File) -> impl Iterator<Item = &'t Path> {
+        file.dropins.iter().map(|at| self.dropins[*at].source.path.as_path())
+    }
+
     /// All files, each with its drop-ins.
     pub(crate) fn units(&self) -> impl Iterator<Item = UnitFile<'_>> {
         self.files.iter().map(|file| self.unit(file))

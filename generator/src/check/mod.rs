@@ -50,6 +50,8 @@ pub struct CheckedUnit {
     /// The name of the container, network, volume or image that it makes, if it is known without
     /// systemd.
     pub resource: Option<String>,
+    /// Its drop-ins, in the order in which they are read.
+    pub dropins: Vec<PathBuf>,
 }
 
 /// Checks all files below the roots.
@@ -73,6 +75,7 @@ pub fn check(options: &Options) -> Checked {
             kind: file.kind,
             service: card.unit(),
             resource: card.resource.clone(),
+            dropins: loaded.dropins(file).map(PathBuf::from).collect(),
         })
     });
     let mut units: Vec<_> = units.collect();
@@ -107,5 +110,6 @@ mod tests {
         let checked = check(&options);
         assert_eq!((checked.diagnostics[0].rule, checked.diagnostics[0].line), ("unknown-key", 2));
         assert_eq!(checked.diagnostics[0].fix.as_deref(), Some("Image"));
+        assert_eq!(checked.units[1].dropins, [base.join("web.container.d/10.conf")]);
     }
 }
