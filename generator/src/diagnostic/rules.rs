@@ -97,6 +97,9 @@ rules! {
     REPEATED_KEY "repeated-key" Warning ["QL020"]
         "A key with a single value stands twice",
         "Only the last assignment of the file counts, so this one has no effect. Remove one of them.";
+    OWN_KEY "own-key" Error []
+        "The key is one of sampan's own",
+        "Podman's Quadlet refuses a file for a key that it doesn't know. Use systemd's own directive in [Service] in files for both.";
     DEPRECATED_KEY "deprecated-key" Warning []
         "The key is deprecated",
         "The key still works but has a better successor, which the message names.";
@@ -158,10 +161,16 @@ rules! {
     IMAGE_NOT_QUALIFIED "image-not-qualified" Warning ["QSR004"]
         "The image's name does not say its registry",
         "A short name may mean another image on another machine. Write the full name, such as docker.io/library/nginx.";
+    BAD_DEVICE_LIMIT "bad-device-limit" Error []
+        "The value is no path with a weight or rate",
+        "Write the path of a device, or of a file on it, a blank, and a weight from 1 to 10000 or a rate such as 10M.";
     // What systemd reads.
+    OVERRIDDEN_KEY "overridden-key" Warning []
+        "A directive of [Service] counts instead of the key",
+        "The key becomes a directive that [Service] sets as well, and what stands in [Service] counts. Remove one of the two.";
     SERVICE_USER "service-user" Error ["QSR024"]
         "User=, Group= or DynamicUser= in [Service]",
-        "These change the user that the engine itself runs as. The user in the container is User= in [Container].";
+        "These change the user that the engine itself runs as, which only a container under sampan can do without root. The user in the container is User= in [Container].";
     KILL_MODE "kill-mode" Error []
         "KillMode= would leave processes behind",
         "With KillMode=process or none a half-made container stays behind when its service is stopped. Remove the key.";

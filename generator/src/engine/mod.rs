@@ -9,7 +9,7 @@ mod sampan;
 
 use crate::command::CommandLine;
 use crate::diagnostic::Severity;
-use crate::keys::UnitType;
+use crate::keys::{Key, Since, UnitType};
 use crate::service::Service;
 use crate::syntax::scanner::Fold;
 use crate::syntax::words;
@@ -84,6 +84,11 @@ impl Engine {
             Self::Sampan => Fold::Blank,
             Self::Podman => Fold::Nothing,
         }
+    }
+
+    /// Whether the engine's Quadlet knows the key.
+    pub(crate) fn reads(self, key: &Key) -> bool {
+        self == Self::Sampan || key.since != Since::Sampan
     }
 
     /// What an unknown key means: Podman's Quadlet refuses the file.
@@ -161,4 +166,17 @@ pub(crate) struct ContainerPlan {
     pub(crate) pids_limit: Option<String>,
     /// How often health is checked, if at all.
     pub(crate) health_interval: Option<String>,
+    /// Whom the container's root is on the host.
+    pub(crate) root: HostUser,
+}
+
+/// The user of the host that a container's root is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HostUser {
+    /// root, or whom `UserNS=` says.
+    Root,
+    /// The one that `User=` in `[Service]` names.
+    Named,
+    /// The one that systemd makes up for `DynamicUser=` in `[Service]`.
+    Dynamic,
 }

@@ -1,28 +1,69 @@
 //! Containers as sampan runs them: the container's first process is the service's main process,
 //! and nothing of ours stays beside it.
 
-use super::ContainerPlan;
+use super::{ContainerPlan, HostUser};
+use crate::command::CommandLine;
 use crate::service::Service;
 use crate::syntax::{values, words};
 
+/// What `sampan run` writes to, for services that systemd shuts out of it.
+const DIRECTORIES: &str = "-%t/sampan -%S/sampan -%C/sampan";
+
 /// Completes the service of a container, and makes the units that go with it.
 pub(super) fn container(service: &mut Service, plan: &ContainerPlan) -> Vec<Service> {
+    let root = plan.root;
     service.add("Service", "Environment", "PODMAN_SYSTEMD_UNIT=%n");
-    service.add("Service", "ExecStop", plan.base.with(["service", "stop", &plan.name]).value());
+    service.add("Service", "ExecStop", root.beside(&plan.base.with(["service", "stop", &plan.name])));
     // No "-" before it: when a SIGKILL was not asked for, this dies by a signal, and that must count.
-    service.add("Service", "ExecStopPost", plan.base.with(["service", "cleanup", &plan.name]).value());
+    service.add("Service", "ExecStopPost", root.beside(&plan.base.with(["service", "cleanup", &plan.name])));
     if let Some(reload) = &plan.reload {
-        service.add("Service", "ExecReload", reload.value());
+        service.add("Service", "ExecReload", root.beside(reload));
     }
     supervision(service, plan);
     limits(service, plan);
+    host_user(service, root);
     service.set_default("Service", "SyslogIdentifier", "%N");
     service.add("Service", "LogExtraFields", words::quote(&format!("CONTAINER_NAME={}", plan.name)));
-    service.add("Service", "ExecStart", plan.run.value());
+    service.add("Service", "ExecStart", root.start(&plan.run));
     match &plan.health_interval {
         // A oneshot service is over when it is started: there is nothing left to check.
         Some(interval) if !plan.oneshot => health(service, plan, interval),
         _ => Vec::new(),
+    }
+}
+
+/// Only root can make a container, so our commands have root's privileges also where `User=` says
+/// otherwise (systemd.service(5), "COMMAND LINES"); the container itself has none of them.
+impl HostUser {
+    /// The line that starts the container.
+    fn start(self, command: &CommandLine) -> String {
+        match self {
+            Self::Root => command.value(),
+            // Keeps the other settings of systemd.exec(5).
+            Self::Named => format!("!{}", command.value()),
+            // DynamicUser= implies RestrictSUIDSGID=, whose filter takes openat2(2) away, which confines
+            // paths in the container, and keeps image layers from being unpacked: "+" drops it.
+            Self::Dynamic => format!("+{}", command.value()),
+        }
+    }
+
+    /// A line that acts on the running container.
+    fn beside(self, command: &CommandLine) -> String {
+        match self {
+            Self::Root => command.value(),
+            Self::Named | Self::Dynamic => format!("+{}", command.value()),
+        }
+    }
+}
+
+/// What lets `sampan run` learn the unit's user, and write where it has to.
+fn host_user(service: &mut Service, root: HostUser) {
+    if root != HostUser::Root && service.last("Service", "RuntimeDirectory").is_none_or(str::is_empty) {
+        // Its owner is the user: $USER has no number, and no group.
+        service.add("Service", "RuntimeDirectory", "sampan-user-%N");
+    }
+    if service.last("Service", "ProtectSystem") == Some("strict") {
+        service.add("Service", "ReadWritePaths", DIRECTORIES);
     }
 }
 

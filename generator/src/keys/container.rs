@@ -150,6 +150,32 @@ table! { "Container";
         "A resource limit, NAME=SOFT[:HARD], or host for the service's own limits.";
     CGROUPS_MODE "CgroupsMode" 5.3 Text, Own("--cgroups"), OneOf(&["enabled", "disabled", "no-conmon", "split"]),
         "Where the container's control group is. The default is split: inside the service's.";
+    CPUS "CPUs" sampan Text, Service("CPUQuota"), Processors,
+        "How many processors the container may use at most, with a fraction if need be.";
+    CPU_WEIGHT "CPUWeight" sampan Text, Service("CPUWeight"), Weight,
+        "The container's share of processor time where it is scarce. The default is 100.";
+    CPU_SET "CPUSet" sampan Text, Service("AllowedCPUs"), CpuSet,
+        "The processors that the container may run on.";
+    MEMORY_HIGH "MemoryHigh" sampan Text, Service("MemoryHigh"), Limit,
+        "How much memory the container may use before it is slowed down and made to give memory back.";
+    MEMORY_LOW "MemoryLow" sampan Text, Service("MemoryLow"), Limit,
+        "How much memory is taken from the container only when others have none to give.";
+    MEMORY_MIN "MemoryMin" sampan Text, Service("MemoryMin"), Limit,
+        "How much memory is never taken from the container.";
+    MEMORY_SWAP_MAX "MemorySwapMax" sampan Text, Service("MemorySwapMax"), Limit,
+        "How much swap the container may use; unlike Podman's --memory-swap this doesn't count memory.";
+    IO_WEIGHT "IOWeight" sampan Text, Service("IOWeight"), Weight,
+        "The container's share of disk time where it is scarce. The default is 100.";
+    IO_DEVICE_WEIGHT "IODeviceWeight" sampan Lines, Service("IODeviceWeight"), DeviceWeight,
+        "The container's share of one disk's time, instead of IOWeight=.";
+    IO_READ_BANDWIDTH_MAX "IOReadBandwidthMax" sampan Lines, Service("IOReadBandwidthMax"), DeviceRate,
+        "How many bytes a second the container may read from a disk.";
+    IO_WRITE_BANDWIDTH_MAX "IOWriteBandwidthMax" sampan Lines, Service("IOWriteBandwidthMax"), DeviceRate,
+        "How many bytes a second the container may write to a disk.";
+    IO_READ_IOPS_MAX "IOReadIOPSMax" sampan Lines, Service("IOReadIOPSMax"), DeviceRate,
+        "How many read operations a second the container may ask of a disk.";
+    IO_WRITE_IOPS_MAX "IOWriteIOPSMax" sampan Lines, Service("IOWriteIOPSMax"), DeviceRate,
+        "How many write operations a second the container may ask of a disk.";
     // The process, its health and its log.
     RUN_INIT "RunInit" 4.4 Boolean, Flag("--init"), Any,
         "Whether a small init process runs in the container, which reaps zombies and forwards signals.";

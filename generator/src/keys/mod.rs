@@ -12,6 +12,7 @@ pub(crate) mod build;
 pub(crate) mod container;
 pub(crate) mod image;
 pub(crate) mod kube;
+mod limits;
 pub(crate) mod network;
 pub(crate) mod pod;
 pub(crate) mod quadlet;
@@ -81,6 +82,8 @@ pub enum Emit {
     Prefixed(&'static str, &'static str),
     /// These words if the boolean is true, nothing otherwise.
     WhenTrue(&'static [&'static str]),
+    /// This directive of `[Service]`, which systemd acts on itself.
+    Service(&'static str),
     /// The unit type's translator handles it; the text says what becomes of it.
     Own(&'static str),
 }
@@ -129,6 +132,7 @@ impl Key {
             Emit::Flag(flag) | Emit::Joined(flag) => flag.to_owned(),
             Emit::Prefixed(flag, prefix) => format!("{flag} {prefix}"),
             Emit::WhenTrue(words) => words.join(" "),
+            Emit::Service(directive) => format!("{directive}= in [Service]"),
             Emit::Own(text) => text.to_owned(),
         }
     }

@@ -3,6 +3,7 @@
 //! A value with a specifier (`%i`) or a variable (`${PORT}`) is only known when the service starts,
 //! so it is never refused here.
 
+use super::limits;
 use crate::diagnostic::{Rule, rules};
 use crate::syntax::values;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -34,6 +35,18 @@ pub enum Shape {
     Address,
     /// A network such as `10.90.0.0/24`.
     Subnet,
+    /// A number of processors such as `1.5`.
+    Processors,
+    /// A list of processors such as `0-3,5`.
+    CpuSet,
+    /// A weight of systemd.resource-control(5), 1 to 10000.
+    Weight,
+    /// A size such as `512m`, a share of the host's memory such as `50%`, or `infinity`.
+    Limit,
+    /// A path and a weight.
+    DeviceWeight,
+    /// A path and a rate, such as `/dev/sda 10M`.
+    DeviceRate,
 }
 
 impl Shape {
@@ -59,6 +72,26 @@ impl Shape {
             Self::Ipv6 => "an IPv6 address".to_owned(),
             Self::Address => "an IP address".to_owned(),
             Self::Subnet => "a network such as 10.90.0.0/24".to_owned(),
+            Self::Processors => "a number of processors such as 1.5".to_owned(),
+            Self::CpuSet => "numbers of processors such as 0-3,5".to_owned(),
+            Self::Weight => "a number from 1 to 10000".to_owned(),
+            Self::Limit => "a size such as 512m, a share of the memory such as 50%, or infinity".to_owned(),
+            Self::DeviceWeight => {
+                "PATH WEIGHT, such as /dev/sda 500; the path is that of a device or of a file on it"
+                    .to_owned()
+            }
+            Self::DeviceRate => {
+                "PATH RATE, such as /dev/sda 10M; K, M, G and T are thousands, millions and so on".to_owned()
+            }
+        }
+    }
+
+    /// How systemd writes the value in a directive of systemd.resource-control(5).
+    pub(crate) fn directive(self, value: &str) -> String {
+        match self {
+            Self::Processors => limits::percent(value),
+            Self::Limit => limits::in_bytes(value),
+            _ => value.to_owned(),
         }
     }
 
@@ -66,8 +99,9 @@ impl Shape {
     pub fn rule(self) -> &'static Rule {
         match self {
             Self::Any | Self::OneOf(_) => &rules::BAD_CHOICE,
-            Self::Integer => &rules::BAD_NUMBER,
-            Self::Size => &rules::BAD_SIZE,
+            Self::Integer | Self::Processors | Self::CpuSet | Self::Weight => &rules::BAD_NUMBER,
+            Self::Size | Self::Limit => &rules::BAD_SIZE,
+            Self::DeviceWeight | Self::DeviceRate => &rules::BAD_DEVICE_LIMIT,
             Self::Duration => &rules::BAD_DURATION,
             Self::Signal => &rules::BAD_SIGNAL,
             Self::PublishedPort | Self::Port => &rules::BAD_PORT,
@@ -78,10 +112,15 @@ impl Shape {
 
     /// Whether a value has this form.
     pub fn fits(self, value: &str) -> bool {
-        if value.contains(['%', '$']) {
-            return true;
-        }
         match self {
+            // systemd resolves no specifiers in these.
+            Self::Processors => limits::is_processors(value),
+            Self::CpuSet => limits::is_cpu_set(value),
+            Self::Weight => limits::is_weight(value),
+            Self::Limit => limits::is_limit(value),
+            Self::DeviceWeight => limits::is_of_device(value, limits::is_weight),
+            Self::DeviceRate => limits::is_of_device(value, limits::is_rate),
+            _ if value.contains(['%', '$']) => true,
             Self::Any => true,
             Self::OneOf(words) => words.contains(&value),
             Self::Integer => value.parse::<i64>().is_ok(),

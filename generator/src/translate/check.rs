@@ -4,7 +4,7 @@
 use super::Translator;
 use crate::diagnostic::{Diagnostic, Severity, rules, suggest};
 use crate::engine::Engine;
-use crate::keys::{Key, UnitType, container as container_keys, index, quadlet};
+use crate::keys::{Emit, Key, UnitType, container as container_keys, index, quadlet};
 use crate::unit::{Entry, Section};
 
 impl Translator<'_> {
@@ -61,6 +61,7 @@ impl Translator<'_> {
             let key = |name: &str| rows.get(name).map(|row| unit.kind.keys()[*row]);
             for entry in &section.entries {
                 match key(&entry.key) {
+                    Some(key) if !self.engine().reads(key) => self.own_key(entry, key),
                     Some(key) => self.repeated(section, entry, key),
                     None => self.unknown(entry, own, unit.kind.keys()),
                 }
@@ -80,10 +81,25 @@ impl Translator<'_> {
     fn unknown(&mut self, entry: &Entry<'_>, section: &str, keys: &[&Key]) {
         let reason = format!("unknown key \"{}\" in [{section}]", entry.key);
         let diagnostic = entry.key_place().diagnose(&rules::UNKNOWN_KEY, self.engine().unknown_key(), reason);
-        self.note(match suggest(&entry.key, keys.iter().map(|key| key.name)) {
-            Some(name) => diagnostic.help(format!("did you mean \"{name}\"?")).fix(name),
-            None => diagnostic.help(elsewhere(&entry.key, section)),
-        });
+        self.note(
+            match suggest(&entry.key, keys.iter().filter(|key| self.engine().reads(key)).map(|key| key.name))
+            {
+                Some(name) => diagnostic.help(format!("did you mean \"{name}\"?")).fix(name),
+                None => diagnostic.help(elsewhere(&entry.key, section)),
+            },
+        );
+    }
+
+    /// A key of sampan's own, for which Podman's Quadlet refuses the file.
+    fn own_key(&mut self, entry: &Entry, key: &Key) {
+        let reason = format!("{}= is a key of sampan's own, which Podman doesn't know", key.name);
+        let diagnostic = entry.key_place().diagnose(&rules::OWN_KEY, self.engine().unknown_key(), reason);
+        self.note(diagnostic.help(match key.emit {
+            Emit::Service(directive) if !entry.value.is_empty() && key.shape.fits(&entry.value) => {
+                format!("write {directive}={} in [Service]", key.shape.directive(&entry.value))
+            }
+            _ => format!("write {} instead", key.equivalent()),
+        }));
     }
 
     /// A key with one value that stands again further down in the same file, so that this one has
@@ -139,6 +155,9 @@ impl Translator<'_> {
 
     /// `User=` and its kin in `[Service]` change the user that the engine runs as.
     fn check_service_users(&mut self) {
+        if self.engine() == Engine::Sampan && self.unit.kind == UnitType::Container {
+            return; // the container's root becomes that user
+        }
         for key in ["User", "Group", "DynamicUser"] {
             let Some(entry) = self.unit.last("Service", key) else { continue };
             if matches!(&*entry.value, "" | "no" | "false" | "0" | "off") {

@@ -38,6 +38,7 @@ impl Translator<'_> {
             run.word(format!("--sdnotify={notify}"));
             run.word("-d");
         }
+        let root = self.host_user(&mut run);
         self.networks(&NETWORK, &mut run);
         self.user(&USER, &GROUP, &mut run);
         self.options(&mut run);
@@ -64,6 +65,7 @@ impl Translator<'_> {
             memory: self.text(&MEMORY).map(str::to_owned),
             pids_limit: self.text(&PIDS_LIMIT).map(str::to_owned),
             health_interval: self.health_interval(),
+            root,
         };
         self.more = self.engine().container(&mut self.service, &plan);
     }

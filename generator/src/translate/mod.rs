@@ -20,6 +20,7 @@ mod paths;
 mod pod;
 mod read;
 mod references;
+mod resources;
 mod users;
 mod volume;
 
@@ -205,6 +206,9 @@ impl Translator<'_> {
         let rows = index(kind);
         let given: BTreeSet<_> = section.entries.iter().filter_map(|entry| rows.get(&*entry.key)).collect();
         for key in given.into_iter().map(|row| kind.keys()[*row]) {
+            if self.is_overridden(key) {
+                continue;
+            }
             if key.kind == Kind::Boolean {
                 let Some(on) = self.boolean(key) else { continue };
                 match key.emit {
@@ -219,6 +223,9 @@ impl Translator<'_> {
                     Emit::Flag(flag) => command.flag(flag, value),
                     Emit::Joined(flag) => command.word(format!("{flag}={value}")),
                     Emit::Prefixed(flag, prefix) => command.flag(flag, format!("{prefix}{value}")),
+                    Emit::Service(directive) => {
+                        self.service.add("Service", directive, key.shape.directive(&value));
+                    }
                     Emit::WhenTrue(_) | Emit::Own(_) => {}
                 }
             }

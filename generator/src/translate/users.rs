@@ -3,7 +3,9 @@
 use super::Translator;
 use crate::command::CommandLine;
 use crate::diagnostic::{Severity, rules};
+use crate::engine::{Engine, HostUser};
 use crate::keys::Key;
+use crate::syntax::values;
 
 /// The rows of the mapping keys of a section; not every section has all of them.
 pub(super) struct MappingKeys {
@@ -100,6 +102,40 @@ impl Translator<'_> {
             }
             (None, None) => {}
         }
+    }
+
+    /// Whom `User=` and its kin in `[Service]` make the container's root, and the options for that.
+    /// With Podman these are the user that Podman itself runs as.
+    pub(super) fn host_user(&mut self, command: &mut CommandLine) -> HostUser {
+        if self.engine() == Engine::Podman {
+            return HostUser::Root;
+        }
+        let named =
+            |key| self.service.last("Service", key).filter(|name| !matches!(*name, "" | "root" | "0"));
+        let dynamic = named("DynamicUser").and_then(values::boolean) == Some(true);
+        let (user, group) = (named("User").is_some(), named("Group").is_some());
+        let root = match (dynamic, user) {
+            (true, _) => HostUser::Dynamic,
+            (false, true) => HostUser::Named,
+            (false, false) => {
+                if group {
+                    let reason = "Group= in [Service] is set without User=".to_owned();
+                    self.fail_service(
+                        &rules::MISSING_COMPANION,
+                        "Group",
+                        reason,
+                        "add User= to [Service]: the container's root becomes that user",
+                    );
+                }
+                return HostUser::Root;
+            }
+        };
+        command.word("--service-user");
+        if root == HostUser::Dynamic {
+            // systemd.exec(5) says that DynamicUser= implies it.
+            command.word("--security-opt=no-new-privileges");
+        }
+        root
     }
 
     /// Notes a key that still works but has a better successor.
