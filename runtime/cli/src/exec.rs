@@ -12,6 +12,7 @@ use sampan_container::{seccomp, user};
 
 use crate::Coded;
 use crate::context::Context;
+use crate::run::user_namespace::Mappings;
 use crate::run::{output, security};
 use crate::terminal;
 
@@ -143,7 +144,7 @@ fn describe(spec: &Spec, program: &Program<'_>, pid: i32) -> anyhow::Result<Proc
         !["NOTIFY_SOCKET=", "LISTEN_FDS=", "LISTEN_PID="].iter().any(|own| entry.starts_with(own))
     });
     if let Some(text) = program.user {
-        become_user(&mut process, text, pid)?;
+        become_user(&mut process, spec, text, pid)?;
         if let Some(home) = environment.iter_mut().find(|entry| entry.starts_with("HOME=")) {
             *home = format!("HOME={}", home_of(text, pid)?);
         }
@@ -180,8 +181,12 @@ fn home_of(text: &str, pid: i32) -> anyhow::Result<String> {
     Ok(resolve(text, pid)?.home.display().to_string())
 }
 
-fn become_user(process: &mut Process, text: &str, pid: i32) -> anyhow::Result<()> {
-    let found = resolve(text, pid)?;
+fn become_user(process: &mut Process, spec: &Spec, text: &str, pid: i32) -> anyhow::Result<()> {
+    let mut found = resolve(text, pid)?;
+    if let Some(mappings) = Mappings::of(spec) {
+        mappings.ensure_has(found.uid, found.gid)?;
+        found.additional_gids.retain(|gid| mappings.has_group(*gid));
+    }
     let umask = process.user().umask();
     let mut user = UserBuilder::default()
         .uid(found.uid)

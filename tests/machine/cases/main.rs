@@ -17,6 +17,7 @@ mod many;
 mod network;
 mod stacks;
 mod start_stop;
+mod users;
 
 use std::process::ExitCode;
 
@@ -34,13 +35,22 @@ fn main() -> ExitCode {
         images::tests(),
         network::tests(),
         inside::tests(),
+        users::tests(),
         cli::tests(),
         bus::tests(),
         harness::tests(),
     ];
     let conclusion = libtest_mimic::run(&arguments, subjects.into_iter().flatten().collect());
-    for end in [cli::end, failures::end, images::end, inside::end, network::end, stacks::end, start_stop::end]
-    {
+    for end in [
+        cli::end,
+        failures::end,
+        images::end,
+        inside::end,
+        network::end,
+        stacks::end,
+        start_stop::end,
+        users::end,
+    ] {
         end();
     }
     fixture::end();

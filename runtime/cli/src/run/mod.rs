@@ -33,7 +33,7 @@ mod start;
 pub(crate) mod supervise;
 mod tree;
 pub(crate) mod unit;
-mod user_namespace;
+pub(crate) mod user_namespace;
 mod volumes;
 
 use std::path::PathBuf;

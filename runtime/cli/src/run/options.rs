@@ -43,8 +43,8 @@ pub(crate) struct Options {
     #[arg(long, short)]
     pub(crate) tty: bool,
     /// Run an init that reaps children and forwards signals
-    #[arg(long)]
-    pub(crate) init: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) init: Option<bool>,
     /// The init to use with --init
     #[arg(long, value_name = "FILE")]
     pub(crate) init_path: Option<PathBuf>,
@@ -147,9 +147,12 @@ pub(crate) struct Options {
     /// Take all confinement away
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) privileged: Option<bool>,
-    /// User namespace: host, or auto[:size=N]
+    /// User namespace: host, or auto[:size=N]; with --service-user also keep-id[:uid=N,gid=N] and nomap
     #[arg(long, value_name = "MODE")]
     pub(crate) userns: Option<String>,
+    /// The container's root is the user of the unit (User=, DynamicUser= in [Service]): the owner of $RUNTIME_DIRECTORY
+    #[arg(long)]
+    pub(crate) service_user: bool,
     /// User mapping CONTAINER:HOST:COUNT
     #[arg(long, value_name = "MAP")]
     pub(crate) uidmap: Vec<String>,
@@ -284,6 +287,31 @@ pub(crate) struct Options {
     /// What an unhealthy container leads to
     #[arg(long, value_name = "ACTION", value_parser = ["none", "kill", "restart", "stop"])]
     pub(crate) health_on_failure: Option<String>,
+    /// Where the results of checks are kept: local (beside the container's state), events_logger (the journal), or a
+    /// directory
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) health_log_destination: Option<String>,
+    /// How many results are kept, 0 for all
+    #[arg(long, value_name = "N")]
+    pub(crate) health_max_log_count: Option<u32>,
+    /// How many bytes of a check's output are kept, 0 for all
+    #[arg(long, value_name = "N")]
+    pub(crate) health_max_log_size: Option<u32>,
+    /// Command that tells whether the program has started; regular checks begin when it succeeds
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) health_startup_cmd: Option<String>,
+    /// Time between startup checks
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) health_startup_interval: Option<String>,
+    /// Failed startup checks that lead to a restart, 0 for none
+    #[arg(long, value_name = "N")]
+    pub(crate) health_startup_retries: Option<u32>,
+    /// Successful startup checks that are needed
+    #[arg(long, value_name = "N")]
+    pub(crate) health_startup_success: Option<u32>,
+    /// Time that a startup check may take
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) health_startup_timeout: Option<String>,
     /// Ignore the image's health check
     #[arg(long)]
     pub(crate) no_healthcheck: bool,
@@ -302,8 +330,75 @@ pub(crate) struct Options {
     /// name), none [default: passthrough, or journald where the image has links to /dev/stdout]
     #[arg(long, value_name = "DRIVER")]
     pub(crate) log_driver: Option<String>,
+    /// Option of a log driver; the journal has none, so these have no effect
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) log_opt: Vec<String>,
 
     /// The image (or root file system), then the command and its arguments
     #[arg(value_name = "IMAGE [COMMAND]…", required = true, num_args = 1.., trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) arguments: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use sampan_generator::keys::{Emit, Key, Kind, Shape, UnitType};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    /// A value that the key takes.
+    fn example(key: &Key) -> &'static str {
+        match key.shape {
+            Shape::OneOf(words) => words[0],
+            Shape::Integer => "3",
+            Shape::Duration => "30s",
+            Shape::Size => "64m",
+            _ => "x",
+        }
+    }
+
+    /// The words that the generator writes for the key.
+    fn words(key: &Key) -> Vec<String> {
+        let value = example(key);
+        match key.emit {
+            Emit::Flag(flag) if key.kind == Kind::Boolean => vec![format!("{flag}=false")],
+            Emit::Flag(flag) => vec![flag.to_owned(), value.to_owned()],
+            Emit::Joined(flag) => vec![format!("{flag}={value}")],
+            Emit::Prefixed(flag, prefix) => vec![flag.to_owned(), format!("{prefix}{value}")],
+            Emit::WhenTrue(words) => words.iter().map(|word| (*word).to_owned()).collect(),
+            Emit::Service(_) => Vec::new(),
+            Emit::Own(text) => match text.split(' ').next() {
+                // Options of the program itself, and of no value.
+                Some("--module" | "--rootfs") => Vec::new(),
+                Some("--sdnotify") => vec!["--sdnotify=conmon".to_owned()],
+                Some("--cgroups") => vec!["--cgroups".to_owned(), "split".to_owned()],
+                Some(flag) if flag.starts_with("--") => vec![flag.to_owned(), value.to_owned()],
+                _ => Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn every_key_of_a_container_is_an_option() {
+        let refused = |key: &&Key| {
+            let line = ["run".to_owned()].into_iter().chain(words(key)).chain(["image".to_owned()]);
+            match Line::try_parse_from(line) {
+                Err(error) => Some(format!("{}=: {error}", key.name)),
+                // An unknown option would be taken for the image.
+                Ok(line) if line.options.arguments != ["image"] => {
+                    Some(format!("{}=: {:?}", key.name, line.options.arguments))
+                }
+                Ok(_) => None,
+            }
+        };
+        // Pods are another engine's.
+        let keys = UnitType::Container.keys().iter().filter(|key| key.name != "Pod");
+        let refused: Vec<_> = keys.filter_map(refused).collect();
+        assert!(refused.is_empty(), "{}", refused.join("\n"));
+    }
 }

@@ -31,6 +31,8 @@ const INITS: [&str; 4] = [
     "/usr/bin/catatonit",
     "/usr/bin/tini",
 ];
+/// The group `tty`, whose terminals are. A user namespace that lacks it can't have it in a mount's options.
+const TERMINALS: u32 = 5;
 const INIT_IN_CONTAINER: &str = "/run/podman-init";
 /// Groups with gid 0 may use ICMP sockets: `ping` works without CAP_NET_RAW.
 const PING: (&str, &str) = ("net.ipv4.ping_group_range", "0 0");
@@ -59,7 +61,7 @@ pub(crate) struct Decisions<'a> {
 pub(crate) fn build(mut decisions: Decisions<'_>) -> anyhow::Result<Spec> {
     let mut spec = defaults::spec();
     let mut arguments = process::arguments(decisions.options, &program(decisions.image))?;
-    if decisions.options.init || decisions.conf.containers.init == Some(true) {
+    if decisions.options.init.unwrap_or(decisions.conf.containers.init == Some(true)) {
         decisions.mounts.push(init(decisions.options, decisions.conf)?);
         arguments.splice(0..0, [INIT_IN_CONTAINER.to_owned(), "--".to_owned()]);
     }
@@ -166,6 +168,13 @@ fn all_mounts(decisions: &Decisions<'_>) -> anyhow::Result<Vec<Mount>> {
         |mount: &Mount| decisions.mounts.iter().any(|other| other.destination() == mount.destination());
     let mut mounts: Vec<Mount> =
         defaults::mounts(shm_size).into_iter().filter(|mount| !is_taken(mount)).collect();
+    if decisions.mappings.is_some_and(|mappings| !mappings.has_group(TERMINALS)) {
+        let option = format!("gid={TERMINALS}");
+        for mount in mounts.iter_mut().filter(|mount| mount.typ().as_deref() == Some("devpts")) {
+            let options = mount.options().clone().unwrap_or_default();
+            mount.set_options(Some(options.into_iter().filter(|known| *known != option).collect()));
+        }
+    }
     if decisions.options.ipc.as_deref() == Some("host") {
         mounts.retain(|mount| mount.destination() != Path::new("/dev/shm"));
         mounts.push(host_bind("/dev/shm")?);
@@ -389,16 +398,33 @@ pub(crate) fn labels(
     Ok(labels)
 }
 
-/// Who the container runs as, found in its own passwd and group files.
+/// Who the container runs as, found in its own passwd and group files. `kept` is the user of `UserNS=keep-id`, whom
+/// only `--user` overrides.
 ///
 /// # Errors
-/// No such user or group in the image.
+/// No such user or group in the image, or none in the user namespace.
 pub(crate) fn user(
     root: BorrowedFd<'_>,
     options: &Options,
     image: Option<&oci_spec::image::Config>,
+    kept: Option<(u32, u32)>,
+    mappings: Option<&Mappings>,
 ) -> anyhow::Result<User> {
     let image = image.and_then(|config| config.user().as_deref()).unwrap_or("");
-    let text = options.user.as_deref().unwrap_or(image);
-    sampan_container::user::resolve(root, text, &options.group_add).blame("User", "")
+    let kept = kept.map(|(uid, gid)| format!("{uid}:{gid}"));
+    let text = options.user.as_deref().or(kept.as_deref()).unwrap_or(image);
+    let resolve = |groups: &[String]| sampan_container::user::resolve(root, text, groups).blame("User", "");
+    let mut user = resolve(&options.group_add)?;
+    if let Some(mappings) = mappings {
+        mappings.ensure_has(user.uid, user.gid).blame("User", "")?;
+        if !options.group_add.is_empty() {
+            let of_image = resolve(&[])?.additional_gids;
+            for gid in user.additional_gids.iter().filter(|gid| !of_image.contains(gid)) {
+                mappings.ensure_has(0, *gid).blame("GroupAdd", "")?;
+            }
+        }
+        // The image's own groups are a wish: a namespace with few groups has not all of them.
+        user.additional_gids.retain(|gid| mappings.has_group(*gid));
+    }
+    Ok(user)
 }

@@ -19,7 +19,7 @@ use super::options::Options;
 use super::relay::{self, Relay};
 use super::security::{self, Security};
 use super::unit::Unit;
-use super::user_namespace::Mappings;
+use super::user_namespace::{Mappings, ServiceUser};
 use super::volumes::{self, Ground};
 use super::{environment, health, limits, output, scope, secrets, signal, spec, user_namespace};
 use crate::Coded;
@@ -78,10 +78,12 @@ pub(crate) fn start(
     let layer = context.writable_layer(claim.name());
     // Held until the ranges stand in the Spec, where the next start looks for ranges in use.
     let ranges = user_namespace::lock(options, context.runroot())?;
-    let mappings = user_namespace::mappings(options, &context.containers()?)?;
+    let service_user = ServiceUser::current(options)?;
+    let mappings = user_namespace::mappings(options, &context.containers()?, service_user)?;
     // A layer that goes with the container needs no protection from a power cut.
     let root = base.mount(&layer, options.rm, mappings.as_ref())?;
-    let user = spec::user(root.as_fd(), options, image)?;
+    let kept = user_namespace::kept_user(options, service_user)?;
+    let user = spec::user(root.as_fd(), options, image, kept, mappings.as_ref())?;
 
     let lease = reserve(&plan, options, context, claim)?;
     let hostname = hostname(options, claim);

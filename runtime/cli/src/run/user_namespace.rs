@@ -1,10 +1,15 @@
 //! `--userns`, `--uidmap` and their like: which users of the host the container's users are.
+//!
+//! A unit with `User=` or `DynamicUser=` runs its container as Podman would for that user, without privileges: the
+//! container's root is the unit's [`ServiceUser`], its other users come from that user's ranges in `/etc/subuid` and
+//! `/etc/subgid`, if there are any. Only the set-up is root's.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use oci_spec::runtime::{Linux, LinuxBuilder, LinuxIdMapping, LinuxIdMappingBuilder};
+use oci_spec::runtime::{Linux, LinuxBuilder, LinuxIdMapping, LinuxIdMappingBuilder, Spec};
 use sampan_container::state::Containers;
 
 use super::options::Options;
@@ -14,6 +19,139 @@ use crate::blame::Blamed as _;
 const POOL: &str = "containers";
 /// Users of an `auto` container that doesn't say how many.
 const AUTO_SIZE: u32 = 65536;
+const SUBUID: &str = "/etc/subuid";
+const SUBGID: &str = "/etc/subgid";
+/// Who ids belong to that are not mapped.
+const NOBODY: u32 = 65534;
+
+/// First ids and counts.
+type Ranges = Vec<(u32, u32)>;
+
+/// The user that the unit's `User=`, `Group=` and `DynamicUser=` name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ServiceUser {
+    uid: u32,
+    gid: u32,
+}
+
+impl ServiceUser {
+    /// The owner of the unit's first runtime directory, which systemd has given to it. `$USER` has no group and no
+    /// number, and for a dynamic user the host's name service may not know it.
+    ///
+    /// # Errors
+    /// The unit has no runtime directory, or it is root's.
+    pub(crate) fn current(options: &Options) -> anyhow::Result<Option<Self>> {
+        if !options.service_user {
+            return Ok(None);
+        }
+        let directories = std::env::var("RUNTIME_DIRECTORY").context(
+            "--service-user is for units with User= and RuntimeDirectory=; here is no $RUNTIME_DIRECTORY",
+        )?;
+        let directory = directories.split(':').next().unwrap_or_default();
+        let owner =
+            fs::metadata(directory).with_context(|| format!("looking whom {directory} belongs to"))?;
+        ensure!(
+            owner.uid() != 0 && owner.gid() != 0,
+            "{directory} belongs to {}:{}, so the container's root would be the host's: User= and Group= in [Service] \
+             must name an ordinary user",
+            owner.uid(),
+            owner.gid()
+        );
+        Ok(Some(Self { uid: owner.uid(), gid: owner.gid() }))
+    }
+
+    /// Its ranges in a file of subuid(5), by name or by number; often there are none.
+    fn ranges(self, file: &str) -> Vec<(u32, u32)> {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let named = parse_ranges(&text, &self.name());
+        if named.is_empty() { parse_ranges(&text, &self.uid.to_string()) } else { named }
+    }
+
+    /// Its name, or its number if it has none.
+    fn name(self) -> String {
+        let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(self.uid));
+        user.ok().flatten().map_or_else(|| self.uid.to_string(), |user| user.name)
+    }
+
+    /// Container root is this user, the other users are its ranges.
+    fn as_root(self) -> anyhow::Result<Mappings> {
+        let map = |id, file| -> anyhow::Result<_> {
+            let mut maps = vec![mapping(0, id, 1)?];
+            maps.extend(in_a_row(1, &self.ranges(file))?);
+            Ok(maps)
+        };
+        Ok(Mappings { uids: map(self.uid, SUBUID)?, gids: map(self.gid, SUBGID)? })
+    }
+
+    /// `keep-id[:uid=N,gid=N]`: this user has the same number in the container, or the one given.
+    fn as_itself(self, options: &str) -> anyhow::Result<Mappings> {
+        let inside = kept(self, options)?;
+        let map = |inside, id, file| -> anyhow::Result<_> {
+            let ranges = self.ranges(file);
+            ensure!(
+                inside == 0 || !ranges.is_empty(),
+                "{file} has no range for \"{}\", from which the container's root could be taken: add a line such as \
+                 {}:100000:65536 to {SUBUID} and {SUBGID}",
+                self.name(),
+                self.name()
+            );
+            let (below, above) = split(&ranges, inside);
+            let mut maps = in_a_row(0, &below)?;
+            maps.push(mapping(inside, id, 1)?);
+            maps.extend(in_a_row(inside + 1, &above)?);
+            Ok(maps)
+        };
+        Ok(Mappings { uids: map(inside.uid, self.uid, SUBUID)?, gids: map(inside.gid, self.gid, SUBGID)? })
+    }
+
+    /// `nomap`: this user is not in the container at all.
+    fn as_nobody(self) -> anyhow::Result<Mappings> {
+        let map = |file| in_a_row(0, &ranges(file, &self.name())?);
+        Ok(Mappings { uids: map(SUBUID)?, gids: map(SUBGID)? })
+    }
+}
+
+/// With `keep-id` the numbers that the unit's user has in the container, which its program runs as unless told
+/// otherwise (podman-run(1), `--userns`).
+///
+/// # Errors
+/// A malformed mode.
+pub(crate) fn kept_user(
+    options: &Options,
+    service_user: Option<ServiceUser>,
+) -> anyhow::Result<Option<(u32, u32)>> {
+    let Some(user) = service_user else { return Ok(None) };
+    let Some(rest) = options.userns.as_deref().and_then(|mode| mode.strip_prefix("keep-id")) else {
+        return Ok(None);
+    };
+    let kept = kept(user, rest.trim_start_matches(':')).blame("UserNS", "")?;
+    Ok(Some((kept.uid, kept.gid)))
+}
+
+fn kept(user: ServiceUser, options: &str) -> anyhow::Result<ServiceUser> {
+    let mut kept = user;
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let number = |value: &str| value.parse().with_context(|| format!("{option}: not a number"));
+        match option.split_once('=') {
+            Some(("uid", value)) => kept.uid = number(value)?,
+            Some(("gid", value)) => kept.gid = number(value)?,
+            _ => bail!("{option}: known are uid=N and gid=N"),
+        }
+    }
+    Ok(kept)
+}
+
+/// The first `count` ids of some ranges, and the others.
+fn split(ranges: &[(u32, u32)], count: u32) -> (Ranges, Ranges) {
+    let (mut below, mut above, mut left) = (Vec::new(), Vec::new(), count);
+    for &(first, length) in ranges {
+        let taken = length.min(left);
+        left -= taken;
+        below.extend((taken > 0).then_some((first, taken)));
+        above.extend((taken < length).then_some((first + taken, length - taken)));
+    }
+    (below, above)
+}
 
 /// Both mappings, never empty.
 #[derive(Debug, Clone)]
@@ -23,6 +161,12 @@ pub(crate) struct Mappings {
 }
 
 impl Mappings {
+    /// Those of a running container; `None` without a user namespace.
+    pub(crate) fn of(spec: &Spec) -> Option<Self> {
+        let linux = spec.linux().as_ref()?;
+        Some(Self { uids: linux.uid_mappings().clone()?, gids: linux.gid_mappings().clone()? })
+    }
+
     /// As a part of the Spec.
     ///
     /// # Errors
@@ -33,16 +177,35 @@ impl Mappings {
 
     /// The host's user and group that these of the container are; nobody (65534) if they are not mapped.
     pub(crate) fn on_host(&self, uid: u32, gid: u32) -> (u32, u32) {
-        (on_host(&self.uids, uid), on_host(&self.gids, gid))
+        (on_host(&self.uids, uid).unwrap_or(NOBODY), on_host(&self.gids, gid).unwrap_or(NOBODY))
+    }
+
+    /// Whether the container has this group.
+    pub(crate) fn has_group(&self, gid: u32) -> bool {
+        on_host(&self.gids, gid).is_some()
+    }
+
+    /// Refuses a user or group that the container doesn't have: the kernel would only say "invalid argument".
+    ///
+    /// # Errors
+    /// It is not mapped.
+    pub(crate) fn ensure_has(&self, uid: u32, gid: u32) -> anyhow::Result<()> {
+        let missing = [(&self.uids, "user", uid), (&self.gids, "group", gid)]
+            .into_iter()
+            .find(|(maps, _, id)| on_host(maps, *id).is_none());
+        let Some((_, kind, id)) = missing else { return Ok(()) };
+        bail!(
+            "the container's user namespace has no {kind} {id}: give it more users, with ranges of the unit's User= in \
+             {SUBUID} and {SUBGID}, or with UserNS=auto"
+        )
     }
 }
 
-fn on_host(mappings: &[LinuxIdMapping], id: u32) -> u32 {
-    const NOBODY: u32 = 65534;
+fn on_host(mappings: &[LinuxIdMapping], id: u32) -> Option<u32> {
     let inside = |mapping: &&LinuxIdMapping| {
         id >= mapping.container_id() && id - mapping.container_id() < mapping.size()
     };
-    mappings.iter().find(inside).map_or(NOBODY, |mapping| mapping.host_id() + (id - mapping.container_id()))
+    mappings.iter().find(inside).map(|mapping| mapping.host_id() + (id - mapping.container_id()))
 }
 
 /// Keeps other starts from choosing a range for `auto` at the same time; nothing to lock for other modes.
@@ -64,7 +227,11 @@ pub(crate) fn lock(options: &Options, runroot: &Path) -> anyhow::Result<Option<F
 ///
 /// # Errors
 /// A malformed map, no free range, or a mode that isn't for a container of root.
-pub(crate) fn mappings(options: &Options, containers: &Containers) -> anyhow::Result<Option<Mappings>> {
+pub(crate) fn mappings(
+    options: &Options,
+    containers: &Containers,
+    service_user: Option<ServiceUser>,
+) -> anyhow::Result<Option<Mappings>> {
     if !options.uidmap.is_empty() || !options.gidmap.is_empty() {
         let uids = maps(&options.uidmap).blame("UIDMap", "")?;
         let gids = maps(&options.gidmap).blame("GIDMap", "")?;
@@ -75,24 +242,34 @@ pub(crate) fn mappings(options: &Options, containers: &Containers) -> anyhow::Re
         }));
     }
     if let Some(name) = options.subuidname.as_deref().or(options.subgidname.as_deref()) {
-        let users = ranges("/etc/subuid", options.subuidname.as_deref().unwrap_or(name))?;
-        let groups = ranges("/etc/subgid", options.subgidname.as_deref().unwrap_or(name))?;
-        return Ok(Some(Mappings { uids: in_a_row(&users)?, gids: in_a_row(&groups)? }));
+        let users = ranges(SUBUID, options.subuidname.as_deref().unwrap_or(name))?;
+        let groups = ranges(SUBGID, options.subgidname.as_deref().unwrap_or(name))?;
+        return Ok(Some(Mappings { uids: in_a_row(0, &users)?, gids: in_a_row(0, &groups)? }));
     }
-    by_mode(options.userns.as_deref().unwrap_or("host"), containers).blame("UserNS", "")
+    by_mode(options.userns.as_deref().unwrap_or("host"), containers, service_user).blame("UserNS", "")
 }
 
-fn by_mode(mode: &str, containers: &Containers) -> anyhow::Result<Option<Mappings>> {
+fn by_mode(
+    mode: &str,
+    containers: &Containers,
+    service_user: Option<ServiceUser>,
+) -> anyhow::Result<Option<Mappings>> {
     let (mode, rest) = mode.split_once(':').unwrap_or((mode, ""));
-    match mode {
-        "" | "host" => Ok(None),
-        "auto" => auto(rest, containers).map(Some),
-        "keep-id" => bail!(
-            "keep-id keeps the identity of an unprivileged user, and this container is started by root: use \
-             User=, or UserNS=auto for a user namespace"
+    match (mode, service_user) {
+        ("" | "host", None) => Ok(None),
+        // To an unprivileged user "host" is a namespace of its own users, and never the host's root.
+        ("" | "host", Some(user)) => user.as_root().map(Some),
+        ("auto", _) => auto(rest, containers).map(Some),
+        ("keep-id", Some(user)) => user.as_itself(rest).map(Some),
+        ("nomap", Some(user)) => user.as_nobody().map(Some),
+        ("keep-id" | "nomap", None) => bail!(
+            "{mode} is about the identity of an unprivileged user, and this container is started by root: add User= to \
+             [Service], or use UserNS=auto for a user namespace"
         ),
-        "nomap" => bail!("nomap is for unprivileged users; use UserNS=auto"),
-        _ => bail!("there is no mode \"{mode}\"; known are host, auto[:size=N], or UIDMap= and GIDMap="),
+        _ => bail!(
+            "there is no mode \"{mode}\"; known are host, auto[:size=N], keep-id and nomap with User= in [Service], or \
+             UIDMap= and GIDMap="
+        ),
     }
 }
 
@@ -115,10 +292,7 @@ fn auto(options: &str, containers: &Containers) -> anyhow::Result<Mappings> {
             .with_context(|| format!("the ranges of \"{POOL}\" in {file} have no {size} users left"))?;
         Ok(vec![mapping(0, start, size)?])
     };
-    Ok(Mappings {
-        uids: free(ranges("/etc/subuid", POOL)?, "/etc/subuid")?,
-        gids: free(ranges("/etc/subgid", POOL)?, "/etc/subgid")?,
-    })
+    Ok(Mappings { uids: free(ranges(SUBUID, POOL)?, SUBUID)?, gids: free(ranges(SUBGID, POOL)?, SUBGID)? })
 }
 
 fn first_free(first: u32, count: u32, size: u32, used: &[(u32, u32)]) -> Option<u32> {
@@ -164,12 +338,13 @@ fn parse_ranges(text: &str, name: &str) -> Vec<(u32, u32)> {
     text.lines().filter_map(range).collect()
 }
 
-fn in_a_row(ranges: &[(u32, u32)]) -> anyhow::Result<Vec<LinuxIdMapping>> {
-    let mut next = 0;
+/// These ranges of the host as ids of the container, without gaps from `first_inside` on.
+fn in_a_row(first_inside: u32, ranges: &[(u32, u32)]) -> anyhow::Result<Vec<LinuxIdMapping>> {
+    let mut next = first_inside;
     let mut maps = Vec::new();
     for &(first, count) in ranges {
         maps.push(mapping(next, first, count)?);
-        next += count;
+        next = next.checked_add(count).context("more users than there are numbers")?;
     }
     Ok(maps)
 }
@@ -211,6 +386,28 @@ mod tests {
         let mappings = Mappings { uids: maps.clone(), gids: maps };
         assert_eq!(mappings.on_host(0, 1000), (100_000, 5));
         assert_eq!(mappings.on_host(2000, 999), (65534, 100_999));
+    }
+
+    #[test]
+    fn a_kept_user_lies_between_its_ranges() {
+        let ranges = [(100_000, 1000), (200_000, 65536)];
+        let (below, above) = split(&ranges, 1500);
+        assert_eq!(below, [(100_000, 1000), (200_000, 500)]);
+        assert_eq!(above, [(200_500, 65036)]);
+        assert_eq!(split(&ranges, 0), (vec![], ranges.to_vec()));
+        let user = ServiceUser { uid: 33, gid: 33 };
+        assert_eq!(kept(user, "").unwrap(), user);
+        assert_eq!(kept(user, "uid=5,gid=6").unwrap(), ServiceUser { uid: 5, gid: 6 });
+        assert!(kept(user, "uid=x").is_err() && kept(user, "size=1").is_err());
+    }
+
+    #[test]
+    fn users_that_are_not_there_are_refused() {
+        let maps = vec![mapping(0, 33, 1).unwrap()];
+        let mappings = Mappings { uids: maps.clone(), gids: maps };
+        assert!(mappings.ensure_has(0, 0).is_ok());
+        assert!(mappings.ensure_has(0, 5).unwrap_err().to_string().contains("no group 5"));
+        assert!(!mappings.has_group(1) && mappings.has_group(0));
     }
 
     #[test]
