@@ -36,6 +36,7 @@ mod stub;
 pub mod syntax;
 mod translate;
 pub mod unit;
+pub mod written;
 
 pub use diagnostic::{Diagnostic, Rule, Severity};
 pub use engine::{Engine, UnknownEngine};

@@ -1,11 +1,12 @@
-//! A unit that is being written: sections and properties in order, held by rust-ini.
+//! A unit that is being written: sections and assignments in their order.
 //!
-//! rust-ini never reads user text: what reaches it here is already a value in systemd's syntax, in
-//! one line. Printing is three lines here: rust-ini's own printer copies every string character by
-//! character even where nothing is escaped, which took a tenth of the whole generator's time.
+//! The lines stand in one string, one behind the other as they were added, and are put into the
+//! order of the sections when the unit is printed. Holding them in rust-ini's properties, which own
+//! and hash every key, costs more than all the rest of a translation; rust-ini reads units back that
+//! were written, see [`crate::written`].
 
-use crate::syntax::words;
-use ini::Properties;
+use crate::syntax::words::{self, Escapes};
+use memchr::memchr3;
 use std::borrow::Cow;
 
 /// A unit file that is being made.
@@ -13,70 +14,110 @@ use std::borrow::Cow;
 pub struct Service {
     /// The unit's file name, such as `web.service`.
     pub name: String,
-    sections: Vec<(String, Properties)>,
+    sections: Vec<String>,
+    lines: Vec<Line>,
+    /// The text of all lines, in the order in which they were added.
+    text: String,
     /// The text of sections that are only there to be read.
     aside: String,
+}
+
+/// Where an assignment stands in the text of its unit.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    /// The section's place among the unit's sections.
+    section: usize,
+    start: usize,
+    equals: usize,
+    /// Behind the value, where the line's newline is.
+    end: usize,
 }
 
 impl Service {
     /// An empty unit.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), sections: Vec::new(), aside: String::new() }
+        Self {
+            name: name.into(),
+            sections: Vec::with_capacity(4),
+            // Room for the services of most containers; others grow.
+            lines: Vec::with_capacity(32),
+            text: String::with_capacity(2048),
+            aside: String::new(),
+        }
     }
 
-    fn section(&self, name: &str) -> Option<&Properties> {
-        self.sections.iter().find(|(section, _)| section == name).map(|(_, properties)| properties)
+    fn key(&self, line: &Line) -> &str {
+        &self.text[line.start..line.equals]
     }
 
-    fn section_mut(&mut self, name: &str) -> &mut Properties {
-        let at = self.sections.iter().position(|(section, _)| section == name).unwrap_or_else(|| {
-            self.sections.push((name.to_owned(), Properties::new()));
-            self.sections.len() - 1
-        });
-        &mut self.sections[at].1
+    fn value(&self, line: &Line) -> &str {
+        &self.text[line.equals + 1..line.end]
+    }
+
+    /// The places in `lines` of the assignments of a key.
+    fn places(&self, section: &str, key: &str) -> impl DoubleEndedIterator<Item = usize> {
+        let section = self.sections.iter().position(|name| name == section);
+        (0..self.lines.len()).filter(move |at| {
+            let line = &self.lines[*at];
+            Some(line.section) == section && self.key(line) == key
+        })
     }
 
     /// The last value of a key, with enclosing double quotes taken off.
     pub fn last(&self, section: &str, key: &str) -> Option<&str> {
-        self.section(section)?.get_all(key).next_back().map(crate::unit::unquoted)
+        let at = self.places(section, key).next_back()?;
+        Some(crate::unit::unquoted(self.value(&self.lines[at])))
     }
 
     /// Whether the key is assigned at all, also if it is empty.
     pub fn has(&self, section: &str, key: &str) -> bool {
-        self.section(section).is_some_and(|section| section.contains_key(key))
+        self.places(section, key).next().is_some()
     }
 
     /// The words of a list such as `After=`, those after its last empty assignment.
-    pub fn list(&self, section: &str, key: &str) -> Vec<String> {
-        let Some(section) = self.section(section) else { return Vec::new() };
-        let mut values: Vec<_> = section.get_all(key).rev().take_while(|value| !value.is_empty()).collect();
-        values.reverse();
-        let words = values.into_iter().flat_map(|value| words::split(value, words::Escapes::Kept).words);
-        words.map(|word| word.text).filter(|word| !word.is_empty()).collect()
+    pub fn list(&self, section: &str, key: &str) -> Vec<Cow<'_, str>> {
+        let mut found = Vec::new();
+        for at in self.places(section, key) {
+            match self.value(&self.lines[at]) {
+                "" => found.clear(),
+                value => found.extend(words::split(value, Escapes::Kept).words),
+            }
+        }
+        found.into_iter().map(|word| word.text).filter(|word| !word.is_empty()).collect()
     }
 
     /// Adds an assignment at the end of a section.
-    pub fn add(&mut self, section: &str, key: &str, value: impl Into<String>) {
-        self.section_mut(section).append(key, one_line(Cow::Owned(value.into())));
+    pub fn add(&mut self, section: &str, key: &str, value: impl AsRef<str>) {
+        let line = self.line(section, key, value.as_ref());
+        self.lines.push(line);
+    }
+
+    /// Writes a line whose place in the order is not decided yet.
+    fn line(&mut self, section: &str, key: &str, value: &str) -> Line {
+        let section = self.sections.iter().position(|name| name == section).unwrap_or_else(|| {
+            self.sections.push(section.to_owned());
+            self.sections.len() - 1
+        });
+        let start = self.text.len();
+        push_line(&mut self.text, key, value);
+        Line { section, start, equals: start + key.len(), end: self.text.len() - 1 }
     }
 
     /// Puts a section that systemd doesn't know at the end of the unit, for people to read. What
     /// stands there can't be looked up or changed.
     pub fn put_aside<'a>(&mut self, section: &str, assignments: impl Iterator<Item = (&'a str, &'a str)>) {
+        self.aside.reserve(1024);
         self.aside.extend(["\n[X-", section, "]\n"]);
-        for (key, value) in assignments {
-            self.aside.extend([key, "=", &one_line(Cow::Borrowed(value)), "\n"]);
-        }
+        assignments.for_each(|(key, value)| push_line(&mut self.aside, key, value));
     }
 
     /// Replaces the last assignment of a key, or adds one.
     pub fn set(&mut self, section: &str, key: &str, value: &str) {
-        let section = self.section_mut(section);
-        if !section.contains_key(key) {
-            return section.append(key, value);
-        }
-        if let Some((_, last)) = section.iter_mut().filter(|(name, _)| *name == key).last() {
-            value.clone_into(last);
+        let last = self.places(section, key).next_back();
+        let line = self.line(section, key, value);
+        match last {
+            Some(at) => self.lines[at] = line,
+            None => self.lines.push(line),
         }
     }
 
@@ -89,46 +130,48 @@ impl Service {
 
     /// Adds assignments at the start of a section.
     pub fn prepend(&mut self, section: &str, assignments: &[(&str, &str)]) {
-        let section = self.section_mut(section);
-        let old = std::mem::take(section);
-        for (key, value) in assignments {
-            section.append(*key, *value);
-        }
-        for (key, value) in old {
-            section.append(key, value);
+        for (at, (key, value)) in assignments.iter().enumerate() {
+            let line = self.line(section, key, value);
+            self.lines.insert(at, line);
         }
     }
 
     /// Removes every assignment of a key.
     pub fn remove(&mut self, section: &str, key: &str) {
-        // The old values are dropped with the iterator that returns them.
-        drop(self.section_mut(section).remove_all(key));
+        for at in self.places(section, key).rev().collect::<Vec<_>>() {
+            self.lines.remove(at);
+        }
     }
 
     /// Replaces `text` by the text of the unit file, with a comment line above it.
     pub fn print(&self, comment: &str, text: &mut String) {
         text.clear();
         text.extend(["# ", comment, "\n"]);
-        for (name, properties) in &self.sections {
+        for (at, name) in self.sections.iter().enumerate() {
             text.extend(["\n[", name, "]\n"]);
-            for (key, value) in properties {
-                text.extend([key, "=", value, "\n"]);
+            for line in self.lines.iter().filter(|line| line.section == at) {
+                text.push_str(&self.text[line.start..=line.end]);
             }
         }
         text.push_str(&self.aside);
     }
 }
 
-/// A value that can't end its line early nor swallow the next one: otherwise whoever writes a value
-/// could write directives of the unit as well (the kind of hole that CVE-2024-3154 was).
-fn one_line(mut value: Cow<'_, str>) -> Cow<'_, str> {
-    if value.bytes().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
-        value = Cow::Owned(value.replace(['\n', '\r', '\0'], " "));
+/// Adds `KEY=VALUE` in a line. A value can't end its line early nor swallow the next one: otherwise
+/// whoever writes a value could write directives of the unit as well (the kind of hole that
+/// CVE-2024-3154 was).
+fn push_line(text: &mut String, key: &str, value: &str) {
+    text.push_str(key);
+    text.push('=');
+    if memchr3(b'\n', b'\r', 0, value.as_bytes()).is_some() {
+        text.push_str(&value.replace(['\n', '\r', '\0'], " "));
+    } else {
+        text.push_str(value);
     }
     if value.ends_with('\\') && (value.len() - value.trim_end_matches('\\').len()) % 2 == 1 {
-        value.to_mut().push(' ');
+        text.push(' ');
     }
-    value
+    text.push('\n');
 }
 
 #[cfg(test)]
@@ -164,9 +207,11 @@ mod tests {
         service.add("Unit", "Description", "a\nExecStart=/bin/evil");
         service.add("Unit", "Documentation", "b\\");
         service.add("Unit", "After", "c");
+        service.put_aside("Container", [("Exec", "d\\"), ("Image", "e\0\n[Service]")].into_iter());
         assert_eq!(
             text(&service),
-            "# made by a test\n\n[Unit]\nDescription=a ExecStart=/bin/evil\nDocumentation=b\\ \nAfter=c\n"
+            "# made by a test\n\n[Unit]\nDescription=a ExecStart=/bin/evil\nDocumentation=b\\ \nAfter=c\n\n\
+             [X-Container]\nExec=d\\ \nImage=e  [Service]\n"
         );
     }
 }

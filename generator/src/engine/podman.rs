@@ -6,9 +6,10 @@ use crate::service::Service;
 
 /// Completes the service of a container.
 pub(super) fn container(service: &mut Service, plan: &ContainerPlan) {
-    let remove = plan.base.with(["rm", "-v", "-f", "-i", &plan.name]).value();
+    let remove = plan.base.with(["rm", "-v", "-f", "-i", &plan.name]);
+    let remove = remove.value();
     service.add("Service", "Environment", "PODMAN_SYSTEMD_UNIT=%n");
-    service.add("Service", "ExecStop", remove.as_str());
+    service.add("Service", "ExecStop", remove);
     // Runs also when the main process was killed, when ExecStop= doesn't.
     service.add("Service", "ExecStopPost", format!("-{remove}"));
     if let Some(reload) = &plan.reload {

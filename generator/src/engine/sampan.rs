@@ -5,6 +5,7 @@ use super::{ContainerPlan, HostUser};
 use crate::command::CommandLine;
 use crate::service::Service;
 use crate::syntax::{values, words};
+use std::borrow::Cow;
 
 /// What `sampan run` writes to, for services that systemd shuts out of it.
 const DIRECTORIES: &str = "-%t/sampan -%S/sampan -%C/sampan";
@@ -36,22 +37,22 @@ pub(super) fn container(service: &mut Service, plan: &ContainerPlan) -> Vec<Serv
 /// otherwise (systemd.service(5), "COMMAND LINES"); the container itself has none of them.
 impl HostUser {
     /// The line that starts the container.
-    fn start(self, command: &CommandLine) -> String {
+    fn start(self, command: &CommandLine) -> Cow<'_, str> {
         match self {
-            Self::Root => command.value(),
+            Self::Root => command.value().into(),
             // Keeps the other settings of systemd.exec(5).
-            Self::Named => format!("!{}", command.value()),
+            Self::Named => format!("!{}", command.value()).into(),
             // DynamicUser= implies RestrictSUIDSGID=, whose filter takes openat2(2) away, which confines
             // paths in the container, and keeps image layers from being unpacked: "+" drops it.
-            Self::Dynamic => format!("+{}", command.value()),
+            Self::Dynamic => format!("+{}", command.value()).into(),
         }
     }
 
     /// A line that acts on the running container.
-    fn beside(self, command: &CommandLine) -> String {
+    fn beside(self, command: &CommandLine) -> Cow<'_, str> {
         match self {
-            Self::Root => command.value(),
-            Self::Named | Self::Dynamic => format!("+{}", command.value()),
+            Self::Root => command.value().into(),
+            Self::Named | Self::Dynamic => format!("+{}", command.value()).into(),
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) mod volume;
 
 pub use shape::Shape;
 
-use std::collections::HashMap;
+use std::cmp::Ordering;
 use std::sync::OnceLock;
 
 /// How the value of a key is read.
@@ -265,12 +265,34 @@ impl UnitType {
     }
 }
 
-/// Where each key of a unit type's own section stands in its table.
-pub(crate) fn index(kind: UnitType) -> &'static HashMap<&'static str, usize> {
+/// Finds the keys of a unit type's own section by their names.
+pub(crate) fn index(kind: UnitType) -> &'static Index {
     const KINDS: usize = UnitType::ALL.len();
-    static INDEX: [OnceLock<HashMap<&str, usize>>; KINDS] = [const { OnceLock::new() }; KINDS];
-    let rows = || kind.keys().iter().enumerate().map(|(at, key)| (key.name, at)).collect();
-    INDEX[kind as usize].get_or_init(rows)
+    static INDEX: [OnceLock<Index>; KINDS] = [const { OnceLock::new() }; KINDS];
+    INDEX[kind as usize].get_or_init(|| Index::new(kind.keys()))
+}
+
+/// Where each key stands in its table.
+#[derive(Debug)]
+pub(crate) struct Index(Vec<(&'static str, usize)>);
+
+impl Index {
+    fn new(keys: &[&'static Key]) -> Self {
+        let mut rows: Vec<_> = keys.iter().enumerate().map(|(row, key)| (key.name, row)).collect();
+        rows.sort_unstable_by(|(a, _), (b, _)| by_length(a, b));
+        Self(rows)
+    }
+
+    /// The row of a key.
+    pub(crate) fn get(&self, name: &str) -> Option<usize> {
+        let found = self.0.binary_search_by(|(key, _)| by_length(key, name)).ok()?;
+        Some(self.0[found].1)
+    }
+}
+
+/// Most names differ in length, which is compared faster than their characters.
+fn by_length(a: &str, b: &str) -> Ordering {
+    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 /// Every key of every section.
@@ -337,6 +359,15 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn keys_are_found_by_name() {
+        for (row, key) in container::KEYS.iter().enumerate() {
+            assert_eq!(index(UnitType::Container).get(key.name), Some(row));
+        }
+        assert_eq!(index(UnitType::Container).get("Imagf"), None);
+        assert_eq!(index(UnitType::Container).get(""), None);
     }
 
     #[test]

@@ -18,9 +18,9 @@ pub enum Escapes {
 
 /// One word of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Word {
-    /// The word, quotes and escapes resolved.
-    pub text: String,
+pub struct Word<'v> {
+    /// The word, quotes and escapes resolved; a part of the value if it has none.
+    pub text: Cow<'v, str>,
     /// Byte offset of its first character in the value.
     pub at: usize,
 }
@@ -46,15 +46,15 @@ pub enum Oddity {
 
 /// The words of a value, and what was odd about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Words {
+pub struct Words<'v> {
     /// The words in their order.
-    pub words: Vec<Word>,
+    pub words: Vec<Word<'v>>,
     /// What was odd, in the order of the value.
     pub oddities: Vec<Oddity>,
 }
 
 /// Splits a value into words.
-pub fn split(value: &str, escapes: Escapes) -> Words {
+pub fn split(value: &str, escapes: Escapes) -> Words<'_> {
     let mut splitter = Splitter { value, at: 0, escapes, oddities: Vec::new() };
     let mut words = Vec::new();
     while let Some(word) = splitter.next_word() {
@@ -74,17 +74,27 @@ struct Splitter<'a> {
     oddities: Vec<Oddity>,
 }
 
-impl Splitter<'_> {
+impl<'v> Splitter<'v> {
     fn peek(&self) -> Option<char> {
         self.value[self.at..].chars().next()
     }
 
-    fn next_word(&mut self) -> Option<Word> {
+    fn next_word(&mut self) -> Option<Word<'v>> {
         let rest = self.value[self.at..].trim_start_matches(is_separator);
         self.at = self.value.len() - rest.len();
         self.peek()?;
         let start = self.at;
-        let mut bytes = Vec::with_capacity(rest.len());
+        let end = rest.find(|c| is_separator(c) || matches!(c, '"' | '\'' | '\\')).unwrap_or(rest.len());
+        if rest[end..].chars().next().is_none_or(is_separator) {
+            self.at += end;
+            return Some(Word { text: Cow::Borrowed(&rest[..end]), at: start });
+        }
+        Some(Word { text: Cow::Owned(self.resolve()), at: start })
+    }
+
+    /// The word that starts here, with quotes and escapes resolved.
+    fn resolve(&mut self) -> String {
+        let mut bytes = Vec::with_capacity(self.value.len() - self.at);
         let mut quote = None;
         while let Some(c) = self.peek() {
             match quote {
@@ -103,9 +113,8 @@ impl Splitter<'_> {
             self.oddities.push(Oddity::OpenQuote { at, quote });
         }
         // Escapes may spell bytes that are no UTF-8: those become the characters of that number.
-        let text = String::from_utf8(bytes)
-            .unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect());
-        Some(Word { text, at: start })
+        String::from_utf8(bytes)
+            .unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
     }
 
     /// Resolves the escape at the current place and moves behind it.
@@ -182,8 +191,7 @@ fn numeric(body: &str, first: char) -> Option<(Numeric, usize)> {
 /// `%` and `$` are left alone: in a unit file they are the author's own specifiers and variables.
 /// For text that isn't the author's, see [`literal`].
 pub fn quote(word: &str) -> Cow<'_, str> {
-    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\' | b';');
-    if !word.is_empty() && word.bytes().all(plain) {
+    if !word.is_empty() && is_plain(word) {
         return Cow::Borrowed(word);
     }
     let needs_quotes = word.is_empty()
@@ -215,16 +223,14 @@ fn escape_character(out: &mut String, c: char) {
         if c.is_ascii() { write!(out, "\\x{:02x}", c as u32) } else { write!(out, "\\u{:04x}", c as u32) };
 }
 
-/// Joins words into a value, each written by [`quote`].
-pub fn join<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    let mut value = String::with_capacity(512);
-    for (at, word) in words.into_iter().enumerate() {
-        if at > 0 {
-            value.push(' ');
-        }
-        value.push_str(&quote(word));
-    }
-    value
+/// Whether the text can be part of a word as it is, without quotes and escapes.
+pub(crate) fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\' | b';'))
+}
+
+/// Adds a word to a value, written by [`quote`].
+pub(crate) fn push_quoted(value: &mut String, word: &str) {
+    value.push_str(&quote(word));
 }
 
 /// Text with `%` doubled, so that systemd expands no specifier in it: for names and paths that come
@@ -239,7 +245,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn texts(value: &str, escapes: Escapes) -> Vec<String> {
-        split(value, escapes).words.into_iter().map(|word| word.text).collect()
+        split(value, escapes).words.into_iter().map(|word| word.text.into_owned()).collect()
     }
 
     #[test]
@@ -276,6 +282,10 @@ mod tests {
     #[test]
     fn a_lone_semicolon_stays_a_word() {
         assert_eq!(join(["a", ";", "b"]), r#"a ";" b"#);
+    }
+
+    fn join<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+        words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
     }
 
     proptest! {

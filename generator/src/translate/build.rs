@@ -6,6 +6,7 @@ use crate::diagnostic::rules;
 use crate::keys::Key;
 use crate::keys::UnitType;
 use crate::keys::build::*;
+use std::borrow::Cow;
 
 impl Translator<'_> {
     pub(super) fn build(&mut self) {
@@ -75,7 +76,7 @@ impl Translator<'_> {
                 yaml.into_iter().next()
             }
             ("file", UnitType::Build) => {
-                let file = self.text(&FILE).map(str::to_owned);
+                let file = self.text(&FILE).map(Cow::from);
                 if file.is_none() {
                     self.fail_at(
                         &rules::MISSING_COMPANION,
@@ -86,7 +87,7 @@ impl Translator<'_> {
                 }
                 file
             }
-            ("unit", _) => Some(self.own_path()),
+            ("unit", _) => Some(self.own_path().into()),
             ("yaml" | "file", _) | (_, UnitType::Kube) => {
                 let choices =
                     if kind == UnitType::Kube { "yaml or unit" } else { "file, unit, a path or a URL" };
@@ -100,7 +101,7 @@ impl Translator<'_> {
             }
             _ => {
                 context = Some(value.to_owned());
-                (!value.starts_with('/')).then(|| self.own_path())
+                (!value.starts_with('/')).then(|| self.own_path().into())
             }
         };
         let remote = context.as_deref().is_some_and(is_url);

@@ -5,7 +5,7 @@ use super::Translator;
 use crate::diagnostic::{Diagnostic, Severity, rules, suggest};
 use crate::engine::Engine;
 use crate::keys::{Emit, Key, UnitType, container as container_keys, index, quadlet};
-use crate::unit::{Entry, Section};
+use crate::unit::Entry;
 
 impl Translator<'_> {
     /// Notes all of it.
@@ -19,8 +19,8 @@ impl Translator<'_> {
 
     /// The service's name must be one that systemd takes, and nothing but a file name.
     fn check_names(&mut self) {
-        let name = self.service.name.clone();
-        if is_unit_name(&name) {
+        let name = &self.service.name;
+        if is_unit_name(name) {
             return;
         }
         let reason = format!("\"{name}\" is no valid name of a service");
@@ -58,14 +58,15 @@ impl Translator<'_> {
         let own = unit.kind.section();
         if let Some(section) = unit.section(own) {
             let rows = index(unit.kind);
-            let key = |name: &str| rows.get(name).map(|row| unit.kind.keys()[*row]);
+            let mut last = vec![None; unit.kind.keys().len()];
+            self.given.iter().for_each(|given| last[given.row] = Some(given.entry));
             for entry in &section.entries {
-                match key(&entry.key) {
-                    Some(key) if !self.engine().reads(key) => self.own_key(entry, key),
-                    Some(key) => self.repeated(section, entry, key),
+                match rows.get(&entry.key).map(|row| (unit.kind.keys()[row], last[row])) {
+                    Some((key, _)) if !self.engine().reads(key) => self.own_key(entry, key),
+                    Some((key, last)) => self.repeated(entry, key, last),
                     None => self.unknown(entry, own, unit.kind.keys()),
                 }
-                self.swallowed(entry, |name| rows.contains_key(name));
+                self.swallowed(entry, |name| rows.get(name).is_some());
             }
         }
         if let Some(section) = unit.section(quadlet::DEFAULT_DEPENDENCIES.section) {
@@ -104,13 +105,11 @@ impl Translator<'_> {
 
     /// A key with one value that stands again further down in the same file, so that this one has
     /// no effect. An empty value is there to be overridden.
-    fn repeated(&mut self, section: &Section<'_>, entry: &Entry<'_>, key: &Key) {
+    fn repeated(&mut self, entry: &Entry<'_>, key: &Key, last: Option<&Entry<'_>>) {
         if key.kind.repeats() || entry.value.is_empty() {
             return;
         }
-        let later =
-            section.last(key.name).filter(|last| last.follows_in_file(entry) && !last.value.is_empty());
-        if later.is_some() {
+        if last.is_some_and(|last| last.follows_in_file(entry) && !last.value.is_empty()) {
             let reason = format!("this {}= has no effect: the last one in the file counts", key.name);
             let diagnostic = entry.key_place().diagnose(&rules::REPEATED_KEY, Severity::Warning, reason);
             self.note(diagnostic.help("remove one of them"));

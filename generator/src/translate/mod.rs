@@ -33,8 +33,7 @@ use crate::engine::Engine;
 use crate::keys::{Emit, Key, Kind, UnitType, container as container_keys, index, quadlet};
 use crate::service::Service;
 use crate::syntax::words;
-use crate::unit::UnitFile;
-use std::collections::BTreeSet;
+use crate::unit::{Entry, UnitFile};
 
 /// For whom units are written.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +58,7 @@ pub(crate) fn unit(unit: &UnitFile<'_>, book: &mut Book, target: Target) -> Tran
     let name = book.get(unit.name).map(Card::unit).unwrap_or_default();
     let mut translator = Translator {
         unit,
+        given: given(unit),
         book,
         target,
         service: Service::new(name),
@@ -85,9 +85,30 @@ pub(crate) fn unit(unit: &UnitFile<'_>, book: &mut Book, target: Target) -> Tran
     translator.finish()
 }
 
+/// An assignment of a key that is in the table.
+#[derive(Clone, Copy, Debug)]
+struct Given<'a> {
+    /// The key's place in the table of its section.
+    row: usize,
+    key: &'static Key,
+    entry: &'a Entry<'a>,
+}
+
+/// The assignments in the file's own section that the table knows, in their order.
+fn given<'a>(unit: &'a UnitFile<'a>) -> Vec<Given<'a>> {
+    let (keys, rows) = (unit.kind.keys(), index(unit.kind));
+    let entries = unit.section(unit.kind.section()).map_or(&[][..], |section| &section.entries);
+    let mut given = Vec::with_capacity(entries.len());
+    for entry in entries {
+        given.extend(rows.get(&entry.key).map(|row| Given { row, key: keys[row], entry }));
+    }
+    given
+}
+
 /// A file that is being translated.
 struct Translator<'a> {
     unit: &'a UnitFile<'a>,
+    given: Vec<Given<'a>>,
     book: &'a mut Book,
     target: Target,
     service: Service,
@@ -100,11 +121,9 @@ impl Translator<'_> {
         self.target.engine
     }
 
-    /// Notes a finding; a value that is read twice is reported once.
+    /// Notes a finding.
     fn note(&mut self, diagnostic: Diagnostic) {
-        if !self.findings.contains(&diagnostic) {
-            self.findings.push(diagnostic);
-        }
+        self.findings.push(diagnostic);
     }
 
     /// Notes an error about the unit as a whole.
@@ -121,7 +140,7 @@ impl Translator<'_> {
         severity: Severity,
         reason: impl Into<String>,
     ) -> Diagnostic {
-        match self.unit.last(key.section, key.name) {
+        match self.last(key) {
             Some(entry) => entry.place().diagnose(rule, severity, reason),
             None => self.unit.diagnose(rule, severity, reason),
         }
@@ -153,8 +172,7 @@ impl Translator<'_> {
             units.push(self.service);
             units.append(&mut self.more);
         }
-        self.findings.sort_by_key(|finding| (finding.file.clone(), finding.line, finding.column));
-        Translation { units, findings: self.findings }
+        Translation { units, findings: in_order(self.findings) }
     }
 
     /// The service starts with all sections of the file; those that systemd doesn't know are put
@@ -186,7 +204,7 @@ impl Translator<'_> {
     fn base(&mut self) -> CommandLine {
         let mut command = CommandLine::new(self.engine().program());
         if let Some(key) = self.key(container_keys::CONTAINERS_CONF_MODULE.name) {
-            command.words(self.values(key).into_iter().map(|module| format!("--module={module}")));
+            self.values(key).iter().for_each(|module| command.joined(&["--module=", module]));
         }
         if let Some(key) = self.key(container_keys::GLOBAL_ARGS.name) {
             command.words(self.values(key));
@@ -196,24 +214,23 @@ impl Translator<'_> {
 
     /// The row of a key in the table of this kind of file.
     fn key(&self, name: &str) -> Option<&'static Key> {
-        index(self.unit.kind).get(name).map(|row| self.unit.kind.keys()[*row])
+        index(self.unit.kind).get(name).map(|row| self.unit.kind.keys()[row])
     }
 
     /// Adds every key whose row in the table says which option it becomes.
     fn options(&mut self, command: &mut CommandLine) {
-        let kind = self.unit.kind;
-        let Some(section) = self.unit.section(kind.section()) else { return };
-        let rows = index(kind);
-        let given: BTreeSet<_> = section.entries.iter().filter_map(|entry| rows.get(&*entry.key)).collect();
-        for key in given.into_iter().map(|row| kind.keys()[*row]) {
-            if self.is_overridden(key) {
+        let mut rows: Vec<_> = self.given.iter().map(|given| given.row).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        for key in rows.into_iter().map(|row| self.unit.kind.keys()[row]) {
+            if self.is_overridden(key) || matches!(key.emit, Emit::Own(_)) {
                 continue;
             }
             if key.kind == Kind::Boolean {
                 let Some(on) = self.boolean(key) else { continue };
                 match key.emit {
                     Emit::Flag(flag) => command.switch(flag, on),
-                    Emit::WhenTrue(words) if on => command.words(words.iter().copied()),
+                    Emit::WhenTrue(words) if on => command.words(words),
                     _ => {}
                 }
                 continue;
@@ -221,8 +238,11 @@ impl Translator<'_> {
             for value in self.values(key) {
                 match key.emit {
                     Emit::Flag(flag) => command.flag(flag, value),
-                    Emit::Joined(flag) => command.word(format!("{flag}={value}")),
-                    Emit::Prefixed(flag, prefix) => command.flag(flag, format!("{prefix}{value}")),
+                    Emit::Joined(flag) => command.joined(&[flag, "=", &value]),
+                    Emit::Prefixed(flag, prefix) => {
+                        command.word(flag);
+                        command.joined(&[prefix, &value]);
+                    }
                     Emit::Service(directive) => {
                         self.service.add("Service", directive, key.shape.directive(&value));
                     }
@@ -301,4 +321,18 @@ impl Translator<'_> {
             None => self.fail(rule, reason, help),
         }
     }
+}
+
+/// The findings in the order of their places, each once: a value that is read twice is wrong twice.
+fn in_order(mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let place = |finding: &Diagnostic| (finding.line, finding.column);
+    findings.sort_by(|a, b| a.file.cmp(&b.file).then_with(|| place(a).cmp(&place(b))));
+    let mut unique: Vec<Diagnostic> = Vec::with_capacity(findings.len());
+    for finding in findings {
+        let same_place = |other: &&Diagnostic| place(other) == place(&finding) && other.file == finding.file;
+        if !unique.iter().rev().take_while(same_place).any(|other| *other == finding) {
+            unique.push(finding);
+        }
+    }
+    unique
 }

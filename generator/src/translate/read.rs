@@ -7,14 +7,37 @@ use crate::keys::{Key, Kind};
 use crate::syntax::values;
 use crate::syntax::words::{self, Escapes, Oddity};
 use crate::unit::{Entry, unquoted};
+use std::borrow::Cow;
 
 /// A word of a value, and where it stands.
 pub(super) struct Argument<'a> {
-    pub(super) text: String,
+    pub(super) text: Cow<'a, str>,
     pub(super) place: Place<'a>,
 }
 
 impl<'a> Translator<'a> {
+    /// The last assignment of a key.
+    pub(super) fn last(&self, key: &Key) -> Option<&'a Entry<'a>> {
+        if key.section == self.unit.kind.section() {
+            self.given.iter().rev().find(|given| std::ptr::eq(given.key, key)).map(|given| given.entry)
+        } else {
+            self.unit.last(key.section, key.name)
+        }
+    }
+
+    /// The assignments of a key of the file's own section that count for a list: those after the
+    /// last empty one.
+    fn assignments(&self, key: &Key) -> Vec<&'a Entry<'a>> {
+        let mut found = Vec::new();
+        for given in self.given.iter().filter(|given| std::ptr::eq(given.key, key)) {
+            match &*given.entry.value {
+                "" => found.clear(),
+                _ => found.push(given.entry),
+            }
+        }
+        found
+    }
+
     /// The last assignment of a key as one string, or `None` if there is none or it is empty.
     pub(super) fn text(&mut self, key: &Key) -> Option<&'a str> {
         self.text_or_empty(key).filter(|text| !text.is_empty())
@@ -22,19 +45,17 @@ impl<'a> Translator<'a> {
 
     /// The last assignment of a key as one string, also an empty one.
     pub(super) fn text_or_empty(&mut self, key: &Key) -> Option<&'a str> {
-        let unit = self.unit;
-        let entry = unit.last(key.section, key.name)?;
+        let entry = self.last(key)?;
         let text = unquoted(&entry.value);
-        if !text.is_empty() {
-            self.check_shape(key, text, &entry.place());
+        if !text.is_empty() && !key.shape.fits(text) {
+            self.misshapen(key, text, &entry.place());
         }
         Some(text)
     }
 
     /// The last assignment of a key as a boolean. To Podman's Quadlet whatever isn't yes is no.
     pub(super) fn boolean(&mut self, key: &Key) -> Option<bool> {
-        let unit = self.unit;
-        let entry = unit.last(key.section, key.name)?;
+        let entry = self.last(key)?;
         let text = unquoted(&entry.value);
         let engine = self.engine();
         match values::boolean(text) {
@@ -55,8 +76,7 @@ impl<'a> Translator<'a> {
 
     /// The last assignment of a key as a number.
     pub(super) fn number(&mut self, key: &Key) -> Option<u32> {
-        let unit = self.unit;
-        let entry = unit.last(key.section, key.name)?;
+        let entry = self.last(key)?;
         let text = unquoted(&entry.value);
         let number = if text == "root" { Some(0) } else { values::number(text) };
         if number.is_none() {
@@ -68,12 +88,12 @@ impl<'a> Translator<'a> {
     }
 
     /// The values of a key, each as it becomes one word.
-    pub(super) fn values(&mut self, key: &Key) -> Vec<String> {
+    pub(super) fn values(&mut self, key: &Key) -> Vec<Cow<'a, str>> {
         match key.kind {
-            Kind::Text => self.text(key).map(str::to_owned).into_iter().collect(),
-            Kind::TextOrEmpty => self.text_or_empty(key).map(str::to_owned).into_iter().collect(),
-            Kind::Boolean => self.boolean(key).map(|value| value.to_string()).into_iter().collect(),
-            Kind::Number => self.number(key).map(|value| value.to_string()).into_iter().collect(),
+            Kind::Text => self.text(key).map(Cow::from).into_iter().collect(),
+            Kind::TextOrEmpty => self.text_or_empty(key).map(Cow::from).into_iter().collect(),
+            Kind::Boolean => self.boolean(key).map(|on| on.to_string().into()).into_iter().collect(),
+            Kind::Number => self.number(key).map(|number| number.to_string().into()).into_iter().collect(),
             Kind::Lines | Kind::Words | Kind::Arguments | Kind::Command => {
                 self.list(key).into_iter().map(|argument| argument.text).collect()
             }
@@ -83,26 +103,22 @@ impl<'a> Translator<'a> {
 
     /// The values of a list, each with its place.
     pub(super) fn list(&mut self, key: &Key) -> Vec<Argument<'a>> {
-        let unit = self.unit;
-        let Some(section) = unit.section(key.section) else { return Vec::new() };
         let mut found = Vec::new();
         match key.kind {
             Kind::Lines => {
+                let lines = self.assignments(key).into_iter();
                 found.extend(
-                    section.list(key.name).into_iter().map(|entry| Argument {
-                        text: entry.value.trim_end().to_owned(),
-                        place: entry.place(),
-                    }),
+                    lines.map(|entry| Argument { text: entry.value.trim_end().into(), place: entry.place() }),
                 );
             }
             Kind::Command => {
-                if let Some(entry) = section.last(key.name) {
+                if let Some(entry) = self.last(key) {
                     found = self.split(entry, Escapes::Resolved);
                 }
             }
             kind => {
                 let escapes = if kind == Kind::Words { Escapes::Kept } else { Escapes::Resolved };
-                for entry in section.list(key.name) {
+                for entry in self.assignments(key) {
                     found.extend(
                         self.split(entry, escapes)
                             .into_iter()
@@ -111,43 +127,33 @@ impl<'a> Translator<'a> {
                 }
             }
         }
-        for argument in &found {
-            self.check_shape(key, &argument.text, &argument.place);
+        for argument in found.iter().filter(|argument| !key.shape.fits(&argument.text)) {
+            self.misshapen(key, &argument.text, &argument.place);
         }
         found
     }
 
     /// `NAME=VALUE` words: the last one of a name wins, sorted by name.
-    fn pairs(&mut self, key: &Key) -> Vec<String> {
-        let mut pairs = std::collections::BTreeMap::new();
-        for argument in self.list(key) {
-            let (name, value) = match argument.text.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_owned())),
-                None => (argument.text.as_str(), None),
-            };
-            if name.is_empty() {
-                if !argument.text.is_empty() {
-                    let diagnostic = argument.place.diagnose(
-                        &rules::BAD_ASSIGNMENT,
-                        self.engine().wrong_value(),
-                        "there is no name before \"=\"",
-                    );
-                    self.note(diagnostic.help(format!("write {}=NAME=VALUE", key.name)));
-                }
-                continue;
-            }
-            pairs.insert(name.to_owned(), value);
+    fn pairs(&mut self, key: &Key) -> Vec<Cow<'a, str>> {
+        let mut pairs = self.list(key);
+        for pair in pairs.iter().filter(|pair| pair.text.starts_with('=')) {
+            let diagnostic = pair.place.diagnose(
+                &rules::BAD_ASSIGNMENT,
+                self.engine().wrong_value(),
+                "there is no name before \"=\"",
+            );
+            self.note(diagnostic.help(format!("write {}=NAME=VALUE", key.name)));
         }
-        let joined = pairs.into_iter().map(|(name, value)| match value {
-            Some(value) => format!("{name}={value}"),
-            None => name,
-        });
-        joined.collect()
+        pairs.retain(|pair| !name(&pair.text).is_empty());
+        pairs.reverse();
+        pairs.sort_by(|a, b| name(&a.text).cmp(name(&b.text)));
+        pairs.dedup_by(|next, first| name(&next.text) == name(&first.text));
+        pairs.into_iter().map(|pair| pair.text).collect()
     }
 
     /// The words of a value. Podman's Quadlet drops a value that it can't split; here the words are
     /// kept, except where Podman's own cases ask for the loss.
-    fn split(&mut self, entry: &Entry<'a>, escapes: Escapes) -> Vec<Argument<'a>> {
+    fn split(&mut self, entry: &'a Entry<'a>, escapes: Escapes) -> Vec<Argument<'a>> {
         let split = words::split(&entry.value, escapes);
         let mut lost = false;
         for oddity in &split.oddities {
@@ -159,21 +165,22 @@ impl<'a> Translator<'a> {
             return Vec::new();
         }
         let count = self.counted(entry, &split.words);
-        let place = |word: &words::Word, next: usize| {
+        let place = |word: &words::Word<'_>, next: usize| {
             entry.part(word.at, entry.value[word.at..next].trim_end().len())
         };
-        let ends = split.words.iter().skip(1).map(|word| word.at).chain([entry.value.len()]);
+        let ends: Vec<_> =
+            split.words.iter().skip(1).map(|word| word.at).chain([entry.value.len()]).collect();
         split
             .words
-            .iter()
+            .into_iter()
             .zip(ends)
             .take(count)
-            .map(|(word, next)| Argument { text: word.text.clone(), place: place(word, next) })
+            .map(|(word, next)| Argument { place: place(&word, next), text: word.text })
             .collect()
     }
 
     /// How many of the words count: Podman's Quadlet loses everything from an empty word on.
-    fn counted(&mut self, entry: &Entry<'_>, words: &[words::Word]) -> usize {
+    fn counted(&mut self, entry: &Entry<'_>, words: &[words::Word<'_>]) -> usize {
         let empty = words.iter().position(|word| word.text.is_empty());
         match empty.filter(|_| self.engine() == Engine::Podman) {
             Some(at) => {
@@ -219,11 +226,15 @@ impl<'a> Translator<'a> {
         }
     }
 
-    fn check_shape(&mut self, key: &Key, value: &str, place: &Place<'_>) {
-        if !key.shape.fits(value) {
-            let reason = format!("\"{value}\" is no valid value of {}=", key.name);
-            let diagnostic = place.diagnose(key.shape.rule(), self.engine().wrong_value(), reason);
-            self.note(diagnostic.help(format!("write {}", key.shape.describe())));
-        }
+    /// Notes a value that doesn't look as it must.
+    fn misshapen(&mut self, key: &Key, value: &str, place: &Place<'_>) {
+        let reason = format!("\"{value}\" is no valid value of {}=", key.name);
+        let diagnostic = place.diagnose(key.shape.rule(), self.engine().wrong_value(), reason);
+        self.note(diagnostic.help(format!("write {}", key.shape.describe())));
     }
+}
+
+/// The name of a `NAME=VALUE` pair.
+fn name(pair: &str) -> &str {
+    pair.split_once('=').map_or(pair, |(name, _)| name)
 }

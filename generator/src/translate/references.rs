@@ -40,7 +40,7 @@ impl Translator<'_> {
             for entry in section.list(key) {
                 for word in words::split(&entry.value, Escapes::Kept).words {
                     if UnitType::of(&word.text).is_none() {
-                        names.push(word.text);
+                        names.push(word.text.into_owned());
                         continue;
                     }
                     translated = true;
@@ -107,7 +107,7 @@ impl Translator<'_> {
         for network in self.list(key) {
             let (name, options) = match network.text.split_once(':') {
                 Some((name, options)) => (name, Some(options)),
-                None => (network.text.as_str(), None),
+                None => (&*network.text, None),
             };
             let joined = match UnitType::of(name) {
                 Some(UnitType::Network) => {
@@ -126,7 +126,7 @@ impl Translator<'_> {
                     self.resource(&network.place, name, "Requires")
                         .map(|resource| format!("container:{resource}"))
                 }
-                _ => Some(network.text.clone()),
+                _ => Some(network.text.to_string()),
             };
             if let Some(joined) = joined {
                 command.flag("--network", joined);

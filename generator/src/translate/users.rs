@@ -6,6 +6,7 @@ use crate::diagnostic::{Severity, rules};
 use crate::engine::{Engine, HostUser};
 use crate::keys::Key;
 use crate::syntax::values;
+use std::borrow::Cow;
 
 /// The rows of the mapping keys of a section; not every section has all of them.
 pub(super) struct MappingKeys {
@@ -79,7 +80,13 @@ impl Translator<'_> {
     }
 
     /// `RemapUsers=keep-id` keeps the user that the engine runs as, perhaps under another number.
-    fn keep_id(&mut self, keys: &MappingKeys, uids: &[String], gids: &[String], command: &mut CommandLine) {
+    fn keep_id(
+        &mut self,
+        keys: &MappingKeys,
+        uids: &[Cow<'_, str>],
+        gids: &[Cow<'_, str>],
+        command: &mut CommandLine,
+    ) {
         for (key, maps) in [(keys.remap_uid, uids), (keys.remap_gid, gids)] {
             if maps.len() > 1 {
                 let reason = format!("RemapUsers=keep-id takes one {}= only", key.name);

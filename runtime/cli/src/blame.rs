@@ -12,6 +12,7 @@ use sampan_generator::diagnostic::{Source, rules};
 use sampan_generator::keys::UnitType;
 use sampan_generator::syntax::scanner::Fold;
 use sampan_generator::unit::{Parsed, UnitFile};
+use sampan_generator::written::Written;
 use sampan_generator::{Diagnostic, Severity};
 
 use crate::run::unit;
@@ -88,7 +89,7 @@ fn source(directory: &Path, unit: &str) -> Option<PathBuf> {
         .into_iter()
         .flatten()
         .find_map(|name| std::fs::read_to_string(directory.join(name)).ok())?;
-    text.lines().find_map(|line| line.strip_prefix("SourcePath=")).map(PathBuf::from)
+    Written::read(&text)?.last("Unit", "SourcePath").map(PathBuf::from)
 }
 
 /// The assignment in the file or its drop-ins: the one with this value, else the last of the key.
