@@ -76,6 +76,11 @@ impl Loaded {
         unit
     }
 
+    /// The texts of all files and drop-ins.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.files.iter().map(|file| &file.text).chain(&self.dropins).map(|text| &text.source)
+    }
+
     /// Where the drop-ins of a file are, in the order in which they are merged.
     pub(crate) fn dropins<'t>(&'t self, file: &'t File) -> impl Iterator<Item = &'t Path> {
         file.dropins.iter().map(|at| self.dropins[*at].source.path.as_path())
@@ -229,7 +234,7 @@ fn dropins(
 
 /// The names of a unit's drop-in directories, the most specific first (systemd.unit(5)):
 /// `a-b@i.container.d`, `a-b@.container.d`, `a-@.container.d`, `a-.container.d`, `container.d`.
-fn dropin_names(kind: UnitType, stem: &str, template: Option<(&str, &str)>) -> Vec<String> {
+pub(crate) fn dropin_names(kind: UnitType, stem: &str, template: Option<(&str, &str)>) -> Vec<String> {
     let extension = kind.extension();
     let mut names = vec![format!("{stem}.{extension}.d")];
     let base = template.map_or(stem, |(base, _)| base);

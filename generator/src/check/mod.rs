@@ -2,16 +2,36 @@
 //! `sampan check`, and the language server.
 //!
 //! [`check`] says all that the generator says, because it lets the generator translate the files, and
-//! then looks at what the generator has no time for at boot.
+//! then looks at what the generator has no time for at boot. These further rules are passes over a
+//! [`scene`], all files that were read: [`EACH`] of them alone, [`TOGETHER`], and with what the
+//! [`host`] says. A rule is a row in [`crate::diagnostic::rules`] and code in the module of its
+//! subject. At the end comments in the files may silence some of it ([`suppress`]).
 
 pub use crate::overlay::Overlay;
 
+mod addresses;
+mod cycles;
+mod files;
+pub mod host;
+mod machine;
+mod mounts;
+mod names;
+mod network;
+mod ports;
+mod scene;
+mod specifiers;
+mod suppress;
+mod systemd;
+mod values;
+
 use crate::book::Book;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Source};
 use crate::engine::Engine;
 use crate::keys::UnitType;
+use crate::load::{self, Loaded};
 use crate::search::{self, Root};
-use crate::{generate, load};
+use crate::{GeneratedUnit, generate};
+use scene::{Generated, JointPass, Pass, Scene};
 use std::path::PathBuf;
 
 /// What is checked, and for whom.
@@ -25,6 +45,8 @@ pub struct Options {
     pub user: bool,
     /// Texts that take the place of files on disk.
     pub overlay: Overlay,
+    /// The machine that they will run on, if it is to be asked.
+    pub host: Option<host::Host>,
 }
 
 /// What came of it.
@@ -34,6 +56,8 @@ pub struct Checked {
     pub diagnostics: Vec<Diagnostic>,
     /// The Quadlet files that count, sorted by path.
     pub units: Vec<CheckedUnit>,
+    /// How many files were read, drop-ins included.
+    pub files: usize,
 }
 
 /// A Quadlet file that counts: the first of its name.
@@ -50,8 +74,46 @@ pub struct CheckedUnit {
     /// The name of the container, network, volume or image that it makes, if it is known without
     /// systemd.
     pub resource: Option<String>,
-    /// Its drop-ins, in the order in which they are read.
+    /// Its drop-ins in the order in which they count.
     pub dropins: Vec<PathBuf>,
+}
+
+/// The rules that look at one file.
+const EACH: &[Pass] = &[
+    systemd::directives,
+    systemd::dependencies,
+    systemd::starting,
+    specifiers::specifiers,
+    mounts::mounts,
+    network::network,
+    values::values,
+    values::shell,
+    values::stop_timeout,
+    values::deprecated,
+];
+
+/// The rules that look at all files together.
+const TOGETHER: &[JointPass] = &[
+    names::same_name,
+    ports::same_port,
+    addresses::networks,
+    addresses::fixed,
+    cycles::cycles,
+    files::dropins,
+    files::shadowed,
+];
+
+/// What the rules have found.
+#[derive(Debug, Default)]
+struct Findings(Vec<Diagnostic>);
+
+impl Findings {
+    /// Adds a finding. One in a drop-in of several files is told once.
+    fn push(&mut self, diagnostic: Diagnostic) {
+        if !self.0.contains(&diagnostic) {
+            self.0.push(diagnostic);
+        }
+    }
 }
 
 /// Checks all files below the roots.
@@ -62,11 +124,47 @@ pub fn check(options: &Options) -> Checked {
         roots: options.roots.clone(),
         overlay: options.overlay.clone(),
     };
-    let mut diagnostics = generate(&generation, &mut |_| {}).diagnostics;
+    let mut services = Vec::new();
+    let outcome = generate(&generation, &mut |unit: GeneratedUnit<'_>| {
+        services.push(Generated {
+            name: unit.name.to_owned(),
+            text: unit.text.to_owned(),
+            source: unit.source.to_owned(),
+        });
+    });
     let found = search::walk(&options.roots, &options.overlay);
-    let loaded = load::load(found, options.engine, &options.overlay);
+    let files = found.files.iter().map(|file| (file.name.clone(), file.path.clone())).collect();
+    let mut dropins: Vec<PathBuf> = found.dropins.values().flatten().cloned().collect();
+    dropins.sort();
+    let mut loaded = load::load(found, options.engine, &options.overlay);
+    loaded.files.sort_by(|a, b| a.path().cmp(b.path()));
+
+    let mut findings = Findings::default();
+    outcome.diagnostics.into_iter().for_each(|diagnostic| findings.push(diagnostic));
+    let units: Vec<_> = loaded.units().collect();
     // The names of what sampan's units make are known without translating them.
     let book = Book::new(loaded.units(), Engine::Sampan);
+    let scene = Scene { options, units, book, services, files, dropins };
+    examine(&scene, &mut findings);
+    let mut diagnostics = findings.0;
+    let sources: Vec<&Source> = loaded.sources().collect();
+    suppress::apply(&mut diagnostics, &sources, options.host.is_some());
+    diagnostics.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    Checked { diagnostics, units: summary(&loaded, &scene.book), files: sources.len() }
+}
+
+/// Lets every rule look.
+fn examine(scene: &Scene<'_>, findings: &mut Findings) {
+    for view in scene.views() {
+        EACH.iter().for_each(|pass| pass(&view, findings));
+    }
+    TOGETHER.iter().for_each(|pass| pass(scene, findings));
+    if let Some(host) = &scene.options.host {
+        machine::machine(scene, host, findings);
+    }
+}
+
+fn summary(loaded: &Loaded, book: &Book) -> Vec<CheckedUnit> {
     let units = loaded.files.iter().filter_map(|file| {
         let card = book.get(&file.name)?;
         Some(CheckedUnit {
@@ -78,10 +176,7 @@ pub fn check(options: &Options) -> Checked {
             dropins: loaded.dropins(file).map(PathBuf::from).collect(),
         })
     });
-    let mut units: Vec<_> = units.collect();
-    units.sort_by(|a, b| a.file.cmp(&b.file));
-    diagnostics.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
-    Checked { diagnostics, units }
+    units.collect()
 }
 
 #[cfg(test)]

@@ -22,6 +22,25 @@ pub struct Rule {
     pub explanation: &'static str,
 }
 
+impl Rule {
+    /// Whether only a machine can break it, so that it is tried on request alone.
+    pub fn needs_host(&self) -> bool {
+        [
+            &MISSING_FILE,
+            &PORT_IN_USE,
+            &SUBNET_IN_USE,
+            &NO_SUBORDINATE_IDS,
+            &UNKNOWN_USER,
+            &MISSING_IMAGE,
+            &UNEXPOSED_PORT,
+            &UNIT_OF_OTHERS,
+            &OLD_SYSTEM,
+            &PODMAN_ACTIVE,
+        ]
+        .contains(&self)
+    }
+}
+
 /// The rule of an id.
 pub fn find(id: &str) -> Option<&'static Rule> {
     ALL.iter().copied().find(|rule| rule.id == id)
@@ -146,9 +165,45 @@ rules! {
     BAD_ASSIGNMENT "bad-assignment" Error ["QSR007" "QSR008" "QSR009"]
         "A NAME=VALUE pair is not well formed",
         "Environment=, Annotation=, Label= and their like take words NAME=VALUE. A value with blanks needs quotes around the whole word: \"NAME=a value\".";
+    BAD_SECRET "bad-secret" Error ["QSR012"]
+        "A secret is not well formed",
+        "Write NAME[,type=mount|env][,target=…][,uid=…][,gid=…][,mode=…].";
+    BAD_VOLUME "bad-volume" Error ["QSR015"]
+        "A volume is not well formed",
+        "Write [SOURCE:]DESTINATION[:OPTIONS]. The source is an absolute path, a path that starts with \".\" for the unit file's directory, a .volume file or the name of a volume; the destination is absolute.";
+    SAME_DESTINATION "same-destination" Error []
+        "Two mounts have the same destination",
+        "Only one thing can be mounted at a place of the container. The container does not start.";
     BAD_MOUNT "bad-mount" Error []
         "A mount in the long form is not well formed",
         "Write type=TYPE,source=…,destination=…[,OPTION]…; a field with a comma is enclosed in double quotes.";
+    BAD_NETWORK "bad-network" Error []
+        "An option of a network is wrong",
+        "Network=NAME:OPTION=VALUE[,…] knows ip=, ip6=, mac=, alias= and interface_name=.";
+    BAD_USER_NS "bad-user-ns" Error ["QSR016"]
+        "UserNS= is wrong",
+        "Write auto[:size=…,uidmapping=…,gidmapping=…], keep-id[:uid=…,gid=…], nomap or host.";
+    BAD_MAPPING "bad-mapping" Error []
+        "A mapping of ids is not well formed",
+        "Write CONTAINER:HOST:SIZE, such as 0:100000:65536.";
+    BAD_RESOURCE_NAME "bad-resource-name" Error ["QSR020"]
+        "A name is not possible",
+        "The name of a container, pod, network or volume starts with a letter or digit and goes on with these and _ . -.";
+    BAD_CAPABILITY "bad-capability" Error []
+        "There is no such capability",
+        "capabilities(7) lists the names; several are separated by blanks.";
+    BAD_SYSCTL "bad-sysctl" Error []
+        "The kernel parameter can't be set for a container",
+        "Write NAME=VALUE. A container has its own parameters of its namespaces only: net.*, fs.mqueue.* and those of System V IPC.";
+    BAD_ULIMIT "bad-ulimit" Error []
+        "A resource limit is not well formed",
+        "Write NAME=SOFT[:HARD], such as nofile=1024:4096, or host.";
+    BAD_DEVICE "bad-device" Error []
+        "A device is not well formed",
+        "Write [-]HOST[:CONTAINER][:PERMISSIONS], such as /dev/fuse:rw, or a CDI name.";
+    BAD_JSON "bad-json" Error []
+        "A value that starts like a JSON array is none",
+        "Write [\"program\", \"argument\"] with double quotes, or the command without brackets.";
     BAD_ESCAPE "bad-escape" Warning []
         "A backslash makes no escape",
         "The backslash is kept as it stands; Podman drops the whole value. Write two backslashes for one.";
@@ -164,7 +219,59 @@ rules! {
     BAD_DEVICE_LIMIT "bad-device-limit" Error []
         "The value is no path with a weight or rate",
         "Write the path of a device, or of a file on it, a blank, and a weight from 1 to 10000 or a rate such as 10M.";
+    NO_SHELL "no-shell" Warning []
+        "A shell's operator in a command that no shell reads",
+        "Exec= runs the program itself: && and > are passed on as arguments. Write /bin/sh -c \"…\" for a line of shell.";
+    STOP_TIMEOUT "stop-timeout" Warning []
+        "systemd kills the service before StopTimeout= is over",
+        "systemd waits TimeoutStopSec= (by default 90 seconds) for a service to stop. It must be longer than the container's own time.";
+    NEVER_UPDATED "never-updated" Warning []
+        "AutoUpdate=registry can't find a newer image",
+        "An image that is named by its digest, or that was built on this host, has no newer version in a registry.";
+    PORT_WITHOUT_EFFECT "port-without-effect" Warning []
+        "PublishPort= has no effect with this network",
+        "With the host's network, without a network or with another container's there is nothing to publish.";
+    STATIC_ADDRESS "static-address" Error []
+        "A fixed address does not fit the networks",
+        "IP= and IP6= need exactly one network, and one that has addresses of its own.";
+    PORT_IN_POD "port-in-pod" Error ["QSR018"]
+        "A container in a pod publishes a port",
+        "Ports belong to the pod: write PublishPort= in the [Pod] section of the .pod file.";
+    KEY_OF_POD "key-of-pod" Warning ["QSR019"]
+        "A container in a pod sets up a network of its own",
+        "Containers of a pod share its network and users. Write the key in the [Pod] section of the .pod file.";
+    // Specifiers.
+    UNKNOWN_SPECIFIER "unknown-specifier" Warning ["QSR023"]
+        "systemd has no such specifier",
+        "systemd.unit(5) lists the specifiers. An unknown one is passed on as it stands; write %% for a percent sign.";
+    SLASH_BEFORE_SPECIFIER "slash-before-specifier" Warning ["QSR022"]
+        "A \"/\" stands before a specifier that is an absolute path",
+        "Specifiers such as %h and %t start with a \"/\" of their own.";
+    NO_INSTANCE "no-instance" Warning []
+        "%i in a file that is no template",
+        "The instance is what stands behind the @ of a unit's name. In a unit without @ the specifier is empty.";
     // What systemd reads.
+    NEWER_SYSTEMD "newer-systemd" Note []
+        "The key needs a newer systemd than the oldest supported one",
+        "Older versions ignore the key. Rocky and RHEL 9 have systemd 252, Rocky and RHEL 10 have 257.";
+    BAD_DEPENDENCY "bad-dependency" Warning ["QSR021"]
+        "A dependency is no unit",
+        "Units are named with their type, such as db.service or network-online.target; Quadlet files as they are, such as db.container. systemd ignores anything else.";
+    NO_EFFECT "no-effect" Warning []
+        "The key has no effect in a generated unit",
+        "Generated units are not enabled by systemctl(1); their [Install] section takes effect at once.";
+    WRONG_TARGET "wrong-target" Warning []
+        "A user's systemd has no such target",
+        "multi-user.target belongs to the system. A user's services are started by default.target.";
+    TEMPLATE_INSTALL "template-install" Warning []
+        "A template is to be started without an instance",
+        "WantedBy= in a template needs DefaultInstance=, or a link for each instance, such as web@one.container.";
+    TEMPLATE_REFERENCE "template-reference" Warning []
+        "A dependency names a template",
+        "systemd can't start a template, only an instance of it, such as db@main.container.";
+    ONESHOT_RESTART "oneshot-restart" Error []
+        "systemd refuses Restart= for this service",
+        "A service of Type=oneshot can't be restarted when it has succeeded: Restart=always and on-success are refused.";
     OVERRIDDEN_KEY "overridden-key" Warning []
         "A directive of [Service] counts instead of the key",
         "The key becomes a directive that [Service] sets as well, and what stands in [Service] counts. Remove one of the two.";
@@ -202,6 +309,30 @@ rules! {
     SAME_SERVICE "same-service" Error []
         "Two files become the same service",
         "Only one of the files can have the service's name, the other is left out. Rename one, or give it another ServiceName=.";
+    SAME_NAME "same-name" Error []
+        "Two files give the same name to what they make",
+        "Of two containers with one name, the one that starts later removes the other. Two networks or volumes with one name are one.";
+    SAME_PORT "same-port" Error []
+        "Two units publish the same port of the host",
+        "The one that starts later fails. It is a warning where at least one of them is not started at boot, and nothing where they exclude each other by Conflicts=.";
+    SAME_ADDRESS "same-address" Error []
+        "Two units have the same fixed address",
+        "The one that starts later fails. It is a warning where at least one of them is not started at boot.";
+    SAME_SUBNET "same-subnet" Error []
+        "Two networks have the same addresses",
+        "Two bridges of one host can't have overlapping subnets.";
+    ADDRESS_OUTSIDE "address-outside" Error []
+        "An address is not one of its network",
+        "A fixed address, a gateway and a range lie in a Subnet= of the network.";
+    DEPENDENCY_CYCLE "dependency-cycle" Error []
+        "Units wait for each other",
+        "systemd breaks a cycle of After= and Before= by not starting one of the units. References to other files (Network=, Volume=, Image=, Pod=) wait for them, and a target waits for what it wants.";
+    ORPHAN_DROP_IN "orphan-drop-in" Warning []
+        "Drop-ins that belong to no file",
+        "A drop-in directory is named after its file and ends in .d, as web.container.d; the files in it end in .conf.";
+    SHADOWED_FILE "shadowed-file" Note []
+        "Another file of the same name counts",
+        "Of files with one name the first in the order of the search directories counts, the others have no effect.";
     UNSUPPORTED_UNIT "unsupported-unit" Error []
         "The engine does not run such units",
         "Set engine = \"podman\" in /etc/sampan/sampan.toml, or leave the file to Podman's own generator.";
@@ -212,6 +343,41 @@ rules! {
     NOT_STARTED "not-started" Error []
         "A unit can't be started because of this line",
         "Only the start showed it: a source of a mount that does not exist, a port that is in use. The message says which.";
+    // What only the machine shows.
+    MISSING_FILE "missing-file" Error []
+        "A file or device of the host does not exist",
+        "The unit needs it at its start. It is a warning for paths that may come into being at run time, below /run and /tmp.";
+    PORT_IN_USE "port-in-use" Error []
+        "The port of the host is in use",
+        "Something else listens there, so the port can't be published.";
+    SUBNET_IN_USE "subnet-in-use" Error []
+        "The host reaches these addresses in another way",
+        "A network of containers that overlaps a route of the host cuts the host off from the other network.";
+    NO_SUBORDINATE_IDS "no-subordinate-ids" Error []
+        "There are no subordinate ids to map users to",
+        "UserNS=auto takes ids from the ranges of \"containers\" in /etc/subuid and /etc/subgid, subuid(5).";
+    UNKNOWN_USER "unknown-user" Error []
+        "The host has no such user or group",
+        "systemd can't start a service as a user that does not exist.";
+    MISSING_IMAGE "missing-image" Error []
+        "The host does not have the image, and nothing pulls it",
+        "With a pull policy of never the image must be there before the start.";
+    UNEXPOSED_PORT "unexposed-port" Note ["QSR011"]
+        "The image does not say that it listens on this port",
+        "EXPOSE in a Containerfile is documentation; but a port that it doesn't name is often a slip.";
+    UNIT_OF_OTHERS "unit-of-others" Error []
+        "Another unit has the same name",
+        "A unit in /etc/systemd/system or /run/systemd/system counts more than a generated one; one in /usr/lib/systemd/system counts less, and is replaced.";
+    OLD_SYSTEM "old-system" Error []
+        "The host is too old",
+        "sampan needs Linux 5.14 and control groups of version 2.";
+    // Comments that silence rules.
+    BAD_SUPPRESSION "bad-suppression" Warning []
+        "A comment silences a rule that does not exist",
+        "Write \"# sampan: ignore=RULE[,RULE]\" directly above a line, or before the first section for the whole file.";
+    UNUSED_SUPPRESSION "unused-suppression" Warning []
+        "A comment silences a rule that is not broken",
+        "What the comment was for is mended, or the comment is in the wrong place. Remove it.";
 }
 
 #[cfg(test)]
@@ -229,5 +395,15 @@ mod tests {
             assert!(rule.explanation.ends_with('.') && rule.explanation.len() > 20, "{}", rule.id);
         }
         assert!(find("unknown-key").is_some() && find("nonsense").is_none());
+    }
+
+    #[test]
+    fn every_rule_of_the_public_linters_has_one_here() {
+        let known: HashSet<&str> = ALL.iter().flat_map(|rule| rule.codes).copied().collect();
+        let quadlet_lsp = (1..=26).map(|number| format!("QSR{number:03}"));
+        let quadlet_lint = ["001", "002", "010", "020", "030", "040", "050", "060", "061", "070", "090"];
+        for code in quadlet_lsp.chain(quadlet_lint.map(|number| format!("QL{number}"))) {
+            assert!(known.contains(code.as_str()), "{code}");
+        }
     }
 }

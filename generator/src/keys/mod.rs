@@ -17,6 +17,7 @@ pub(crate) mod network;
 pub(crate) mod pod;
 pub(crate) mod quadlet;
 mod shape;
+pub mod systemd;
 pub(crate) mod volume;
 
 pub use shape::Shape;

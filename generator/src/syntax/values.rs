@@ -49,6 +49,39 @@ pub fn bytes(text: &str) -> Option<u64> {
     Some((fraction * (1u64 << shift) as f64) as u64)
 }
 
+/// A time span of systemd.time(7) in seconds, such as `5min 20s`; a bare number is seconds.
+pub fn time_span(text: &str) -> Option<f64> {
+    if text.trim() == "infinity" {
+        return Some(f64::INFINITY);
+    }
+    let mut rest = text.trim();
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = rest[digits..].trim_start();
+        let letters = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
+        seconds += number * unit_in_seconds(&rest[..letters])?;
+        rest = rest[letters..].trim_start();
+    }
+    (!text.trim().is_empty()).then_some(seconds)
+}
+
+fn unit_in_seconds(unit: &str) -> Option<f64> {
+    Some(match unit {
+        "us" | "usec" | "µs" | "μs" => 1e-6,
+        "ms" | "msec" => 1e-3,
+        "" | "s" | "sec" | "second" | "seconds" => 1.0,
+        "m" | "min" | "minute" | "minutes" => 60.0,
+        "h" | "hr" | "hour" | "hours" => 3600.0,
+        "d" | "day" | "days" => 86_400.0,
+        "w" | "week" | "weeks" => 604_800.0,
+        "M" | "month" | "months" => 2_629_800.0,
+        "y" | "year" | "years" => 31_557_600.0,
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +102,16 @@ mod tests {
         assert_eq!(number("0"), Some(0));
         assert_eq!(number("-1"), None);
         assert_eq!(number("root"), None);
+    }
+
+    #[test]
+    fn time_spans() {
+        assert_eq!(time_span("5min 20s"), Some(320.0));
+        assert_eq!(time_span("2h30min"), Some(9000.0));
+        assert_eq!(time_span("90"), Some(90.0));
+        assert_eq!(time_span("infinity"), Some(f64::INFINITY));
+        assert_eq!(time_span("5 minuts"), None);
+        assert_eq!(time_span(""), None);
     }
 
     #[test]

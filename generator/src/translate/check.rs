@@ -4,7 +4,7 @@
 use super::Translator;
 use crate::diagnostic::{Diagnostic, Severity, rules, suggest};
 use crate::engine::Engine;
-use crate::keys::{Emit, Key, UnitType, container as container_keys, index, quadlet};
+use crate::keys::{Emit, Key, UnitType, container as container_keys, index, quadlet, systemd};
 use crate::unit::Entry;
 
 impl Translator<'_> {
@@ -186,26 +186,7 @@ impl Translator<'_> {
 
 /// What to say about an unknown key: perhaps it belongs to another section.
 fn elsewhere(key: &str, section: &str) -> String {
-    const SYSTEMD: [(&str, &[&str]); 3] = [
-        (
-            "Unit",
-            &["Description", "Documentation", "After", "Before", "Wants", "Requires", "BindsTo", "PartOf"],
-        ),
-        (
-            "Service",
-            &[
-                "Restart",
-                "RestartSec",
-                "TimeoutStartSec",
-                "TimeoutStopSec",
-                "Type",
-                "ExecStartPre",
-                "ExecStartPost",
-            ],
-        ),
-        ("Install", &["WantedBy", "RequiredBy", "UpheldBy", "Alias", "DefaultInstance"]),
-    ];
-    let systemd = SYSTEMD.iter().find(|(_, keys)| keys.contains(&key)).map(|(section, _)| *section);
+    let systemd = systemd::section_of(key).filter(|other| *other != section);
     let quadlet =
         || crate::keys::keys().find(|row| row.name == key && row.section != section).map(|row| row.section);
     match systemd.or_else(quadlet) {
