@@ -5,9 +5,11 @@
 //! ([`Diagnostic::lines`]), to a terminal ([`Diagnostic::render`]) and to an editor. Each is an
 //! instance of a [`Rule`] from the table in [`rules`], by whose id it can be looked up and silenced.
 
+mod findings;
 pub mod rules;
 mod suggest;
 
+pub(crate) use findings::Findings;
 pub use rules::Rule;
 pub use suggest::suggest;
 
@@ -15,6 +17,7 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, renderer::Deco
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Whether the unit is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -47,6 +50,8 @@ pub struct Source {
     pub text: String,
     /// Whether the file is UTF-8; if it isn't, the text has U+FFFD for what couldn't be read.
     pub is_utf8: bool,
+    /// Where each line starts, once somebody asks.
+    lines: OnceLock<Vec<usize>>,
 }
 
 impl Source {
@@ -56,7 +61,15 @@ impl Source {
             Ok(text) => (text, true),
             Err(error) => (String::from_utf8_lossy(error.as_bytes()).into_owned(), false),
         };
-        Self { path: path.into(), text, is_utf8 }
+        Self { path: path.into(), text, is_utf8, lines: OnceLock::new() }
+    }
+
+    /// The number, from 1, of the line that a byte of the text is in, and where that line starts.
+    fn line(&self, at: usize) -> (usize, usize) {
+        let newlines = || self.text.match_indices('\n').map(|(newline, _)| newline + 1);
+        let starts = self.lines.get_or_init(|| std::iter::once(0).chain(newlines()).collect());
+        let number = starts.partition_point(|start| *start <= at);
+        (number, starts[number - 1])
     }
 }
 
@@ -97,7 +110,7 @@ impl Diagnostic {
     ) -> Self {
         let text = &source.text;
         let at = floor(text, span.start);
-        let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        let (number, start) = source.line(at);
         let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
         let line = text[start..end].trim_end();
         let stop = floor(text, span.end).clamp(at, (start + line.len()).max(at));
@@ -105,7 +118,7 @@ impl Diagnostic {
             rule: rule.id,
             severity,
             file: source.path.clone(),
-            line: text[..start].matches('\n').count() + 1,
+            line: number,
             column: text[start..at].trim_start_matches('\u{feff}').chars().count() + 1,
             length: text[at..stop].chars().count(),
             text: line.trim_start_matches('\u{feff}').to_owned(),

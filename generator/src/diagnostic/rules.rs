@@ -336,6 +336,9 @@ rules! {
     UNSUPPORTED_UNIT "unsupported-unit" Error []
         "The engine does not run such units",
         "Set engine = \"podman\" in /etc/sampan/sampan.toml, or leave the file to Podman's own generator.";
+    TOO_MANY "too-many" Warning []
+        "A file has more mistakes than are told",
+        "Of each file a hundred errors and a hundred warnings are told. Mend those first, and look again.";
     // The generator's output, and the start of a unit.
     NOT_WRITTEN "not-written" Error []
         "A unit or link can't be written",

@@ -116,8 +116,11 @@ mod tests {
                     .collect();
                 for entry in scan(&text, fold).sections.iter().flat_map(|section| &section.entries) {
                     let first = lines(&text, fold).find(|line| line.at == entry.key_at && !line.text.is_empty());
-                    // Only the key of a line that is no entry yet may come later.
-                    let late = first.is_some_and(|line| line.kind == Other && continued(line.text, fold).is_some());
+                    // Only the key of a line that is no entry yet may come later, or itself be later.
+                    let late = first.is_some_and(|line| match line.kind {
+                        Other => continued(line.text, fold).is_some(),
+                        kind => kind == Continuation,
+                    });
                     prop_assert!(entries.contains(&entry.key_at) || late);
                 }
             }

@@ -45,8 +45,8 @@ pub struct Pieces {
 impl Pieces {
     /// The byte offset in the file's text of the value's byte `at`.
     pub fn locate(&self, at: usize) -> usize {
-        let (value, text) =
-            self.rest.iter().rev().find(|(value, _)| *value <= at).copied().unwrap_or((0, self.first));
+        let behind = self.rest.partition_point(|(value, _)| *value <= at);
+        let (value, text) = behind.checked_sub(1).map_or((0, self.first), |last| self.rest[last]);
         text + (at - value)
     }
 
@@ -155,9 +155,14 @@ impl<'t> Scanner<'t> {
     /// Ends the logical line that is being put together, if there is one.
     fn finish(&mut self) {
         if let Some(pending) = self.pending.take() {
-            let mut text = pending.text;
-            text.truncate(text.trim_end().len());
-            self.logical(Cow::Owned(text), pending.first, pending.rest);
+            // A line that is nothing but a backslash leaves blanks at the start.
+            let text = pending.text.trim().to_owned();
+            let blank = pending.text.len() - pending.text.trim_start().len();
+            let pieces = Pieces { first: pending.first, rest: pending.rest };
+            let first = pieces.locate(blank);
+            let rest = pieces.rest.into_iter().filter(|(value, _)| *value > blank);
+            let rest = rest.map(|(value, at)| (value - blank, at)).collect();
+            self.logical(Cow::Owned(text), first, rest);
         }
     }
 
@@ -289,6 +294,14 @@ mod tests {
     fn folds_with_one_blank_and_skips_comments_inside() {
         assert_eq!(value("K=a\\\n# no\n\n  b \\\n;no\nc", Fold::Blank), "a b c");
         assert_eq!(value("K=a\\\n# no\n  b \\\nc", Fold::Nothing), "ab c");
+    }
+
+    #[test]
+    fn a_lone_backslash_adds_nothing_to_the_key_behind_it() {
+        let text = "[S]\n\\\n  Key=a\n";
+        let scan = scan(text, Fold::Blank);
+        let entry = &scan.sections[0].entries[0];
+        assert_eq!((&*entry.key, &*entry.value, entry.key_at), ("Key", "a", text.find('K').unwrap()));
     }
 
     #[test]

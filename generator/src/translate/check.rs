@@ -80,6 +80,10 @@ impl Translator<'_> {
 
     /// A key that the section doesn't have. Podman's Quadlet refuses the file for it.
     fn unknown(&mut self, entry: &Entry<'_>, section: &str, keys: &[&Key]) {
+        // Looking for what was meant is slow.
+        if self.findings.is_full(self.engine().unknown_key()) {
+            return self.findings.leave_out();
+        }
         let reason = format!("unknown key \"{}\" in [{section}]", entry.key);
         let diagnostic = entry.key_place().diagnose(&rules::UNKNOWN_KEY, self.engine().unknown_key(), reason);
         self.note(

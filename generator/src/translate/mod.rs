@@ -28,7 +28,7 @@ pub(crate) use check::is_unit_name;
 
 use crate::book::{Book, Card};
 use crate::command::CommandLine;
-use crate::diagnostic::{Diagnostic, Rule, Severity, rules};
+use crate::diagnostic::{Diagnostic, Findings, Rule, Severity, rules};
 use crate::engine::Engine;
 use crate::keys::{Emit, Key, Kind, UnitType, container as container_keys, index, quadlet};
 use crate::service::Service;
@@ -56,6 +56,8 @@ pub(crate) struct Translation {
 /// Translates one file, and notes in the book what others may need to know of it.
 pub(crate) fn unit(unit: &UnitFile<'_>, book: &mut Book, target: Target) -> Translation {
     let name = book.get(unit.name).map(Card::unit).unwrap_or_default();
+    let mut findings = Findings::default();
+    findings.extend(unit.mistakes.iter().cloned());
     let mut translator = Translator {
         unit,
         given: given(unit),
@@ -63,7 +65,7 @@ pub(crate) fn unit(unit: &UnitFile<'_>, book: &mut Book, target: Target) -> Tran
         target,
         service: Service::new(name),
         more: Vec::new(),
-        findings: unit.mistakes.clone(),
+        findings,
     };
     if unit.sections.is_empty() && translator.has_failed() {
         return translator.finish(); // nothing could be read at all
@@ -113,7 +115,7 @@ struct Translator<'a> {
     target: Target,
     service: Service,
     more: Vec<Service>,
-    findings: Vec<Diagnostic>,
+    findings: Findings,
 }
 
 impl Translator<'_> {
@@ -159,7 +161,7 @@ impl Translator<'_> {
     }
 
     fn has_failed(&self) -> bool {
-        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+        self.findings.has_errors()
     }
 
     fn finish(mut self) -> Translation {
@@ -172,7 +174,7 @@ impl Translator<'_> {
             units.push(self.service);
             units.append(&mut self.more);
         }
-        Translation { units, findings: in_order(self.findings) }
+        Translation { units, findings: self.findings.into_sorted(self.unit.path) }
     }
 
     /// The service starts with all sections of the file; those that systemd doesn't know are put
@@ -321,18 +323,4 @@ impl Translator<'_> {
             None => self.fail(rule, reason, help),
         }
     }
-}
-
-/// The findings in the order of their places, each once: a value that is read twice is wrong twice.
-fn in_order(mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    let place = |finding: &Diagnostic| (finding.line, finding.column);
-    findings.sort_by(|a, b| a.file.cmp(&b.file).then_with(|| place(a).cmp(&place(b))));
-    let mut unique: Vec<Diagnostic> = Vec::with_capacity(findings.len());
-    for finding in findings {
-        let same_place = |other: &&Diagnostic| place(other) == place(&finding) && other.file == finding.file;
-        if !unique.iter().rev().take_while(same_place).any(|other| *other == finding) {
-            unique.push(finding);
-        }
-    }
-    unique
 }
