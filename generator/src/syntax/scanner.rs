@@ -155,12 +155,13 @@ impl<'t> Scanner<'t> {
     /// Ends the logical line that is being put together, if there is one.
     fn finish(&mut self) {
         if let Some(pending) = self.pending.take() {
-            // A line that is nothing but a backslash leaves blanks at the start.
+            // Lines that are nothing but a backslash leave blanks at both ends.
             let text = pending.text.trim().to_owned();
             let blank = pending.text.len() - pending.text.trim_start().len();
             let pieces = Pieces { first: pending.first, rest: pending.rest };
             let first = pieces.locate(blank);
-            let rest = pieces.rest.into_iter().filter(|(value, _)| *value > blank);
+            let held = blank + 1..=blank + text.len();
+            let rest = pieces.rest.into_iter().filter(|(value, _)| held.contains(value));
             let rest = rest.map(|(value, at)| (value - blank, at)).collect();
             self.logical(Cow::Owned(text), first, rest);
         }
