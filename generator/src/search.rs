@@ -55,8 +55,8 @@ impl Environment {
         }
     }
 
-    /// A path of the system, below the root.
-    fn below(&self, path: &str) -> PathBuf {
+    /// A path of the system, such as `/etc`, below the root.
+    pub fn below(&self, path: &str) -> PathBuf {
         if self.root.as_os_str().is_empty() {
             return path.into();
         }

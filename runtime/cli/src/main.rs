@@ -17,6 +17,7 @@ mod network;
 mod output;
 mod ps;
 mod pull;
+mod quadlet;
 mod release;
 mod rm;
 mod run;
@@ -59,7 +60,6 @@ enum Command {
     /// Run a program in a new container
     Run(Box<run::Options>),
     /// List containers
-    #[command(visible_alias = "list")]
     Ps(ps::Options),
     /// Show all that is known of containers, images, networks or volumes
     Inspect(inspect::Options),
@@ -71,7 +71,7 @@ enum Command {
     Stop(stop::Options),
     /// Send a signal to containers
     Kill(kill::Options),
-    /// Remove containers
+    /// Remove containers, or unit files
     Rm(rm::Options),
     /// Fetch an image
     Pull(pull::Options),
@@ -89,6 +89,18 @@ enum Command {
     Healthcheck(healthcheck::Command),
     /// Write Quadlet files in one style
     Fmt(fmt::Options),
+    /// List unit files
+    List(quadlet::list::Options),
+    /// Show unit files with their drop-ins
+    Cat(quadlet::cat::Options),
+    /// Print the units that a unit file becomes
+    Generate(quadlet::generate::Options),
+    /// Show what a reload of systemd would change
+    Diff(quadlet::diff::Options),
+    /// Check unit files and put them in place
+    Install(quadlet::install::Options),
+    /// Work on unit files, with the names that podman quadlet has
+    Quadlet(quadlet::Command),
     /// What generated units call when they stop
     #[command(hide = true)]
     Service(service::Command),
@@ -139,6 +151,12 @@ fn dispatch(command: Command, context: &Context, modules: &[PathBuf]) -> anyhow:
         Command::Volume(command) => volume::command(command, context),
         Command::Healthcheck(command) => healthcheck::command(command, context),
         Command::Fmt(options) => fmt::run(options),
+        Command::List(options) => quadlet::list::run(options),
+        Command::Cat(options) => quadlet::cat::run(options),
+        Command::Generate(options) => quadlet::generate::run(options),
+        Command::Diff(options) => quadlet::diff::run(options),
+        Command::Install(options) => quadlet::install::run(options),
+        Command::Quadlet(command) => quadlet::command(command),
         Command::Service(command) => service::command(command, context),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut CommandLine::command(), "sampan", &mut std::io::stdout());
@@ -163,4 +181,14 @@ pub(crate) struct Coded {
 
 fn exit_code(error: &anyhow::Error) -> u8 {
     error.chain().find_map(|cause| cause.downcast_ref::<Coded>()).map_or(OWN_FAULT, |coded| coded.code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_options_or_groups_of_a_command_have_one_name() {
+        CommandLine::command().debug_assert();
+    }
 }

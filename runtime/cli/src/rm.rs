@@ -1,11 +1,15 @@
-//! `sampan rm`: removes containers with their writable layers and anonymous volumes.
+//! `sampan rm`: removes containers with their writable layers and anonymous volumes. A name that ends as a
+//! unit file's does (`web.container`) means that file.
 
 use std::process::ExitCode;
 
 use sampan_container::state::{State, Status};
 
+use sampan_generator::keys::UnitType;
+
 use crate::Coded;
 use crate::context::Context;
+use crate::quadlet;
 use crate::release;
 use crate::stop::{choose, each, stop};
 
@@ -14,13 +18,17 @@ const MISSING: u8 = 1;
 /// The same: the container is running or paused.
 const RUNNING: u8 = 2;
 
-/// `sampan rm [options] CONTAINER…`
+/// `sampan rm [options] CONTAINER|FILE…`
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A name that ends in .container, .network and so on means the unit file: it is removed with \
+                        its drop-ins. More of that kind: sampan quadlet rm."
+)]
 pub(crate) struct Options {
     /// All containers
     #[arg(long, short)]
     all: bool,
-    /// Stop running containers first
+    /// Stop running containers, or the unit file's service, first
     #[arg(long, short)]
     force: bool,
     /// A container that doesn't exist is no error
@@ -29,13 +37,39 @@ pub(crate) struct Options {
     /// Also remove anonymous volumes; they always go with their container
     #[arg(long, short)]
     volumes: bool,
-    /// Names or identifiers
-    #[arg(value_name = "CONTAINER", required_unless_present = "all", conflicts_with = "all")]
+    /// After removing unit files, have systemd read the units
+    #[arg(long)]
+    reload: bool,
+    /// Containers by name or identifier, or unit files
+    #[arg(value_name = "CONTAINER|FILE", required_unless_present = "all", conflicts_with = "all")]
     containers: Vec<String>,
 }
 
 /// Removes each.
-pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(mut options: Options, context: &Context) -> anyhow::Result<ExitCode> {
+    let (files, containers) = options.containers.into_iter().partition(|name| UnitType::of(name).is_some());
+    options.containers = containers;
+    let removed = remove_files(files, &options);
+    if options.containers.is_empty() && !options.all {
+        return removed;
+    }
+    if let Err(error) = removed {
+        eprintln!("Error: {error:#}");
+        remove_containers(&options, context)?;
+        return Ok(ExitCode::FAILURE);
+    }
+    remove_containers(&options, context)
+}
+
+fn remove_files(names: Vec<String>, options: &Options) -> anyhow::Result<ExitCode> {
+    if names.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (force, ignore, reload) = (options.force, options.ignore, options.reload);
+    quadlet::rm::run(quadlet::rm::Options { force, ignore, reload, names, ..Default::default() })
+}
+
+fn remove_containers(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
     let containers = context.containers()?;
     let chosen = choose(&containers, &options.containers, options.all, options.ignore || options.force)
         .map_err(|error| Coded { code: MISSING, message: format!("{error:#}") })?;

@@ -1,0 +1,171 @@
+//! Where unit files are, which engine their units are for, and which systemd runs them.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use sampan_generator::check::{self, Checked};
+use sampan_generator::{Engine, Environment, Overlay, Root, search, settings};
+use sampan_status::systemd::{Listed, Systemd};
+
+/// Where a system's systemd keeps what generators have written, systemd.generator(7).
+const GENERATED: [&str; 3] = ["generator.early", "generator", "generator.late"];
+
+/// What every command for unit files takes.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Chosen {
+    /// The unit files of the calling user, not those of the system
+    #[arg(long)]
+    user: bool,
+    /// Whom the units are for: sampan or podman; the default stands in sampan.toml(5)
+    #[arg(long, value_name = "ENGINE")]
+    engine: Option<Engine>,
+    /// Where the system's own folders are, for tests and for systems that aren't running
+    #[arg(long, value_name = "DIR", hide = true)]
+    root_directory: Option<PathBuf>,
+}
+
+/// The folders with unit files and all that belongs to them.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Whom the units are for.
+    pub(crate) engine: Engine,
+    /// Whether a user's systemd runs them.
+    pub(crate) user: bool,
+    /// Where unit files are looked for, the first counts most.
+    pub(crate) roots: Vec<Root>,
+    environment: Environment,
+}
+
+impl Chosen {
+    /// Finds out; remarks, such as a mistake in sampan.toml, go to standard error.
+    pub(crate) fn place(&self) -> Place {
+        let environment = Environment {
+            root: self.root_directory.clone().unwrap_or_default(),
+            ..Environment::of_process()
+        };
+        let (configured, mistake) = settings::engine(&environment.below(settings::DEFAULT_PATH));
+        let engine = self.engine.unwrap_or(configured);
+        let (roots, notes) = search::roots(engine, self.user, &environment);
+        super::tell(mistake.iter().chain(&notes));
+        Place { engine, user: self.user, roots, environment }
+    }
+}
+
+impl Place {
+    /// What is installed, and what is wrong with it; the overlay's texts count as files.
+    pub(crate) fn check(&self, overlay: Overlay) -> Checked {
+        check::check(&check::Options { overlay, ..self.check_options() })
+    }
+
+    fn check_options(&self) -> check::Options {
+        check::Options {
+            roots: self.roots.clone(),
+            engine: self.engine,
+            user: self.user,
+            ..check::Options::default()
+        }
+    }
+
+    /// What the generator is asked for, with these folders read before the usual ones.
+    pub(crate) fn generation(&self, before: Vec<Root>) -> sampan_generator::Options {
+        let roots = before.into_iter().chain(self.roots.iter().cloned()).collect();
+        let overlay = Overlay::new();
+        sampan_generator::Options { engine: self.engine, user: self.user, roots, overlay }
+    }
+
+    /// Where new unit files are put.
+    ///
+    /// # Errors
+    /// The user has no home, or `$QUADLET_UNIT_DIRS` does not begin with an absolute path.
+    pub(crate) fn install_directory(&self) -> anyhow::Result<PathBuf> {
+        search::install_directory(self.engine, self.user, &self.environment)
+            .context("no folder for unit files: set HOME, or QUADLET_UNIT_DIRS to an absolute path")
+    }
+
+    /// Where the distribution's packages have their unit files, which are not ours to change.
+    pub(crate) fn distribution(&self) -> PathBuf {
+        self.environment.below("/usr/share/containers/systemd")
+    }
+
+    /// Where the units are that the generators wrote at the last reload.
+    pub(crate) fn generated(&self) -> Vec<PathBuf> {
+        let runtime = match (&self.environment.runtime_dir, self.user) {
+            (Some(runtime), true) => PathBuf::from(runtime),
+            (None, true) => return Vec::new(),
+            _ => self.environment.below("/run"),
+        };
+        GENERATED.iter().map(|directory| runtime.join("systemd").join(directory)).collect()
+    }
+
+    /// The systemd that runs the units.
+    ///
+    /// # Errors
+    /// It can't be reached, or none runs below `--root-directory`.
+    pub(crate) fn systemd(&self) -> anyhow::Result<Systemd> {
+        if !self.environment.root.as_os_str().is_empty() {
+            bail!("no systemd runs in {}", self.environment.root.display());
+        }
+        Ok(if self.user { Systemd::user() } else { Systemd::system() }?)
+    }
+
+    /// The states of services, and of the instances of those that are templates.
+    ///
+    /// # Errors
+    /// systemd can't be asked.
+    pub(crate) fn states(&self, services: &[String]) -> anyhow::Result<States> {
+        let (templates, plain): (Vec<String>, Vec<String>) =
+            services.iter().cloned().partition(|service| service.contains("@."));
+        let systemd = self.systemd()?;
+        let mut states = if plain.is_empty() { Vec::new() } else { systemd.named(&plain)? };
+        if !templates.is_empty() {
+            let patterns: Vec<String> = templates.iter().map(|name| name.replace("@.", "@*.")).collect();
+            states.extend(systemd.matching(&patterns)?);
+        }
+        Ok(States(states))
+    }
+
+    /// Has systemd run its generators and read the units. Below another root there is none to do so.
+    ///
+    /// # Errors
+    /// systemd can't be reached, or refuses.
+    pub(crate) fn reload(&self) -> anyhow::Result<()> {
+        if !self.environment.root.as_os_str().is_empty() {
+            return Ok(());
+        }
+        let reloaded = self.systemd().and_then(|systemd| Ok(systemd.reload()?));
+        reloaded.with_context(|| {
+            format!("systemd did not read the units anew; try {} daemon-reload", self.systemctl())
+        })
+    }
+
+    /// `systemctl` as the user has to call it.
+    pub(crate) fn systemctl(&self) -> &'static str {
+        if self.user { "systemctl --user" } else { "systemctl" }
+    }
+}
+
+/// The states of some units.
+#[derive(Debug, Default)]
+pub(crate) struct States(Vec<Listed>);
+
+impl States {
+    /// The unit itself or, for a template, its instances in memory.
+    pub(crate) fn of<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a Listed> {
+        let template = service.split_once("@.");
+        self.0.iter().filter(move |unit| match template {
+            Some((base, end)) => unit.name.split_once('@').is_some_and(|(name, rest)| {
+                name == base && rest.strip_suffix(end).is_some_and(|instance| instance.len() > 1)
+            }),
+            None => unit.name == service,
+        })
+    }
+
+    /// The names of those that run or are about to.
+    pub(crate) fn running(&self, service: &str) -> Vec<String> {
+        let runs = |unit: &&Listed| {
+            !matches!(unit.active_state.as_str(), "inactive" | "failed" | "")
+                && unit.load_state != "not-found"
+        };
+        self.of(service).filter(runs).map(|unit| unit.name.clone()).collect()
+    }
+}
