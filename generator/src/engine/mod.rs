@@ -166,6 +166,10 @@ pub(crate) struct ContainerPlan {
     pub(crate) pids_limit: Option<String>,
     /// How often health is checked, if at all.
     pub(crate) health_interval: Option<String>,
+    /// How often it is checked whether the container has started, before that.
+    pub(crate) startup_interval: Option<String>,
+    /// `StopTimeout=`, in seconds.
+    pub(crate) stop_timeout: Option<u64>,
     /// Whom the container's root is on the host.
     pub(crate) root: HostUser,
 }

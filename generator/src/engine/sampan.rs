@@ -26,11 +26,8 @@ pub(super) fn container(service: &mut Service, plan: &ContainerPlan) -> Vec<Serv
     service.set_default("Service", "SyslogIdentifier", "%N");
     service.add("Service", "LogExtraFields", words::quote(&format!("CONTAINER_NAME={}", plan.name)));
     service.add("Service", "ExecStart", root.start(&plan.run));
-    match &plan.health_interval {
-        // A oneshot service is over when it is started: there is nothing left to check.
-        Some(interval) if !plan.oneshot => health(service, plan, interval),
-        _ => Vec::new(),
-    }
+    // A oneshot service is over when it is started: there is nothing left to check.
+    if plan.oneshot { Vec::new() } else { health(service, plan) }
 }
 
 /// Only root can make a container, so our commands have root's privileges also where `User=` says
@@ -78,6 +75,7 @@ fn supervision(service: &mut Service, plan: &ContainerPlan) {
     service.set("Service", "NotifyAccess", "main");
     // A process without handlers can only be stopped by SIGKILL: our own is no failure.
     service.add("Service", "SuccessExitStatus", "SIGKILL");
+    stop_timeout(service, plan);
     // Delegate= would turn this into "continue", and an OOM kill would look like any SIGKILL.
     service.set_default("Service", "OOMPolicy", "stop");
     // The first process of a PID namespace ignores SIGABRT, systemd's own choice.
@@ -85,6 +83,18 @@ fn supervision(service: &mut Service, plan: &ContainerPlan) {
         service.last("Service", "WatchdogSec").is_some_and(|time| !matches!(time, "" | "0" | "infinity"));
     if watched {
         service.set_default("Service", "WatchdogSignal", "SIGKILL");
+    }
+}
+
+/// systemd must wait longer than the container's stop takes, or it kills before the time is over.
+fn stop_timeout(service: &mut Service, plan: &ContainerPlan) {
+    // The shortest default that distributions ship is 45 s.
+    const DEFAULT: u64 = 45;
+    // For clean-up after the container's end.
+    const MORE: u64 = 15;
+    let is_set = ["TimeoutStopSec", "TimeoutSec"].iter().any(|key| service.has("Service", key));
+    if let Some(seconds) = plan.stop_timeout.filter(|seconds| !is_set && seconds + MORE > DEFAULT) {
+        service.add("Service", "TimeoutStopSec", (seconds + MORE).to_string());
     }
 }
 
@@ -102,30 +112,34 @@ fn limits(service: &mut Service, plan: &ContainerPlan) {
     service.set_default("Service", "TasksMax", &tasks);
 }
 
-/// A timer and its service that check the container's health while it runs.
-fn health(service: &mut Service, plan: &ContainerPlan, interval: &str) -> Vec<Service> {
-    let container = service.name.clone();
-    let stem = container.strip_suffix(".service").unwrap_or(&container);
-    let (prefix, instance) = match stem.split_once('@') {
-        Some((prefix, "")) => (prefix, "@%i"),
-        Some((prefix, _)) => (prefix, &stem[prefix.len()..]),
-        None => (stem, ""),
+/// Timers, and a service that they start to check the container's health while it runs.
+fn health(service: &mut Service, plan: &ContainerPlan) -> Vec<Service> {
+    let own = service.name.clone();
+    let names = Names::of(&own);
+    let watched = names.watched();
+    let timer = |suffix: &str, interval: &String| {
+        let mut timer = Service::new(names.file(suffix, "timer"));
+        timer.add("Unit", "Description", format!("Health check timer of {watched}"));
+        timer.add("Unit", "BindsTo", watched.as_str());
+        timer.add("Unit", "After", watched.as_str());
+        timer.add("Timer", "OnActiveSec", interval);
+        timer.add("Timer", "OnUnitActiveSec", interval);
+        timer.add("Timer", "AccuracySec", "1s");
+        if suffix != "-health" {
+            timer.add("Timer", "Unit", names.unit("-health", "service"));
+        }
+        timer
     };
-    let file_instance = if instance == "@%i" { "@" } else { instance };
-    let unit = |extension: &str| format!("{prefix}-health{file_instance}.{extension}");
-    let name = |extension: &str| format!("{prefix}-health{instance}.{extension}");
-    let watched = format!("{prefix}{instance}.service");
-    service.add("Unit", "Wants", name("timer"));
+    let regular = plan.health_interval.as_ref().map(|interval| timer("-health", interval));
+    let startup = plan.startup_interval.as_ref().map(|interval| timer("-health-startup", interval));
+    // The check that ends the start also starts the other timer.
+    let Some(first) = startup.as_ref().map(|_| "-health-startup").or(regular.as_ref().map(|_| "-health"))
+    else {
+        return Vec::new();
+    };
+    service.add("Unit", "Wants", names.unit(first, "timer"));
 
-    let mut timer = Service::new(unit("timer"));
-    timer.add("Unit", "Description", format!("Health check timer of {watched}"));
-    timer.add("Unit", "BindsTo", watched.as_str());
-    timer.add("Unit", "After", watched.as_str());
-    timer.add("Timer", "OnActiveSec", interval);
-    timer.add("Timer", "OnUnitActiveSec", interval);
-    timer.add("Timer", "AccuracySec", "1s");
-
-    let mut check = Service::new(unit("service"));
+    let mut check = Service::new(names.file("-health", "service"));
     let container_name = resolve(&plan.name, &watched);
     check.add("Unit", "Description", format!("Health check of {watched}"));
     check.add("Unit", "Requisite", watched.as_str());
@@ -136,7 +150,38 @@ fn health(service: &mut Service, plan: &ContainerPlan, interval: &str) -> Vec<Se
     check.add("Service", "LogLevelMax", "notice");
     check.add("Service", "SyslogLevel", "notice");
     check.add("Service", "ExecStart", plan.base.with(["healthcheck", "run", &container_name]).value());
-    vec![timer, check]
+    startup.into_iter().chain(regular).chain([check]).collect()
+}
+
+/// The names of units that go with a container's service.
+struct Names<'a> {
+    prefix: &'a str,
+    /// As it stands in references to units: `@%i` for a template.
+    instance: &'a str,
+}
+
+impl<'a> Names<'a> {
+    fn of(service: &'a str) -> Names<'a> {
+        let stem = service.strip_suffix(".service").unwrap_or(service);
+        let (prefix, instance) = stem.split_at(stem.find('@').unwrap_or(stem.len()));
+        Names { prefix, instance: if instance == "@" { "@%i" } else { instance } }
+    }
+
+    /// The container's service.
+    fn watched(&self) -> String {
+        self.unit("", "service")
+    }
+
+    /// A unit as others refer to it.
+    fn unit(&self, suffix: &str, extension: &str) -> String {
+        format!("{}{suffix}{}.{extension}", self.prefix, self.instance)
+    }
+
+    /// A unit's file name.
+    fn file(&self, suffix: &str, extension: &str) -> String {
+        let instance = if self.instance == "@%i" { "@" } else { self.instance };
+        format!("{}{suffix}{instance}.{extension}", self.prefix)
+    }
 }
 
 /// The text with those specifiers resolved that mean something else in another unit.

@@ -5,6 +5,7 @@ use super::users::MappingKeys;
 use crate::command::CommandLine;
 use crate::diagnostic::{Severity, rules};
 use crate::engine::{ContainerPlan, Engine};
+use crate::keys::Key;
 use crate::keys::container::*;
 use crate::syntax::values;
 
@@ -25,6 +26,7 @@ impl Translator<'_> {
         self.kill_mode();
         let oneshot = self.is_oneshot();
         self.check_own_start(oneshot);
+        self.check_startup();
         let reload = self.reload(&base, &name);
 
         let mut run = base.with(["run", "--name", &name, "--replace", "--rm"]);
@@ -64,7 +66,9 @@ impl Translator<'_> {
             oneshot,
             memory: self.text(&MEMORY).map(str::to_owned),
             pids_limit: self.text(&PIDS_LIMIT).map(str::to_owned),
-            health_interval: self.health_interval(),
+            health_interval: self.interval(&HEALTH_CMD, &HEALTH_INTERVAL),
+            startup_interval: self.interval(&HEALTH_STARTUP_CMD, &HEALTH_STARTUP_INTERVAL),
+            stop_timeout: self.text(&STOP_TIMEOUT).and_then(|seconds| seconds.parse().ok()),
             root,
         };
         self.more = self.engine().container(&mut self.service, &plan);
@@ -262,12 +266,27 @@ impl Translator<'_> {
         }
     }
 
-    /// How often a timer checks the container's health, if its command is in the file.
-    fn health_interval(&mut self) -> Option<String> {
-        self.text(&HEALTH_CMD).filter(|command| !command.eq_ignore_ascii_case("none"))?;
-        let interval = self.text(&HEALTH_INTERVAL).unwrap_or("30s");
+    /// How often a timer has this command run in the container, if there is one.
+    fn interval(&mut self, command: &Key, interval: &Key) -> Option<String> {
+        self.text(command).filter(|command| !command.eq_ignore_ascii_case("none"))?;
+        let interval = self.text(interval).unwrap_or("30s");
         let never = interval == "disable" || interval.trim_end_matches(['s', 'm', 'h']) == "0";
         (!never).then(|| interval.to_owned())
+    }
+
+    /// A check of whether the container has started is followed by regular ones.
+    fn check_startup(&mut self) {
+        if self.engine() == Engine::Sampan
+            && self.text(&HEALTH_STARTUP_CMD).is_some()
+            && self.text(&HEALTH_CMD).is_none_or(|command| command.eq_ignore_ascii_case("none"))
+        {
+            self.fail_at(
+                &rules::MISSING_COMPANION,
+                &HEALTH_STARTUP_CMD,
+                "HealthStartupCmd= is set without HealthCmd=",
+                "add HealthCmd=, the check that begins when the container has started",
+            );
+        }
     }
 }
 

@@ -128,6 +128,30 @@ pub struct Healthcheck {
     pub retries: u32,
     /// `none`, `kill`, `restart` or `stop`.
     pub on_failure: String,
+    /// What has to succeed before the check above begins.
+    pub startup: Option<StartupCheck>,
+    /// Where results are kept: `local`, `events_logger` or an absolute path of a directory.
+    pub log_destination: String,
+    /// How many results are kept; 0 for all.
+    pub max_log_count: u32,
+    /// How many bytes of a check's output are kept; 0 for all.
+    pub max_log_size: u32,
+}
+
+/// How is found out that a container's program has started. Durations are nanoseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StartupCheck {
+    /// As in [`Healthcheck::test`].
+    pub test: Vec<String>,
+    /// Time between two checks.
+    pub interval: u64,
+    /// After this time a check has failed.
+    pub timeout: u64,
+    /// So many failures restart the container; 0 for none.
+    pub retries: u32,
+    /// So many successes are needed.
+    pub success: u32,
 }
 
 /// Everything that is known about a container and isn't in its `Spec`.

@@ -23,6 +23,7 @@ mod compression;
 mod digest;
 mod error;
 mod fetch;
+mod healthcheck;
 mod manifest;
 mod platform;
 mod policy;
@@ -38,6 +39,7 @@ mod unpack;
 
 pub use digest::{Digest, InvalidDigest};
 pub use error::{Error, Result};
+pub use healthcheck::Healthcheck;
 pub use platform::Platform;
 pub use policy::Policy;
 pub use progress::Progress;

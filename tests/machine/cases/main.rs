@@ -10,6 +10,7 @@ mod cli;
 mod failures;
 mod fixture;
 mod harness;
+mod health;
 mod images;
 mod inside;
 mod leftovers;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         network::tests(),
         inside::tests(),
         users::tests(),
+        health::tests(),
         cli::tests(),
         bus::tests(),
         harness::tests(),
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     for end in [
         cli::end,
         failures::end,
+        health::end,
         images::end,
         inside::end,
         network::end,

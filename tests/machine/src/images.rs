@@ -10,7 +10,7 @@ use crate::cache::Cache;
 use crate::command::capture;
 
 /// The images made from nothing but busybox: built in a second, without packages.
-pub const SMALL: &[&str] = &["busybox", "web"];
+pub const SMALL: &[&str] = &["busybox", "web", "checked"];
 
 /// The images made from Debian's packages, bases before what builds on them.
 pub const REAL: &[&str] = &["debian", "nginx", "nginx-stdout", "redis", "postgres"];

@@ -81,7 +81,7 @@ fn status(directory: &ContainerDir, state: &State) -> Value {
     let health = state.healthcheck.as_ref().map(|_| {
         let health = Health::read(directory).unwrap_or_default();
         let word = if health.status.is_empty() { "starting".to_owned() } else { health.status };
-        json!({"Status": word, "FailingStreak": health.failing_streak, "Log": []})
+        json!({"Status": word, "FailingStreak": health.failing_streak, "Log": health.log})
     });
     json!({
         "OciVersion": state.oci_version,
@@ -231,6 +231,12 @@ fn config(state: &State, spec: &Spec, process: &Process, image: Option<&Image>) 
             "StartPeriod": check.start_period, "Retries": check.retries,
         })
     });
+    let startup = state.healthcheck.as_ref().and_then(|check| check.startup.as_ref()).map(|check| {
+        json!({
+            "Test": check.test, "Interval": check.interval, "Timeout": check.timeout,
+            "Retries": check.retries, "Successes": check.success,
+        })
+    });
     json!({
         "Hostname": if state.hostname.is_empty() { spec.hostname().clone().unwrap_or_default() } else { state.hostname.clone() },
         "Domainname": spec.domainname().clone().unwrap_or_default(),
@@ -254,7 +260,11 @@ fn config(state: &State, spec: &Spec, process: &Process, image: Option<&Image>) 
         "StopTimeout": state.stop_timeout,
         "Timeout": 0,
         "Healthcheck": healthcheck,
+        "StartupHealthCheck": startup,
         "HealthcheckOnFailureAction": state.healthcheck.as_ref().map(|check| check.on_failure.as_str()).unwrap_or("none"),
+        "HealthLogDestination": state.healthcheck.as_ref().map(|check| check.log_destination.as_str()),
+        "HealthcheckMaxLogCount": state.healthcheck.as_ref().map(|check| check.max_log_count),
+        "HealthcheckMaxLogSize": state.healthcheck.as_ref().map(|check| check.max_log_size),
         "Umask": process.user().umask().map_or_else(|| "0022".to_owned(), |umask| format!("{umask:04o}")),
     })
 }

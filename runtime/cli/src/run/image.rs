@@ -72,6 +72,14 @@ impl Base {
         }
     }
 
+    /// How the image wants its health to be found out.
+    pub(crate) fn healthcheck(&self) -> Option<&sampan_image::Healthcheck> {
+        match self {
+            Self::Image(image) => image.healthcheck.as_ref(),
+            Self::Directory(_) => None,
+        }
+    }
+
     /// Whether the programs open their output by name.
     pub(crate) fn links_to_output(&self) -> bool {
         matches!(self, Self::Image(image) if image.links_to_output)

@@ -46,8 +46,10 @@ pub(crate) use self::options::Options;
 use self::start::Started;
 use self::supervise::Supervised;
 use self::unit::Unit;
+use crate::blame::Blamed as _;
 use crate::containers_conf;
 use crate::context::Context;
+use crate::healthcheck::timers;
 
 /// Who looks after the container once it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +67,10 @@ enum Stay {
 /// # Errors
 /// Whatever keeps it from starting; nothing of it is left then.
 pub(crate) fn run(options: Options, context: &Context, modules: &[PathBuf]) -> anyhow::Result<ExitCode> {
+    // An option that doesn't exist is where the image is expected.
+    if let Some(option) = options.arguments.first().filter(|first| first.starts_with('-')) {
+        return Err(anyhow::anyhow!("sampan run has no option {option}")).blame("PodmanArgs", option);
+    }
     if options.detach && options.tty {
         anyhow::bail!(
             "a terminal (-t) needs somebody who holds its other end: leave out -t, or -d (Notify=, Type= of a unit)"
@@ -83,7 +89,7 @@ pub(crate) fn run(options: Options, context: &Context, modules: &[PathBuf]) -> a
     context.close_containers_files()?;
     let claim = claim::claim(&options, context)?;
     let started = start::start(&options, context, &conf, &base, &claim, unit.as_ref(), stay != Stay::No)
-        .and_then(|started| finish(&options, started, &claim, unit.as_ref(), stay));
+        .and_then(|started| finish(&options, context, started, &claim, unit.as_ref(), stay));
     match started {
         Ok(end) => {
             if stay == Stay::UntilExit {
@@ -114,6 +120,7 @@ fn stay(options: &Options, unit: Option<&Unit>) -> Stay {
 /// Everything is set up and the program waits: tells systemd, lets it go, and stays as long as needed.
 fn finish(
     options: &Options,
+    context: &Context,
     started: Started,
     claim: &claim::Claim,
     unit: Option<&Unit>,
@@ -126,6 +133,12 @@ fn finish(
     }
     if let Some(path) = &options.cidfile {
         std::fs::write(path, claim.id()).with_context(|| format!("writing {}", path.display()))?;
+    }
+    if let (Some(check), Some(service)) = (&health, unit.and_then(|unit| unit.name.as_deref())) {
+        // A service that is over with its program has no time for checks.
+        if stay != Stay::UntilExit {
+            timers::begin(service, check, claim.name(), context);
+        }
     }
     if let (Stay::No, Some(unit)) = (stay, unit) {
         // First systemd, then the program: told after the exec, it loses the status of one that ends at once.

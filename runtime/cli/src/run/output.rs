@@ -40,6 +40,12 @@ pub(crate) fn arrange(options: &Options, links_to_output: bool) -> anyhow::Resul
     if !options.interactive && !options.tty {
         close_input()?;
     }
+    if !options.log_opt.is_empty() {
+        log::warn!(
+            "LogOpt={}: the journal has no such options, so this has no effect",
+            options.log_opt.join(" ")
+        );
+    }
     match options.log_driver.as_deref().unwrap_or("journald") {
         "none" => {
             let null = open_null()?;

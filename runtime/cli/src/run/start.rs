@@ -57,7 +57,7 @@ pub(crate) fn start(
     }
     let plan = network::plan(options)?;
     let security = Security::read(options, conf)?;
-    let health = health::read(options)?;
+    let health = health::read(options, base.healthcheck())?;
     if options.sdnotify == "healthy" && health.is_none() {
         return Err(anyhow!("there is no health check that could make it ready: add HealthCmd="))
             .blame("Notify", "");

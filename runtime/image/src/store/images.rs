@@ -8,6 +8,7 @@ use oci_spec::image::ImageConfiguration;
 use super::{ImageRecord, NameRecord, Store, trash};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::healthcheck::Healthcheck;
 use crate::reference::Reference;
 use crate::registries::Registries;
 
@@ -31,6 +32,8 @@ pub struct Image {
     pub created: Option<String>,
     /// The image configuration.
     pub config: ImageConfiguration,
+    /// The check of a container's health that the configuration names, in Docker's extension of it.
+    pub healthcheck: Option<Healthcheck>,
     /// Layer directories for overlayfs, topmost first, each once.
     pub layers: Vec<PathBuf>,
     /// Whether a link in it leads to `/dev/stdout` or `/dev/stderr`: its programs open their output anew.
@@ -297,6 +300,7 @@ impl Store {
             repo_digests: record.repo_digests,
             size: record.size,
             created: config.created().clone(),
+            healthcheck: Healthcheck::of(&bytes),
             config,
             layers,
             links_to_output,
