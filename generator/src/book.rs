@@ -124,13 +124,13 @@ mod tests {
     use super::*;
     use crate::diagnostic::Source;
     use crate::syntax::scanner::Fold;
-    use crate::unit::Parsed;
     use std::path::Path;
 
     fn with_unit<T>(name: &str, text: &str, ask: impl FnOnce(&UnitFile<'_>) -> T) -> T {
         let source = Source::new(Path::new("/u").join(name), text.as_bytes().to_vec());
-        let file = Parsed::new(&source, Fold::Blank);
-        ask(&UnitFile::new(UnitType::of(name).unwrap(), name, &source.path, file))
+        let mut unit = UnitFile::new(UnitType::of(name).unwrap(), name, &source.path);
+        unit.merge(&source, Fold::Blank);
+        ask(&unit)
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::keys::UnitType;
 use crate::overlay::Overlay;
 use crate::search::Found;
-use crate::unit::{Parsed, UnitFile};
+use crate::unit::{self, UnitFile};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs;
@@ -50,9 +50,9 @@ impl Text {
         if engine == Engine::Sampan {
             return None;
         }
-        let parsed = Parsed::new(&self.source, engine.fold());
-        (self.error.is_some() || parsed.is_broken())
-            .then(|| self.error.iter().cloned().chain(parsed.mistakes).collect())
+        let mut wrong: Vec<_> = self.error.iter().cloned().collect();
+        wrong.extend(unit::mistakes(&self.source, engine.fold()));
+        wrong.iter().any(|mistake| mistake.severity == Severity::Error).then_some(wrong)
     }
 }
 
@@ -66,12 +66,10 @@ impl File {
 impl Loaded {
     /// A file with its drop-ins.
     pub(crate) fn unit<'t>(&'t self, file: &'t File) -> UnitFile<'t> {
-        let parse = |text: &'t Text| Parsed::new(&text.source, self.engine.fold());
-        let mut unit = UnitFile::new(file.kind, &file.name, file.path(), parse(&file.text));
-        unit.mistakes.extend(file.text.error.clone());
-        for dropin in file.dropins.iter().map(|at| &self.dropins[*at]) {
-            unit.merge(parse(dropin));
-            unit.mistakes.extend(dropin.error.clone());
+        let mut unit = UnitFile::new(file.kind, &file.name, file.path());
+        for text in [&file.text].into_iter().chain(file.dropins.iter().map(|at| &self.dropins[*at])) {
+            unit.merge(&text.source, self.engine.fold());
+            unit.mistakes.extend(text.error.clone());
         }
         unit
     }

@@ -6,7 +6,7 @@
 
 use crate::diagnostic::{Diagnostic, Place, Rule, Severity, Source, rules};
 use crate::keys::UnitType;
-use crate::syntax::scanner::{Fold, Pieces, RawEntry, scan};
+use crate::syntax::scanner::{Fold, Item, Mistake, Pieces, RawEntry, items};
 use std::borrow::Cow;
 use std::path::Path;
 
@@ -88,52 +88,6 @@ impl<'t> Section<'t> {
     }
 }
 
-/// What one file holds, be it a Quadlet file or a drop-in.
-#[derive(Debug)]
-pub struct Parsed<'t> {
-    sections: Vec<Section<'t>>,
-    /// What is wrong with its syntax.
-    pub mistakes: Vec<Diagnostic>,
-}
-
-impl<'t> Parsed<'t> {
-    /// Reads the text of a file. That it was no UTF-8 is a warning.
-    pub fn new(source: &'t Source, fold: Fold) -> Self {
-        let mut mistakes = Vec::new();
-        if !source.is_utf8 {
-            let at = source.text.find('\u{fffd}').unwrap_or(0);
-            mistakes.push(
-                Diagnostic::at(
-                    &rules::NOT_UTF8,
-                    Severity::Warning,
-                    source,
-                    at..at + 3,
-                    "the file is not UTF-8 text",
-                )
-                .help("save the file as UTF-8"),
-            );
-        }
-        let scan = scan(&source.text, fold);
-        for mistake in scan.mistakes {
-            let mut diagnostic =
-                Diagnostic::at(mistake.rule, Severity::Error, source, mistake.span, mistake.reason);
-            diagnostic.help = mistake.help;
-            mistakes.push(diagnostic);
-        }
-        let sections = scan.sections.into_iter().map(|raw| Section {
-            place: Place { source, span: raw.at..raw.at + raw.name.len() + 2 },
-            entries: raw.entries.into_iter().map(|entry| Entry::new(entry, source)).collect(),
-            name: raw.name,
-        });
-        Self { sections: sections.collect(), mistakes }
-    }
-
-    /// Whether a line of it could not be read.
-    pub fn is_broken(&self) -> bool {
-        self.mistakes.iter().any(|mistake| mistake.severity == Severity::Error)
-    }
-}
-
 /// A Quadlet file with its drop-ins.
 #[derive(Debug)]
 pub struct UnitFile<'t> {
@@ -150,22 +104,33 @@ pub struct UnitFile<'t> {
 }
 
 impl<'t> UnitFile<'t> {
-    /// A unit that holds what its file holds; drop-ins are merged into it later.
-    pub fn new(kind: UnitType, name: &'t str, path: &'t Path, file: Parsed<'t>) -> Self {
-        let mut unit = Self { kind, name, path, sections: Vec::new(), mistakes: Vec::new() };
-        unit.merge(file);
-        unit
+    /// A unit that holds nothing yet; its file is merged into it, and then the drop-ins.
+    pub fn new(kind: UnitType, name: &'t str, path: &'t Path) -> Self {
+        Self { kind, name, path, sections: Vec::with_capacity(4), mistakes: Vec::new() }
     }
 
-    /// Adds what a drop-in holds.
-    pub fn merge(&mut self, file: Parsed<'t>) {
-        self.mistakes.extend(file.mistakes);
-        for new in file.sections {
-            match self.sections.iter_mut().find(|section| section.name == new.name) {
-                Some(section) => section.entries.extend(new.entries),
-                None => self.sections.push(new),
+    /// Adds what a file holds.
+    pub fn merge(&mut self, source: &'t Source, fold: Fold) {
+        self.mistakes.extend(not_utf8(source));
+        let mut current = 0;
+        for item in items(&source.text, fold) {
+            match item {
+                Item::Section { name, at } => {
+                    let place = Place { source, span: at..at + name.len() + 2 };
+                    current = self.place_of(name, place);
+                }
+                Item::Entry(raw) => self.sections[current].entries.push(Entry::new(raw, source)),
+                Item::Mistake(mistake) => self.mistakes.push(diagnose(source, mistake)),
             }
         }
+    }
+
+    /// Where a section is; it is added if it is new.
+    fn place_of(&mut self, name: Cow<'t, str>, place: Place<'t>) -> usize {
+        self.sections.iter().position(|section| section.name == name).unwrap_or_else(|| {
+            self.sections.push(Section { name, place, entries: Vec::new() });
+            self.sections.len() - 1
+        })
     }
 
     /// A section by its name.
@@ -209,6 +174,32 @@ impl<'t> UnitFile<'t> {
     }
 }
 
+/// What is wrong with the syntax of a file.
+pub fn mistakes(source: &Source, fold: Fold) -> Vec<Diagnostic> {
+    let lines = items(&source.text, fold).filter_map(|item| match item {
+        Item::Mistake(mistake) => Some(diagnose(source, mistake)),
+        _ => None,
+    });
+    not_utf8(source).into_iter().chain(lines).collect()
+}
+
+fn diagnose(source: &Source, mistake: Mistake) -> Diagnostic {
+    let mut diagnostic = Diagnostic::at(mistake.rule, Severity::Error, source, mistake.span, mistake.reason);
+    diagnostic.help = mistake.help;
+    diagnostic
+}
+
+/// That the file is no UTF-8 is a warning.
+fn not_utf8(source: &Source) -> Option<Diagnostic> {
+    if source.is_utf8 {
+        return None;
+    }
+    let at = source.text.find('\u{fffd}').unwrap_or(0);
+    let reason = "the file is not UTF-8 text";
+    let diagnostic = Diagnostic::at(&rules::NOT_UTF8, Severity::Warning, source, at..at + 3, reason);
+    Some(diagnostic.help("save the file as UTF-8"))
+}
+
 /// Takes a pair of double quotes off that encloses the whole value.
 pub fn unquoted(value: &str) -> &str {
     value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value)
@@ -223,10 +214,9 @@ mod tests {
     }
 
     fn unit(sources: &[Source]) -> UnitFile<'_> {
-        let mut files = sources.iter().map(|source| Parsed::new(source, Fold::Blank));
         let path = Path::new("/u/a@b.container");
-        let mut unit = UnitFile::new(UnitType::Container, "a@b.container", path, files.next().unwrap());
-        files.for_each(|file| unit.merge(file));
+        let mut unit = UnitFile::new(UnitType::Container, "a@b.container", path);
+        sources.iter().for_each(|source| unit.merge(source, Fold::Blank));
         unit
     }
 
@@ -251,8 +241,7 @@ mod tests {
     #[test]
     fn text_that_is_not_utf_8_is_a_warning() {
         let source = Source::new("/u/f", b"[S]\nA=\xff\n".to_vec());
-        let file = Parsed::new(&source, Fold::Blank);
-        assert!(!file.is_broken());
-        assert_eq!((file.mistakes[0].line, file.mistakes[0].severity), (2, Severity::Warning));
+        let mistakes = mistakes(&source, Fold::Blank);
+        assert_eq!((mistakes[0].line, mistakes[0].severity), (2, Severity::Warning));
     }
 }

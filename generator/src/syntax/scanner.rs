@@ -7,6 +7,7 @@
 //! service name, an `[Install]` section and a full list of what is wrong with it.
 
 use crate::diagnostic::{Rule, rules};
+use memchr::memchr;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -48,6 +49,14 @@ impl Pieces {
         let behind = self.rest.partition_point(|(value, _)| *value <= at);
         let (value, text) = behind.checked_sub(1).map_or((0, self.first), |last| self.rest[last]);
         text + (at - value)
+    }
+
+    /// The pieces of what stands behind some bytes of the value.
+    fn behind(mut self, at: usize) -> Self {
+        let first = self.locate(at);
+        self.rest.retain(|(value, _)| *value > at);
+        self.rest.iter_mut().for_each(|(value, _)| *value -= at);
+        Self { first, rest: self.rest }
     }
 
     /// The offsets in the value where each further line starts.
@@ -94,156 +103,181 @@ pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Scans the text of one file.
 pub fn scan(text: &str, fold: Fold) -> Scan<'_> {
-    let mut scanner =
-        Scanner { scan: Scan::default(), fold, pending: None, has_nul: text.as_bytes().contains(&0) };
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        scanner.line(line, at);
-        at += line.len();
+    let mut scan = Scan::default();
+    for item in items(text, fold) {
+        match item {
+            Item::Section { name, at } => {
+                scan.sections.push(RawSection { name, at, entries: Vec::new() });
+            }
+            Item::Entry(entry) => {
+                if let Some(section) = scan.sections.last_mut() {
+                    section.entries.push(entry);
+                }
+            }
+            Item::Mistake(mistake) => scan.mistakes.push(mistake),
+        }
     }
-    scanner.finish();
-    scanner.scan
+    scan
 }
 
-/// A logical line that is being put together from its folds.
-struct Pending {
-    text: String,
-    first: usize,
-    rest: Vec<(usize, usize)>,
+/// What stands in a line, or in several that are one.
+#[derive(Clone, Debug)]
+pub(crate) enum Item<'t> {
+    /// `[Section]`.
+    Section {
+        /// The name between the brackets.
+        name: Cow<'t, str>,
+        /// Byte offset of the opening bracket.
+        at: usize,
+    },
+    /// `Key=Value`; a section came before.
+    Entry(RawEntry<'t>),
+    /// Something else.
+    Mistake(Mistake),
 }
 
-struct Scanner<'t> {
-    scan: Scan<'t>,
+/// Everything that stands in a text, one after the other.
+pub(crate) fn items(text: &str, fold: Fold) -> Items<'_> {
+    let has_nul = memchr(0, text.as_bytes()).is_some();
+    Items { text, at: 0, fold, has_nul, in_section: false }
+}
+
+/// The iterator of [`items`].
+#[derive(Debug)]
+pub(crate) struct Items<'t> {
+    text: &'t str,
+    /// Where the next line starts.
+    at: usize,
     fold: Fold,
-    pending: Option<Pending>,
     /// Whether a NUL byte is anywhere in the text.
     has_nul: bool,
+    /// Whether a section has begun.
+    in_section: bool,
 }
 
-impl<'t> Scanner<'t> {
-    /// Takes one physical line that starts at byte `at` of the text.
-    fn line(&mut self, line: &'t str, at: usize) {
-        let body = if at == 0 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
-        let start = body.trim_start();
-        let at = at + (line.len() - start.len());
-        let trimmed = start.trim_end();
-        if trimmed.is_empty() || trimmed.starts_with(['#', ';']) {
-            return; // also in the middle of a continued value
-        }
-        let (part, continues) = match continued(trimmed, self.fold) {
-            Some(part) => (part, true),
-            None => (trimmed, false),
-        };
-        match &mut self.pending {
-            Some(pending) => {
-                if self.fold == Fold::Blank && !pending.text.ends_with(char::is_whitespace) {
-                    pending.text.push(' ');
-                }
-                pending.rest.push((pending.text.len(), at));
-                pending.text.push_str(part);
+/// A physical line without its newline and the blanks at both ends.
+struct Line<'t> {
+    body: &'t str,
+    /// Byte offset of the body in the text.
+    at: usize,
+    /// Whether the value goes on in the next line; the backslash is no part of the body.
+    continues: bool,
+}
+
+impl<'t> Iterator for Items<'t> {
+    type Item = Item<'t>;
+
+    fn next(&mut self) -> Option<Item<'t>> {
+        let line = self.line()?;
+        Some(if line.continues {
+            self.folded(line)
+        } else {
+            self.logical(Cow::Borrowed(line.body), line.at, Vec::new())
+        })
+    }
+}
+
+impl<'t> Items<'t> {
+    /// The next line that is neither empty nor a comment. Such lines are skipped also in the middle
+    /// of a continued value.
+    fn line(&mut self) -> Option<Line<'t>> {
+        while self.at < self.text.len() {
+            let start = self.at;
+            let rest = &self.text[start..];
+            let end = memchr(b'\n', rest.as_bytes()).map_or(rest.len(), |newline| newline + 1);
+            self.at += end;
+            let line = &rest[..end];
+            let line = if start == 0 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
+            let body = line.trim_start();
+            let at = self.at - body.len();
+            let body = body.trim_end();
+            if !matches!(body.as_bytes().first(), None | Some(b'#' | b';')) {
+                let part = continued(body, self.fold);
+                return Some(Line { body: part.unwrap_or(body), at, continues: part.is_some() });
             }
-            None if continues => {
-                self.pending = Some(Pending { text: part.to_owned(), first: at, rest: Vec::new() });
-            }
-            None => self.logical(Cow::Borrowed(part), at, Vec::new()),
         }
-        if !continues {
-            self.finish();
-        }
+        None
     }
 
-    /// Ends the logical line that is being put together, if there is one.
-    fn finish(&mut self) {
-        if let Some(pending) = self.pending.take() {
-            // Lines that are nothing but a backslash leave blanks at both ends.
-            let text = pending.text.trim().to_owned();
-            let blank = pending.text.len() - pending.text.trim_start().len();
-            let pieces = Pieces { first: pending.first, rest: pending.rest };
-            let first = pieces.locate(blank);
-            let held = blank + 1..=blank + text.len();
-            let rest = pieces.rest.into_iter().filter(|(value, _)| held.contains(value));
-            let rest = rest.map(|(value, at)| (value - blank, at)).collect();
-            self.logical(Cow::Owned(text), first, rest);
+    /// Puts a logical line together that goes on after this one.
+    fn folded(&mut self, first: Line<'t>) -> Item<'t> {
+        let mut text = first.body.to_owned();
+        let mut rest = Vec::new();
+        while let Some(line) = self.line() {
+            if self.fold == Fold::Blank && !text.ends_with(char::is_whitespace) {
+                text.push(' ');
+            }
+            rest.push((text.len(), line.at));
+            text.push_str(line.body);
+            if !line.continues {
+                break;
+            }
         }
+        // Lines that are nothing but a backslash leave blanks at both ends.
+        let blank = text.len() - text.trim_start().len();
+        let text = text.trim().to_owned();
+        let Pieces { first, mut rest } = Pieces { first: first.at, rest }.behind(blank);
+        rest.retain(|(value, _)| *value <= text.len());
+        self.logical(Cow::Owned(text), first, rest)
     }
 
     /// Takes a logical line: folds are joined, both ends are free of blanks.
-    fn logical(&mut self, line: Cow<'t, str>, at: usize, rest: Vec<(usize, usize)>) {
+    fn logical(&mut self, line: Cow<'t, str>, at: usize, rest: Vec<(usize, usize)>) -> Item<'t> {
         if self.has_nul && line.contains('\0') {
-            return self.mistake(
-                &rules::BAD_CHARACTER,
-                at,
-                line.len(),
-                "the line holds a NUL byte",
-                "remove the NUL byte",
-            );
+            let reason = "the line holds a NUL byte";
+            return mistake(&rules::BAD_CHARACTER, at, line.len(), reason, "remove the NUL byte");
         }
         if let Some(name) = section_name(&line) {
             return self.section(part(&line, 1..1 + name.len()), line.len(), at);
         }
-        match line.find('=') {
+        match memchr(b'=', line.as_bytes()) {
             None if line.starts_with('[') => {
-                self.mistake(&rules::BAD_SECTION, at, line.len(), "the section header is not closed", "write \"[Section]\" alone on its line");
+                let reason = "the section header is not closed";
+                mistake(&rules::BAD_SECTION, at, line.len(), reason, "write \"[Section]\" alone on its line")
             }
-            None => self.mistake(
+            None => mistake(
                 &rules::BAD_LINE,
                 at,
                 line.len(),
                 "this line is neither a section, a \"Key=Value\" nor a comment",
                 "write \"Key=Value\"; end the line before with a backslash if this one belongs to it; start a comment with #",
             ),
-            Some(0) => self.mistake(&rules::BAD_LINE, at, 1, "there is no key before \"=\"", "write \"Key=Value\""),
+            Some(0) => {
+                mistake(&rules::BAD_LINE, at, 1, "there is no key before \"=\"", "write \"Key=Value\"")
+            }
             Some(equals) => self.entry(line, equals, at, rest),
         }
     }
 
-    fn section(&mut self, name: Cow<'t, str>, length: usize, at: usize) {
+    fn section(&mut self, name: Cow<'t, str>, length: usize, at: usize) -> Item<'t> {
         if name.is_empty() || name.chars().any(|c| c == '[' || c.is_control()) {
-            return self.mistake(
-                &rules::BAD_SECTION,
-                at,
-                length,
-                "this is no valid section name",
-                "write \"[Section]\"",
-            );
+            let reason = "this is no valid section name";
+            return mistake(&rules::BAD_SECTION, at, length, reason, "write \"[Section]\"");
         }
-        self.scan.sections.push(RawSection { name, at, entries: Vec::with_capacity(16) });
+        self.in_section = true;
+        Item::Section { name, at }
     }
 
-    fn entry(&mut self, line: Cow<'t, str>, equals: usize, at: usize, rest: Vec<(usize, usize)>) {
+    fn entry(&self, line: Cow<'t, str>, equals: usize, at: usize, rest: Vec<(usize, usize)>) -> Item<'t> {
         let key_end = line[..equals].trim_end().len();
         let value_at = line.len() - line[equals + 1..].trim_start().len();
-        let Some(section) = self.scan.sections.last_mut() else {
-            return self.mistake(
+        if !self.in_section {
+            return mistake(
                 &rules::KEY_WITHOUT_SECTION,
                 at,
                 key_end,
                 "this key stands before the first section",
                 "begin the file with a section such as \"[Container]\"",
             );
-        };
-        let located = Pieces { first: at, rest };
-        let pieces = Pieces {
-            first: located.locate(value_at),
-            rest: located
-                .rest
-                .iter()
-                .filter(|(value, _)| *value > value_at)
-                .map(|(value, text)| (value - value_at, *text))
-                .collect(),
-        };
+        }
         let (key, value) = (part(&line, 0..key_end), part(&line, value_at..line.len()));
-        section.entries.push(RawEntry { key, value, key_at: at, pieces });
+        Item::Entry(RawEntry { key, value, key_at: at, pieces: Pieces { first: at, rest }.behind(value_at) })
     }
+}
 
-    fn mistake(&mut self, rule: &'static Rule, at: usize, length: usize, reason: &str, help: &str) {
-        self.scan.mistakes.push(Mistake {
-            span: at..at + length,
-            rule,
-            reason: reason.to_owned(),
-            help: Some(help.to_owned()),
-        });
-    }
+fn mistake<'t>(rule: &'static Rule, at: usize, length: usize, reason: &str, help: &str) -> Item<'t> {
+    let (reason, help) = (reason.to_owned(), Some(help.to_owned()));
+    Item::Mistake(Mistake { span: at..at + length, rule, reason, help })
 }
 
 /// A part of a line, borrowed where the line is.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use sampan_generator::diagnostic::{Source, rules};
 use sampan_generator::keys::UnitType;
 use sampan_generator::syntax::scanner::Fold;
-use sampan_generator::unit::{Parsed, UnitFile};
+use sampan_generator::unit::UnitFile;
 use sampan_generator::written::Written;
 use sampan_generator::{Diagnostic, Severity};
 
@@ -102,9 +102,8 @@ fn find(key: &Key, reason: &str, source: &Path) -> Option<Diagnostic> {
     files[1..].sort();
     let sources: Vec<_> =
         files.iter().filter_map(|file| Some(Source::new(file, std::fs::read(file).ok()?))).collect();
-    let mut parsed = sources.iter().map(|source| Parsed::new(source, Fold::Blank));
-    let mut unit = UnitFile::new(UnitType::Container, "", source, parsed.next()?);
-    parsed.for_each(|drop_in| unit.merge(drop_in));
+    let mut unit = UnitFile::new(UnitType::Container, "", source);
+    sources.iter().for_each(|source| unit.merge(source, Fold::Blank));
     let assignments = || {
         let sections = unit.sections.iter();
         sections.flat_map(|section| section.assignments(key.name).filter(|entry| !entry.value.is_empty()))
