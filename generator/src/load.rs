@@ -7,12 +7,15 @@ use crate::diagnostic::{Diagnostic, Severity, Source, rules};
 use crate::engine::Engine;
 use crate::keys::UnitType;
 use crate::overlay::Overlay;
-use crate::search::Found;
+use crate::search::{Found, FoundFile};
 use crate::unit::{self, UnitFile};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::path::Arg;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// The files that were read.
@@ -98,8 +101,7 @@ impl Loaded {
         for file in &mut self.files {
             for path in dropins(file.kind, &file.name, directories, reader) {
                 let at = *known.entry(path).or_insert_with_key(|path| {
-                    log::debug!("Loading source drop-in file {}", path.display());
-                    self.dropins.push(reader.text(path));
+                    self.dropins.push(reader.dropin(path));
                     self.dropins.len() - 1
                 });
                 match self.dropins[at].refused(self.engine) {
@@ -114,32 +116,32 @@ impl Loaded {
 /// Reads every file that counts: the first of its name. For sampan a file that can't be read counts
 /// too, so that its service can say why. For Podman the next of that name counts, and the other
 /// files of that directory are lost, as they are to Podman's Quadlet.
-pub(crate) fn load(found: Found, engine: Engine, overlay: &Overlay) -> Loaded {
-    let mut loaded = Loaded { engine, files: Vec::new(), dropins: Vec::new(), notes: found.notes };
-    let mut reader = Reader { overlay, buffer: vec![0; 8192], listed: HashMap::new() };
+pub(crate) fn load(mut found: Found, engine: Engine, overlay: &Overlay) -> Loaded {
+    let mut loaded =
+        Loaded { engine, files: Vec::new(), dropins: Vec::new(), notes: std::mem::take(&mut found.notes) };
+    let mut reader = Reader { overlay, buffer: vec![0; 8192], directory: None, listed: HashMap::new() };
     let mut seen = HashSet::new();
     let mut broken = BTreeSet::new();
     for file in &found.files {
         if seen.contains(file.name.as_str()) {
             continue;
         }
-        log::debug!("Loading source unit file {}", file.path.display());
-        let text = reader.text(&file.path);
+        let text = reader.unit(&found, file);
         if let Some(mistakes) = text.refused(engine) {
             loaded.notes.extend(mistakes);
-            broken.insert(file.path.parent());
+            broken.insert(found.directory_of(file));
             continue;
         }
         seen.insert(file.name.as_str());
         // To sampan the name of a link to /dev/null is taken, and nothing comes of it.
         let empty = text.source.text.is_empty() && text.error.is_none();
-        if !(empty && engine == Engine::Sampan && is_null(&file.path)) {
+        if !(empty && engine == Engine::Sampan && is_null(&text.source.path)) {
             let (kind, name) = (file.kind, file.name.clone());
             loaded.files.push(File { kind, name, text, dropins: Vec::new() });
         }
     }
-    loaded.files.retain(|file| !broken.contains(&file.path().parent()));
-    for directory in broken.into_iter().flatten() {
+    loaded.files.retain(|file| file.path().parent().is_none_or(|directory| !broken.contains(directory)));
+    for directory in broken {
         let reason = "Podman reads no file of this directory, because of the mistake in one of them";
         loaded.notes.push(
             Diagnostic::whole(&rules::DIRECTORY_LOST, Severity::Warning, directory, reason)
@@ -155,26 +157,45 @@ pub(crate) fn load(found: Found, engine: Engine, overlay: &Overlay) -> Loaded {
 struct Reader<'a> {
     overlay: &'a Overlay,
     buffer: Vec<u8>,
+    /// The directory that files are read from, held open so that each takes one step to find.
+    directory: Option<(usize, OwnedFd)>,
     /// The drop-ins in each directory that was looked at.
     listed: HashMap<PathBuf, Vec<OsString>>,
 }
 
 impl Reader<'_> {
-    fn text(&mut self, path: &Path) -> Text {
-        match self.read(path) {
-            Ok(bytes) => Text { source: Source::new(path, bytes), error: None },
-            Err(error) => {
-                Text { source: Source::new(path, Vec::new()), error: Some(cannot_read(path, &error)) }
-            }
+    /// The text of a Quadlet file.
+    fn unit(&mut self, found: &Found, file: &FoundFile) -> Text {
+        let path = found.path_of(file);
+        log::debug!("Loading source unit file {}", path.display());
+        if self.directory.as_ref().is_none_or(|(at, _)| *at != file.directory) {
+            let opened = open(CWD, found.directory_of(file), OFlags::PATH | OFlags::DIRECTORY);
+            self.directory = opened.ok().map(|opened| (file.directory, opened));
         }
+        let opened = match &self.directory {
+            Some((_, directory)) => open(directory, &file.name, OFlags::RDONLY),
+            None => open(CWD, &path, OFlags::RDONLY),
+        };
+        self.text(path, opened)
+    }
+
+    /// The text of a drop-in.
+    fn dropin(&mut self, path: &Path) -> Text {
+        log::debug!("Loading source drop-in file {}", path.display());
+        self.text(path.to_owned(), open(CWD, path, OFlags::RDONLY))
+    }
+
+    fn text(&mut self, path: PathBuf, opened: io::Result<OwnedFd>) -> Text {
+        let bytes = match self.overlay.text(&path) {
+            Some(text) => Ok(text.as_bytes().to_vec()),
+            None => opened.and_then(|opened| self.read(opened.into())),
+        };
+        let error = bytes.as_ref().err().map(|error| cannot_read(&path, error));
+        Text { source: Source::new(path, bytes.unwrap_or_default()), error }
     }
 
     /// Reads a file, a small one with a single read(2) into the buffer.
-    fn read(&mut self, path: &Path) -> std::io::Result<Vec<u8>> {
-        if let Some(text) = self.overlay.text(path) {
-            return Ok(text.as_bytes().to_vec());
-        }
-        let mut file = fs::File::open(path)?;
+    fn read(&mut self, mut file: fs::File) -> io::Result<Vec<u8>> {
         let length = file.read(&mut self.buffer)?;
         let mut bytes = self.buffer[..length].to_vec();
         if length == self.buffer.len() {
@@ -195,11 +216,15 @@ impl Reader<'_> {
     }
 }
 
+fn open(directory: impl AsFd, path: impl Arg, flags: OFlags) -> io::Result<OwnedFd> {
+    Ok(openat(directory, path, flags | OFlags::CLOEXEC, Mode::empty())?)
+}
+
 fn is_null(path: &Path) -> bool {
     fs::canonicalize(path).is_ok_and(|target| target == Path::new("/dev/null"))
 }
 
-fn cannot_read(path: &Path, error: &std::io::Error) -> Diagnostic {
+fn cannot_read(path: &Path, error: &io::Error) -> Diagnostic {
     let reason = format!("the file can't be read: {error}");
     let diagnostic = Diagnostic::whole(&rules::UNREADABLE, Severity::Error, path, reason);
     match fs::read_link(path) {

@@ -3,17 +3,21 @@
 use crate::GeneratedUnit;
 use crate::diagnostic::{Diagnostic, Severity, rules};
 use crate::install::Link;
+use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat, symlinkat};
+use rustix::io::Errno;
 use std::collections::HashSet;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::symlink;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// A directory that units are written into. It is created with the first unit.
 #[derive(Debug)]
 pub struct Output {
     directory: PathBuf,
-    /// The directories for links that exist, and the output directory itself as "".
+    /// The directory itself, once it exists.
+    opened: Option<OwnedFd>,
+    /// The directories for links that exist.
     made: HashSet<String>,
     /// What could not be written.
     pub findings: Vec<Diagnostic>,
@@ -22,63 +26,77 @@ pub struct Output {
 impl Output {
     /// An output directory; nothing is created yet.
     pub fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), made: HashSet::new(), findings: Vec::new() }
+        Self { directory: directory.to_owned(), opened: None, made: HashSet::new(), findings: Vec::new() }
     }
 
     /// Writes a unit and its links. The unit is created exclusively and written at once: a name
     /// that another generator took is a finding, never an overwrite.
     pub fn write(&mut self, unit: &GeneratedUnit<'_>) {
-        if let Err(finding) = self.directory("").map_err(|(path, reason)| failure(&path, reason)) {
-            if self.findings.is_empty() {
-                self.findings.push(finding);
+        let Self { directory, opened, made, findings } = self;
+        let opened = match opened {
+            Some(opened) => opened,
+            None => match create(directory) {
+                Ok(new) => opened.insert(new),
+                Err(error) => {
+                    if findings.is_empty() {
+                        let reason = format!("the directory can't be created: {error}");
+                        findings.push(failure(directory, reason));
+                    }
+                    return;
+                }
+            },
+        };
+        if let Err(error) = write_unit(unit, opened) {
+            return findings.push(unwritten(unit, &directory.join(unit.name), &error));
+        }
+        for wanted in unit.links {
+            let linked = make_parent(wanted, directory, made).and_then(|()| link(wanted, unit, opened));
+            if let Err(reason) = linked {
+                findings.push(failure(&directory.join(&wanted.path), reason));
             }
-            return;
-        }
-        let path = self.directory.join(unit.name);
-        if let Err(error) = write_unit(unit, &path) {
-            return self.findings.push(unwritten(unit, &path, &error));
-        }
-        for link in unit.links {
-            if let Err((path, reason)) = self.link(link, unit) {
-                self.findings.push(failure(&path, reason));
-            }
-        }
-    }
-
-    /// Makes a directory below the output directory, once.
-    fn directory(&mut self, below: &str) -> Result<(), (PathBuf, String)> {
-        if self.made.contains(below) {
-            return Ok(());
-        }
-        let path = self.directory.join(below);
-        fs::create_dir_all(&path)
-            .map_err(|error| (path, format!("the directory can't be created: {error}")))?;
-        self.made.insert(below.to_owned());
-        Ok(())
-    }
-
-    fn link(&mut self, link: &Link, unit: &GeneratedUnit<'_>) -> Result<(), (PathBuf, String)> {
-        if let Some((parent, _)) = link.path.rsplit_once('/') {
-            self.directory(parent)?;
-        }
-        let path = self.directory.join(&link.path);
-        match symlink(&link.target, &path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                Err((path, format!("the link can't be made: {error}")))
-            }
-            Err(_) if fs::read_link(&path).map_or(true, |target| target != Path::new(&link.target)) => {
-                let source = unit.source.display();
-                Err((path, format!("the name is taken, so [Install] of {source} has no effect here")))
-            }
-            _ => Ok(()),
         }
     }
 }
 
-fn write_unit(unit: &GeneratedUnit<'_>, path: &Path) -> io::Result<()> {
-    log::debug!("writing {}", path.display());
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    file.write_all(unit.text.as_bytes())
+fn create(directory: &Path) -> io::Result<OwnedFd> {
+    fs::create_dir_all(directory)?;
+    Ok(openat(CWD, directory, OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Makes the directory that a link is in, once.
+fn make_parent(link: &Link, directory: &Path, made: &mut HashSet<String>) -> Result<(), String> {
+    match link.path.rsplit_once('/') {
+        Some((parent, _)) if !made.contains(parent) => {
+            let path = directory.join(parent);
+            fs::create_dir_all(&path)
+                .map_err(|error| format!("the directory {} can't be created: {error}", path.display()))?;
+            made.insert(parent.to_owned());
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn link(link: &Link, unit: &GeneratedUnit<'_>, directory: &OwnedFd) -> Result<(), String> {
+    match symlinkat(&*link.target, directory, &*link.path) {
+        Err(Errno::EXIST) => {
+            let target = readlinkat(directory, &*link.path, Vec::new());
+            if target.is_ok_and(|target| target.as_bytes() == link.target.as_bytes()) {
+                return Ok(());
+            }
+            let source = unit.source.display();
+            Err(format!("the name is taken, so [Install] of {source} has no effect here"))
+        }
+        Err(error) => Err(format!("the link can't be made: {}", io::Error::from(error))),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn write_unit(unit: &GeneratedUnit<'_>, directory: &OwnedFd) -> io::Result<()> {
+    log::debug!("writing {}", unit.name);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = openat(directory, unit.name, flags, Mode::from_raw_mode(0o666))?;
+    File::from(file).write_all(unit.text.as_bytes())
 }
 
 fn unwritten(unit: &GeneratedUnit<'_>, path: &Path, error: &io::Error) -> Diagnostic {

@@ -10,10 +10,12 @@ use crate::engine::Engine;
 use crate::keys::UnitType;
 use crate::neighbour;
 use crate::overlay::Overlay;
+use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, openat};
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::fs::FileTypeExt;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Where sampan's own files are, which no other program reads.
@@ -42,7 +44,6 @@ pub struct Environment {
 impl Environment {
     /// That of this process.
     pub fn of_process() -> Self {
-        use std::os::unix::fs::MetadataExt;
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         Self {
             root: PathBuf::new(),
@@ -50,8 +51,7 @@ impl Environment {
             runtime_dir: variable("XDG_RUNTIME_DIR"),
             config_home: variable("XDG_CONFIG_HOME"),
             home: variable("HOME"),
-            // proc(5): the owner of /proc/PID is the process's effective user.
-            uid: fs::metadata("/proc/self").map_or(0, |metadata| metadata.uid()),
+            uid: rustix::process::geteuid().as_raw(),
         }
     }
 
@@ -136,7 +136,8 @@ pub fn roots(engine: Engine, user: bool, environment: &Environment) -> (Vec<Root
     }
     let mut found = if user { own_of_user(environment) } else { vec![system(OWN, OWN, environment)] };
     if neighbour::is_active(&environment.below("/"), user) {
-        let left: Vec<_> = walk(&shared, &Overlay::new()).files.into_iter().map(|file| file.path).collect();
+        let theirs = walk(&shared, &Overlay::new());
+        let left: Vec<_> = theirs.files.iter().map(|file| theirs.path_of(file)).collect();
         (found, neighbour::note(&left).into_iter().collect())
     } else {
         found.extend(shared);
@@ -223,6 +224,8 @@ fn for_all_users(base: &str, users_base: &str, environment: &Environment) -> [Ro
 /// What lies in the directories.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
+    /// The directories that files were found in.
+    directories: Vec<PathBuf>,
     /// Quadlet files, those that count most first; a name may come several times.
     pub(crate) files: Vec<FoundFile>,
     /// Drop-in directories by name, those that count most first.
@@ -237,7 +240,14 @@ pub(crate) struct Found {
 pub(crate) struct FoundFile {
     pub(crate) kind: UnitType,
     pub(crate) name: String,
-    pub(crate) path: PathBuf,
+    /// Which of the directories it is in, see [`Found::directory_of`].
+    pub(crate) directory: usize,
+}
+
+/// A name in a directory.
+struct Name {
+    text: String,
+    kind: FileType,
 }
 
 /// Goes through all directories.
@@ -253,6 +263,16 @@ pub(crate) fn walk(roots: &[Root], overlay: &Overlay) -> Found {
 }
 
 impl Found {
+    /// The directory that a file is in.
+    pub(crate) fn directory_of(&self, file: &FoundFile) -> &Path {
+        &self.directories[file.directory]
+    }
+
+    /// The path of a file.
+    pub(crate) fn path_of(&self, file: &FoundFile) -> PathBuf {
+        self.directory_of(file).join(&file.name)
+    }
+
     /// Reads a directory whose path has no links, unless it was read before.
     fn directory(&mut self, path: PathBuf, filter: &Filter) {
         if path.as_os_str().as_encoded_bytes().ends_with(b".d")
@@ -261,8 +281,8 @@ impl Found {
         {
             return;
         }
-        let mut entries = match fs::read_dir(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
-            Ok(entries) => entries,
+        let names = match list(&path) {
+            Ok(names) => names,
             Err(error) => {
                 if error.kind() != std::io::ErrorKind::NotADirectory {
                     let reason = format!("the directory can't be read: {error}");
@@ -271,10 +291,10 @@ impl Found {
                 return;
             }
         };
-        entries.sort_unstable_by_key(fs::DirEntry::file_name);
         let mut below = Vec::new();
-        for entry in entries {
-            self.entry(&path, &entry, &mut below);
+        self.directories.push(path.clone());
+        for name in names {
+            self.entry(&path, name, &mut below);
         }
         self.visited.insert(path);
         for directory in below {
@@ -299,34 +319,67 @@ impl Found {
                     directories.push(directory.to_owned());
                 }
             } else if let Some(kind) = UnitType::of(name)
-                && self.files.iter().all(|file| file.path != path)
+                && self.files.iter().all(|file| self.path_of(file) != path)
             {
-                self.files.push(FoundFile { kind, name: name.to_owned(), path: path.to_owned() });
+                self.directories.push(directory.to_owned());
+                let directory = self.directories.len() - 1;
+                self.files.push(FoundFile { kind, name: name.to_owned(), directory });
             }
         }
     }
 
-    fn entry(&mut self, directory: &Path, entry: &fs::DirEntry, below: &mut Vec<PathBuf>) {
-        let path = directory.join(entry.file_name());
-        let Ok(kind) = entry.file_type() else { return };
-        let target = kind.is_symlink().then(|| fs::metadata(&path).ok()).flatten();
-        let (is_directory, is_pipe) = match &target {
-            Some(target) => (target.is_dir(), target.file_type().is_fifo()),
-            None => (kind.is_dir(), kind.is_fifo()),
-        };
-        if is_pipe {
-            return; // reading it could block the boot
+    /// Takes a name in the last of the directories.
+    fn entry(&mut self, directory: &Path, name: Name, below: &mut Vec<PathBuf>) {
+        if name.kind == FileType::RegularFile {
+            return self.file(name.text);
         }
-        let Ok(name) = entry.file_name().into_string() else { return };
-        if is_directory {
-            if name.ends_with(".d") {
-                self.dropins.entry(name).or_default().push(path.clone());
+        let path = directory.join(&name.text);
+        // Not every file system says in its directories what a name is.
+        let kind = match name.kind {
+            FileType::Unknown => fs::symlink_metadata(&path).map_or(name.kind, |own| kind_of(&own)),
+            kind => kind,
+        };
+        let target = if kind.is_symlink() { fs::metadata(&path).ok() } else { None };
+        match target.as_ref().map_or(kind, kind_of) {
+            FileType::Fifo | FileType::Unknown => {} // reading a pipe could block the boot
+            FileType::Directory => {
+                if name.text.ends_with(".d") {
+                    self.dropins.entry(name.text).or_default().push(path.clone());
+                }
+                below.push(if target.is_some() { fs::canonicalize(&path).unwrap_or(path) } else { path });
             }
-            below.push(if target.is_some() { fs::canonicalize(&path).unwrap_or(path) } else { path });
-        } else if let Some(kind) = UnitType::of(&name) {
-            self.files.push(FoundFile { kind, name, path });
+            _ => self.file(name.text),
         }
     }
+
+    fn file(&mut self, name: String) {
+        if let Some(kind) = UnitType::of(&name) {
+            self.files.push(FoundFile { kind, name, directory: self.directories.len() - 1 });
+        }
+    }
+}
+
+fn kind_of(metadata: &fs::Metadata) -> FileType {
+    FileType::from_raw_mode(metadata.mode())
+}
+
+/// What a directory holds, sorted by name; names that are no UTF-8 are left out.
+fn list(directory: &Path) -> io::Result<Vec<Name>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = openat(CWD, directory, flags, Mode::empty())?;
+    let mut buffer = Vec::with_capacity(32768);
+    let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        if let Ok(text) = entry.file_name().to_str()
+            && !matches!(text, "." | "..")
+        {
+            names.push(Name { text: text.to_owned(), kind: entry.file_type() });
+        }
+    }
+    names.sort_unstable_by(|a, b| a.text.cmp(&b.text));
+    Ok(names)
 }
 
 fn name_of(path: &Path) -> Option<&str> {

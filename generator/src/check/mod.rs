@@ -133,7 +133,7 @@ pub fn check(options: &Options) -> Checked {
         });
     });
     let found = search::walk(&options.roots, &options.overlay);
-    let files = found.files.iter().map(|file| (file.name.clone(), file.path.clone())).collect();
+    let files = found.files.iter().map(|file| (file.name.clone(), found.path_of(file))).collect();
     let mut dropins: Vec<PathBuf> = found.dropins.values().flatten().cloned().collect();
     dropins.sort();
     let mut loaded = load::load(found, options.engine, &options.overlay);
