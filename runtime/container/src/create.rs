@@ -170,7 +170,7 @@ fn plan<'a>(creation: Creation<'a>, linux: &'a Linux) -> Result<Plan<'a>> {
         .transpose()?;
     let common = Common { label: None, propagation };
     let mounts = spec.mounts().iter().flatten();
-    let bind_devices = namespaces.is_new(LinuxNamespaceType::User);
+    let bind_devices = namespaces.has_own_users();
     Ok(Plan {
         spec,
         process,

@@ -8,6 +8,7 @@
 //! 3. [`create`] clones the container's first process. It sets itself up, proves that its program can
 //!    be executed, and blocks; the caller holds it as [`Held`] and lets it go with [`Held::release`].
 //! 4. [`state`] keeps what is known about a container in `/run/sampan/containers/<name>/`.
+//!    [`shared`] makes and keeps the namespaces that several containers are in together.
 //! 5. [`process`] signals a container and runs further programs in it.
 //!
 //! Whatever comes out of a root file system, an image or a container is hostile: paths inside a
@@ -36,6 +37,7 @@ pub mod hooks;
 pub mod mount;
 pub mod process;
 pub mod seccomp;
+pub mod shared;
 pub mod state;
 pub mod user;
 

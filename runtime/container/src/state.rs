@@ -154,6 +154,16 @@ pub struct StartupCheck {
     pub success: u32,
 }
 
+/// The pod that a container is in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Pod {
+    /// The pod's name.
+    pub name: String,
+    /// 64 hex digits, which no other pod has, also not a later one of the same name.
+    pub id: String,
+}
+
 /// Everything that is known about a container and isn't in its `Spec`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -210,6 +220,8 @@ pub struct State {
     pub mounts: Vec<UserMount>,
     /// Host name inside.
     pub hostname: String,
+    /// The pod whose namespaces it shares. Networks and ports are then the pod's.
+    pub pod: Option<Pod>,
     /// Podman's restart policy, where one was given.
     pub restart: Option<String>,
     /// The cgroup (version 2) that was made for it, below the mount point; none under systemd, whose own it is.

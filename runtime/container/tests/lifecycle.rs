@@ -442,3 +442,33 @@ fn what_is_not_supported_is_refused() {
         bundle.spec = before;
     }
 }
+
+#[test]
+fn a_user_namespace_is_joined_by_its_path() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let script = "echo; exec sleep 100";
+    let mut holder = std::process::Command::new("unshare")
+        .args(["--user", "--net", "sh", "-c", script])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Its line says that the namespaces are there.
+    std::io::Read::read(holder.stdout.as_mut().unwrap(), &mut [0; 1]).unwrap();
+    let path = |kind: &str| format!("/proc/{}/ns/{kind}", holder.id());
+    for map in ["uid_map", "gid_map"] {
+        fs::write(format!("/proc/{}/{map}", holder.id()), "0 0 65536").unwrap();
+    }
+    let space = |kind: &str| fs::read_link(path(kind)).unwrap().to_str().unwrap().to_owned();
+    let namespaces = bundle.spec["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|namespace| namespace["type"] != "network");
+    namespaces.push(json!({"type": "user", "path": path("user")}));
+    namespaces.push(json!({"type": "network", "path": path("net")}));
+    // The network belongs to the users that were joined, and so does the PID namespace that is new: only then can
+    // /sys and /proc be mounted.
+    let out = bundle.script("cd /proc/self/ns; readlink user; readlink net; ls /sys/class/net; id -u").run();
+    assert_eq!(out.good(), format!("{}\n{}\nlo\n0\n", space("user"), space("net")));
+    let ran = bundle.args(&["no-such-program"]).run();
+    assert_eq!(ran.status, 127, "{ran:?}");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+}
