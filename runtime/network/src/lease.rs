@@ -9,7 +9,7 @@ use crate::config::Network;
 use crate::port::PortMapping;
 use crate::subnet::Subnet;
 
-/// Who asks: a container.
+/// Who asks: a container, or a pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// Its id, 64 hexadecimal digits; the first 12 are a name of it in DNS.
@@ -50,6 +50,10 @@ pub struct Lease {
     pub search: Vec<String>,
     /// The published ports, every host port chosen.
     pub ports: Vec<PortMapping>,
+    /// Others who are in the holder's network namespace, and whose names lead to its addresses: for a pod its
+    /// containers.
+    #[serde(default)]
+    pub members: Vec<Holder>,
 }
 
 /// A container's place in one network.
@@ -96,6 +100,7 @@ impl Lease {
             dns_servers: Vec::new(),
             search: Vec::new(),
             ports: Vec::new(),
+            members: Vec::new(),
         }
     }
 

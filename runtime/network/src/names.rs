@@ -68,19 +68,22 @@ impl Names {
     /// Makes the container's names known in its networks, and waits until they are
     /// answered.
     pub(crate) fn join(&self, lease: &Lease) -> Result<()> {
+        self.publish(lease)?;
+        self.wait(lease, &lease.holder.name)
+    }
+
+    /// Gives the server the names of a lease as they are now.
+    pub(crate) fn publish(&self, lease: &Lease) -> Result<()> {
         if lease.dns_servers.is_empty() {
             return Ok(());
         }
         files::make_directory(&self.directory)?;
-        {
-            let _lock = Lock::acquire(&self.lock)?;
-            for attachment in answering(lease) {
-                let line = line(lease, attachment);
-                self.rewrite(&attachment.network, &lease.holder.id, Some(&line))?;
-            }
-            self.refresh()?;
+        let _lock = Lock::acquire(&self.lock)?;
+        for attachment in answering(lease) {
+            let line = line(lease, attachment);
+            self.rewrite(&attachment.network, &lease.holder.id, Some(&line))?;
         }
-        self.wait(lease)
+        self.refresh()
     }
 
     /// Forgets the container's names.
@@ -211,20 +214,22 @@ impl Names {
         Err(failed(format!("{}: {}", output.status, words.trim())))
     }
 
-    /// Waits until every network's server answers with the container's addresses.
+    /// Waits until every network's server answers `name` with the container's addresses.
     /// A container without names is better than none: a server that doesn't answer
     /// in time is told in the log, and no error.
-    fn wait(&self, lease: &Lease) -> Result<()> {
+    pub(crate) fn wait(&self, lease: &Lease, name: &str) -> Result<()> {
+        if lease.dns_servers.is_empty() {
+            return Ok(());
+        }
         let deadline = Instant::now() + PATIENCE;
         for attachment in answering(lease) {
-            let Some(query) = query(lease, attachment) else {
+            let Some(query) = query(name, attachment) else {
                 continue;
             };
             while !query.is_answered_within(REMINDER) {
                 if Instant::now() > deadline {
                     log::warn!(
-                        "aardvark-dns doesn't answer for {:?} on {}; see `systemctl status {UNIT}`",
-                        lease.holder.name,
+                        "aardvark-dns doesn't answer for {name:?} on {}; see `systemctl status {UNIT}`",
                         query.server()
                     );
                     return Ok(());
@@ -274,7 +279,8 @@ fn line(lease: &Lease, attachment: &Attachment) -> String {
     let id = &lease.holder.id;
     let mut names = vec![lease.holder.name.as_str()];
     names.extend(attachment.aliases.iter().map(String::as_str));
-    names.push(id.get(..12).unwrap_or(id));
+    names.push(short(id));
+    names.extend(lease.members.iter().flat_map(|member| [member.name.as_str(), short(&member.id)]));
     format!("{id} {} {} {}", join(&ipv4), join(&ipv6), names.join(","))
 }
 
@@ -283,9 +289,13 @@ fn join(addresses: &[IpAddr]) -> String {
     texts.join(",")
 }
 
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
 /// A question whose right answer is the container's first address.
-fn query(lease: &Lease, attachment: &Attachment) -> Option<Query> {
+fn query(name: &str, attachment: &Attachment) -> Option<Query> {
     let (server, _) = attachment.network.gateways().next()?;
     let address = attachment.addresses.first()?.address;
-    Query::new(&lease.holder.name, address, server)
+    Query::new(name, address, server)
 }

@@ -14,7 +14,7 @@ use crate::lease::{Holder, Lease, Request};
 use crate::names::Names;
 use crate::pool::Neighbours;
 use crate::port::PortMapping;
-use crate::{attach, release, reserve};
+use crate::{attach, names, release, reserve};
 
 /// Where networks are kept.
 pub const DEFAULT_CONFIG_DIR: &str = "/var/lib/sampan/networks";
@@ -224,6 +224,47 @@ impl Networks {
     /// [`Error::Kernel`], [`Error::Program`]; call [`release`](Self::release) then.
     pub fn attach(&self, lease: &Lease, netns: BorrowedFd<'_>) -> Result<()> {
         attach::attach(self, lease, netns)
+    }
+
+    /// Makes the name of a container known in the networks of the pod that it is in, and waits until it is answered.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it can't be a name; [`Error::File`], [`Error::Program`]. A pod without a lease has no
+    /// networks: nothing is done.
+    pub fn add_member(&self, id: &str, member: &Holder) -> Result<()> {
+        reserve::check_id(&member.id)?;
+        names::check(&member.name)?;
+        let Some(lease) = self.change_members(id, |members| members.push(member.clone()), &member.id)? else {
+            return Ok(());
+        };
+        self.names.wait(&lease, &member.name)
+    }
+
+    /// Forgets the name of a container that was in a pod. It is no error if it wasn't, or if the pod is gone.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn remove_member(&self, id: &str, member: &str) -> Result<()> {
+        self.change_members(id, |_| (), member).map(drop)
+    }
+
+    /// Takes a member out of a lease, lets `change` put something in its place, and tells the name server.
+    fn change_members(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut Vec<Holder>),
+        member: &str,
+    ) -> Result<Option<Lease>> {
+        let _lock = self.lock()?;
+        let Some(mut lease) = self.lease(id)? else { return Ok(None) };
+        let before = lease.members.clone();
+        lease.members.retain(|other| other.id != member);
+        change(&mut lease.members);
+        if lease.members != before {
+            files::write_json(&self.lease_path(id), &lease, Durability::Volatile)?;
+            self.names.publish(&lease)?;
+        }
+        Ok(Some(lease))
     }
 
     /// Gives back everything of a container: published ports, links, names,
