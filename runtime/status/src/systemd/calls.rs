@@ -199,6 +199,11 @@ impl Unit {
         };
         let id: Option<Vec<u8>> = properties.remove("InvocationID").and_then(|id| id.try_into().ok());
         unit.invocation_id = id.unwrap_or_default().iter().map(|byte| format!("{byte:02x}")).collect();
+        unit.bound_by =
+            properties.remove("BoundBy").and_then(|units| Vec::try_from(units).ok()).unwrap_or_default();
+        let job: Option<(u32, OwnedObjectPath)> =
+            properties.remove("Job").and_then(|job| job.try_into().ok());
+        unit.has_job = job.is_some_and(|(number, _)| number != 0);
         let number = |name: &str| properties.get(name).and_then(|value| u32::try_from(value).ok());
         unit.main_pid = number("MainPID").unwrap_or_default();
         unit.restarts = number("NRestarts").unwrap_or_default();

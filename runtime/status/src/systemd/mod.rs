@@ -53,6 +53,10 @@ pub struct Unit {
     pub fragment_path: String,
     /// The file from which a generator made the unit (`SourcePath=`).
     pub source_path: String,
+    /// Whether a job is queued or running for it.
+    pub has_job: bool,
+    /// The units that stop with it (`BindsTo=` in them).
+    pub bound_by: Vec<String>,
 }
 
 /// One line of a list of units, as `systemctl list-units` has it. The words are systemd's own.
