@@ -16,7 +16,12 @@ pub(crate) struct Card {
     pub(crate) resource: Option<String>,
     /// For a pod: the services of the containers that start with it.
     pub(crate) members: Vec<String>,
+    /// For a pod: whether it ends with its last container.
+    pub(crate) stops_when_idle: bool,
 }
+
+/// The exit policy of a pod that says nothing else.
+pub(crate) const STOP: &str = "stop";
 
 impl Card {
     /// The file name of its service.
@@ -36,7 +41,9 @@ impl Book {
             let service = service_name(&unit);
             let known = engine.knows_resource_early(unit.kind);
             let resource = known.then(|| resource_name(&unit, &service)).flatten();
-            (unit.name.to_owned(), Card { service, resource, members: Vec::new() })
+            let policy = unit.text(pod::EXIT_POLICY.section, pod::EXIT_POLICY.name);
+            let stops_when_idle = unit.kind == UnitType::Pod && policy.is_none_or(|policy| policy == STOP);
+            (unit.name.to_owned(), Card { service, resource, members: Vec::new(), stops_when_idle })
         });
         Self(cards.collect())
     }

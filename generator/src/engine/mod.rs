@@ -4,6 +4,8 @@
 //! like differs in more than a word, and there each engine has a small writer: `podman` writes what
 //! Podman's own Quadlet writes, `sampan` what a container needs that is systemd's own child.
 
+mod companion;
+mod pod;
 mod podman;
 mod sampan;
 
@@ -64,9 +66,7 @@ impl Engine {
     /// Whether the engine runs such units.
     pub(crate) fn runs(self, kind: UnitType) -> bool {
         match self {
-            Self::Sampan => {
-                matches!(kind, UnitType::Container | UnitType::Network | UnitType::Volume | UnitType::Image)
-            }
+            Self::Sampan => !matches!(kind, UnitType::Build | UnitType::Kube | UnitType::Artifact),
             Self::Podman => true,
         }
     }
@@ -135,6 +135,28 @@ impl Engine {
         }
     }
 
+    /// Whether a container of the engine's own holds what a pod's containers share.
+    pub(crate) fn has_infra_container(self) -> bool {
+        self == Self::Podman
+    }
+
+    /// Writes what makes the unit a pod's service, and returns the units that go with it.
+    pub(crate) fn pod(self, service: &mut Service, plan: &PodPlan) -> Vec<Service> {
+        match self {
+            Self::Sampan => pod::service(service, plan),
+            Self::Podman => {
+                podman::pod(service, plan);
+                Vec::new()
+            }
+        }
+    }
+
+    /// The unit to start when a container of the pod has ended for good, if the engine needs that to end the pod;
+    /// `pod` is the pod's service.
+    pub(crate) fn idle_unit(self, pod: &str) -> Option<String> {
+        (self == Self::Sampan).then(|| pod::idle_unit(pod))
+    }
+
     /// Writes what makes the unit a container's service.
     pub(crate) fn container(self, service: &mut Service, plan: &ContainerPlan) -> Vec<Service> {
         match self {
@@ -145,6 +167,21 @@ impl Engine {
             }
         }
     }
+}
+
+/// What a pod's service is to do, in no engine's words yet.
+#[derive(Debug)]
+pub(crate) struct PodPlan {
+    /// The pod's name; may hold specifiers.
+    pub(crate) name: String,
+    /// The program, with the options before its subcommand.
+    pub(crate) base: CommandLine,
+    /// The whole command that makes the pod.
+    pub(crate) create: CommandLine,
+    /// How many seconds the containers have to stop.
+    pub(crate) stop_timeout: String,
+    /// Whether the pod ends with its last container.
+    pub(crate) stops_when_idle: bool,
 }
 
 /// What a container's service is to do, in no engine's words yet.

@@ -1,7 +1,7 @@
-//! Containers as Podman's Quadlet writes them: conmon stays as the main process, `podman rm` cleans
+//! Containers and pods as Podman's Quadlet writes them: conmon stays as the main process, `podman rm` cleans
 //! up.
 
-use super::ContainerPlan;
+use super::{ContainerPlan, PodPlan};
 use crate::service::Service;
 
 /// Completes the service of a container.
@@ -22,4 +22,19 @@ pub(super) fn container(service: &mut Service, plan: &ContainerPlan) {
     }
     service.set_default("Service", "SyslogIdentifier", "%N");
     service.add("Service", "ExecStart", plan.run.value());
+}
+
+/// Completes the service of a pod: the conmon of its infra container is the main process.
+pub(super) fn pod(service: &mut Service, plan: &PodPlan) {
+    let PodPlan { name, base, create, stop_timeout, .. } = plan;
+    let stop = base.with(["pod", "stop", "--ignore", &format!("--time={stop_timeout}"), name]);
+    let remove = base.with(["pod", "rm", "--ignore", "--force", name]);
+    service.add("Service", "ExecStart", base.with(["pod", "start", name]).value());
+    service.add("Service", "ExecStop", stop.value());
+    service.add("Service", "ExecStopPost", remove.value());
+    service.add("Service", "ExecStartPre", create.value());
+    service.add("Service", "Environment", "PODMAN_SYSTEMD_UNIT=%n");
+    service.set("Service", "Type", "forking");
+    service.set("Service", "PIDFile", "%t/%N.pid");
+    service.set_default("Service", "Restart", "on-failure");
 }

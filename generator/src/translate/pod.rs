@@ -2,6 +2,7 @@
 
 use super::Translator;
 use super::users::MappingKeys;
+use crate::engine::PodPlan;
 use crate::keys::pod::*;
 
 static MAPPINGS: MappingKeys = MappingKeys {
@@ -24,27 +25,27 @@ impl Translator<'_> {
         self.service.set_default("Service", "SyslogIdentifier", "%N");
 
         let base = self.base();
-        let timeout = self.text_or_empty(&STOP_TIMEOUT).unwrap_or("10");
-        let stop = base.with(["pod", "stop", "--ignore", &format!("--time={timeout}"), &name]);
-        let remove = base.with(["pod", "rm", "--ignore", "--force", &name]);
-        let mut create = base.with(["pod", "create", "--infra-conmon-pidfile=%t/%N.pid", "--replace"]);
-        let policy = self.text_or_empty(&EXIT_POLICY).unwrap_or("stop");
+        let has_infra = self.engine().has_infra_container();
+        let stop_timeout = self.text_or_empty(&STOP_TIMEOUT).unwrap_or("10").to_owned();
+        let mut create = base.with(["pod", "create"]);
+        if has_infra {
+            create.word("--infra-conmon-pidfile=%t/%N.pid");
+        }
+        create.word("--replace");
+        let policy = self.text_or_empty(&EXIT_POLICY).unwrap_or(crate::book::STOP);
         create.flag("--exit-policy", policy);
         self.options(&mut create);
         self.remap(&MAPPINGS, &mut create);
         self.networks(&NETWORK, &mut create);
         self.volumes(&VOLUME, &mut create);
-        create.flag("--infra-name", format!("{name}-infra"));
+        if has_infra {
+            create.flag("--infra-name", format!("{name}-infra"));
+        }
         create.flag("--name", name.as_str());
         self.further_arguments(&mut create);
 
-        self.service.add("Service", "ExecStart", base.with(["pod", "start", &name]).value());
-        self.service.add("Service", "ExecStop", stop.value());
-        self.service.add("Service", "ExecStopPost", remove.value());
-        self.service.add("Service", "ExecStartPre", create.value());
-        self.service.add("Service", "Environment", "PODMAN_SYSTEMD_UNIT=%n");
-        self.service.set("Service", "Type", "forking");
-        self.service.set("Service", "PIDFile", "%t/%N.pid");
-        self.service.set_default("Service", "Restart", "on-failure");
+        let stops_when_idle = self.book.get(self.unit.name).is_some_and(|card| card.stops_when_idle);
+        let plan = PodPlan { name, base, create, stop_timeout, stops_when_idle };
+        self.more = self.engine().pod(&mut self.service, &plan);
     }
 }

@@ -4,6 +4,7 @@
 //! that service makes.
 
 use super::Translator;
+use crate::book::Card;
 use crate::command::CommandLine;
 use crate::diagnostic::{Diagnostic, Place, Severity, rules, suggest};
 use crate::keys::{Key, UnitType};
@@ -222,6 +223,12 @@ impl Translator<'_> {
         let starts =
             self.boolean(start_with_pod).unwrap_or(true) && !unit.stem().ends_with('@') && !self.has_failed();
         let service = self.service.name.clone();
+        let pod_unit = self.book.get(pod).filter(|card| card.stops_when_idle).map(Card::unit);
+        if let Some(idle) = pod_unit.and_then(|pod| self.engine().idle_unit(&pod)) {
+            // Not when the container is about to be restarted: systemd.unit(5).
+            self.service.add("Unit", "OnSuccess", idle.as_str());
+            self.service.add("Unit", "OnFailure", idle);
+        }
         if let Some(card) = self.book.get_mut(pod).filter(|_| starts) {
             card.members.push(service);
         }
