@@ -11,6 +11,7 @@ use sampan_container::state::Containers;
 use sampan_image::{Registries, Store};
 use sampan_network::Networks;
 
+use crate::pod::Pods;
 use crate::volumes::Volumes;
 
 /// Images, layers, writable layers, volumes and network configurations; survives a reboot.
@@ -42,6 +43,11 @@ impl Context {
     pub(crate) fn containers(&self) -> anyhow::Result<Containers> {
         let path = self.runroot.join("containers");
         Containers::open(&path).with_context(|| format!("opening {} (are you root?)", path.display()))
+    }
+
+    /// State of all pods.
+    pub(crate) fn pods(&self) -> Pods {
+        Pods::open(self.runroot.join("pods"))
     }
 
     /// State of what runs, normally [`DEFAULT_RUNROOT`].

@@ -3,7 +3,7 @@
 //! Without `--type` a name is looked for in that order, as Podman does it. What is shown of each
 //! kind is in `container` (with `host`), and beside the commands for the other three.
 
-mod container;
+pub(crate) mod container;
 mod host;
 
 use std::process::ExitCode;

@@ -15,6 +15,7 @@ mod lsp;
 mod man;
 mod network;
 mod output;
+mod pod;
 mod ps;
 mod pull;
 mod quadlet;
@@ -85,6 +86,8 @@ enum Command {
     Network(network::Command),
     /// Work on volumes
     Volume(volume::Command),
+    /// Work on pods: containers that share a network, /dev/shm and a host name
+    Pod(pod::Command),
     /// Check the health of a container
     Healthcheck(healthcheck::Command),
     /// Write Quadlet files in one style
@@ -149,6 +152,7 @@ fn dispatch(command: Command, context: &Context, modules: &[PathBuf]) -> anyhow:
         Command::Image(command) => images::command(command, context),
         Command::Network(command) => network::command(command, context),
         Command::Volume(command) => volume::command(command, context),
+        Command::Pod(command) => pod::command(command, context, modules),
         Command::Healthcheck(command) => healthcheck::command(command, context),
         Command::Fmt(options) => fmt::run(options),
         Command::List(options) => quadlet::list::run(options),

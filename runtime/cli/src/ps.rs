@@ -21,6 +21,8 @@ use crate::output::{self, Format, human};
 const COLUMNS: &str =
     "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.CreatedHuman}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
 
+const POD_COLUMNS: &str = "\t{{.Pod}}\t{{.PodName}}";
+
 const HEADINGS: &[(&str, &str)] =
     &[("ID", "CONTAINER ID"), ("CreatedHuman", "CREATED"), ("PodName", "PODNAME"), ("Pod", "POD ID")];
 
@@ -33,7 +35,7 @@ pub(crate) struct Options {
     /// All containers, not only those that run
     #[arg(long, short)]
     all: bool,
-    /// Only some: id=, name=, label=, status=, ancestor=, network=, volume=, health=, exited=
+    /// Only some: id=, name=, label=, status=, ancestor=, network=, volume=, health=, pod=, exited=
     #[arg(long, short, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     /// json, or a Go template for each container
@@ -51,6 +53,9 @@ pub(crate) struct Options {
     /// Without the headings
     #[arg(long)]
     noheading: bool,
+    /// Also the pods that they are in
+    #[arg(long, short)]
+    pod: bool,
     /// The ids alone
     #[arg(long, short)]
     quiet: bool,
@@ -130,7 +135,8 @@ pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCod
         output::lines(rows.iter().map(|row| output::short_id(&row.id, options.no_trunc)))?;
         return Ok(ExitCode::SUCCESS);
     }
-    match Format::of(options.format.as_deref(), COLUMNS)? {
+    let columns = if options.pod { format!("{COLUMNS}{POD_COLUMNS}") } else { COLUMNS.to_owned() };
+    match Format::of(options.format.as_deref(), &columns)? {
         Format::Json => output::json(&rows)?,
         Format::Listing(listing) => {
             let rows = rows.iter().map(|row| row.fields(options.no_trunc)).collect();
@@ -201,8 +207,8 @@ impl Row {
             namespaces: BTreeMap::new(),
             networks: state.networks.into_keys().collect(),
             pid: state.pid.filter(|_| !exited).unwrap_or_default(),
-            pod: String::new(),
-            pod_name: String::new(),
+            pod: state.pod.as_ref().map(|pod| pod.id.clone()).unwrap_or_default(),
+            pod_name: state.pod.map(|pod| pod.name).unwrap_or_default(),
             ports: state.ports.into_iter().map(PortRow::from).collect(),
             restarts: 0,
             size: None,
@@ -249,7 +255,7 @@ impl Row {
             "AutoRemove": self.auto_remove,
             "CIDFile": self.cid_file,
             "IsInfra": self.is_infra,
-            "Pod": self.pod,
+            "Pod": output::short_id(&self.pod, whole),
             "PodName": self.pod_name,
             "Restarts": self.restarts,
             "Unit": self.unit,

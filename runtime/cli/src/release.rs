@@ -11,6 +11,7 @@ use sampan_container::process;
 use sampan_container::state::{ContainerDir, State};
 
 use crate::context::Context;
+use crate::pod;
 
 /// The kernel ends a process within milliseconds; one that sits in a broken file system never ends.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,7 +45,8 @@ pub(crate) fn release_resources(
     container: &ContainerDir,
     state: &State,
 ) -> anyhow::Result<()> {
-    if state.networks.is_empty() && !container.path().join(LEASED).exists() {
+    pod::leave(context, state)?;
+    if state.pod.is_some() || (state.networks.is_empty() && !container.path().join(LEASED).exists()) {
         return Ok(());
     }
     context

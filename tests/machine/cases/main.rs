@@ -16,6 +16,7 @@ mod inside;
 mod leftovers;
 mod many;
 mod network;
+mod pods;
 mod stacks;
 mod start_stop;
 mod users;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         failures::tests(),
         images::tests(),
         network::tests(),
+        pods::tests(),
         inside::tests(),
         users::tests(),
         health::tests(),
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         images::end,
         inside::end,
         network::end,
+        pods::end,
         stacks::end,
         start_stop::end,
         users::end,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use oci_spec::runtime::{Capabilities, Process, Spec};
-use sampan_container::state::{Attachment, ContainerDir, State, Status, UserMount};
+use sampan_container::state::{Attachment, ContainerDir, Port, State, Status, UserMount};
 use sampan_image::Image;
 use serde_json::{Map, Value, json};
 
@@ -22,6 +22,14 @@ pub(super) fn shown(directory: &ContainerDir, state: &State, spec: &Spec, image:
     let process = spec.process().clone().unwrap_or_default();
     let arguments = &state.command;
     let file = |name: &str| directory.path().join(name).display().to_string();
+    // Of a pod's container the pod has the files: they are where the mounts say.
+    let mounted = |name: &str| {
+        let mut mounts = spec.mounts().iter().flatten();
+        let mount = mounts.find(|mount| mount.destination().as_os_str() == format!("/etc/{name}").as_str());
+        mount
+            .and_then(|mount| Some(mount.source().as_ref()?.display().to_string()))
+            .unwrap_or_else(|| file(name))
+    };
     let (image_id, image_name, digest) = match &state.image {
         Some(image) => (image.id.as_str(), image.name.as_str(), image.digest.as_str()),
         None => ("", "", ""),
@@ -36,10 +44,10 @@ pub(super) fn shown(directory: &ContainerDir, state: &State, spec: &Spec, image:
         "ImageDigest": digest,
         "ImageName": image_name,
         "Rootfs": state.rootfs,
-        "Pod": "",
-        "ResolvConfPath": file("resolv.conf"),
-        "HostnamePath": file("hostname"),
-        "HostsPath": file("hosts"),
+        "Pod": state.pod.as_ref().map(|pod| pod.id.as_str()).unwrap_or_default(),
+        "ResolvConfPath": mounted("resolv.conf"),
+        "HostnamePath": mounted("hostname"),
+        "HostsPath": mounted("hosts"),
         "StaticDir": directory.path(),
         "OCIConfigPath": file("config.json"),
         "OCIRuntime": "sampan",
@@ -172,7 +180,7 @@ fn network_settings(state: &State) -> Value {
         ("HairpinMode".to_owned(), json!(false)),
         ("LinkLocalIPv6Address".to_owned(), json!("")),
         ("LinkLocalIPv6PrefixLen".to_owned(), json!(0)),
-        ("Ports".to_owned(), json!(ports(state))),
+        ("Ports".to_owned(), json!(ports(&state.ports))),
         ("SandboxKey".to_owned(), json!(sandbox(state))),
         ("Networks".to_owned(), Value::Object(networks)),
     ]);
@@ -199,9 +207,9 @@ fn sandbox(state: &State) -> String {
 }
 
 /// `80/tcp` to the host's addresses and ports, ranges port by port.
-pub(super) fn ports(state: &State) -> BTreeMap<String, Vec<Value>> {
+pub(crate) fn ports(published: &[Port]) -> BTreeMap<String, Vec<Value>> {
     let mut ports: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for port in &state.ports {
+    for port in published {
         for offset in 0..port.range.max(1) {
             let inside = format!("{}/{}", port.container_port.saturating_add(offset), port.protocol);
             let ip = if port.host_ip.is_empty() { "0.0.0.0" } else { &port.host_ip };

@@ -29,7 +29,7 @@ fn asked_for(state: &State, process: &Process) -> Value {
         "CgroupManager": "systemd",
         "ContainerIDFile": "",
         "LogConfig": {"Type": "journald", "Config": null, "Path": "", "Tag": "", "Size": "0B"},
-        "PortBindings": ports(state),
+        "PortBindings": ports(&state.ports),
         "RestartPolicy": {"Name": state.restart.as_deref().unwrap_or("no"), "MaximumRetryCount": 0},
         "AutoRemove": state.remove,
         "Annotations": state.annotations,

@@ -3,7 +3,8 @@
 use super::Row;
 use crate::output::filter::{Filters, matches};
 
-const KEYS: &[&str] = &["id", "name", "label", "status", "ancestor", "network", "volume", "health", "exited"];
+const KEYS: &[&str] =
+    &["id", "name", "label", "status", "ancestor", "network", "volume", "health", "pod", "exited"];
 
 /// What the options ask for.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ fn fits(row: &Row, filters: &Filters) -> bool {
         && filters.any("name", |name| row.names.iter().any(|own| matches(own, name)))
         && filters.any("status", |status| row.state == if status == "stopped" { "exited" } else { status })
         && filters.any("ancestor", |image| is_from(row, image))
+        && filters.any("pod", |pod| row.pod_name == pod || (!row.pod.is_empty() && row.pod.starts_with(pod)))
         && filters.any("network", |network| row.networks.iter().any(|own| own == network))
         && filters.any("volume", |volume| row.volumes.iter().any(|own| own == volume))
         && filters.any(

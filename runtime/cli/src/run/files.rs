@@ -10,10 +10,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use oci_spec::runtime::{Mount, MountBuilder};
 
+use super::groups::Naming;
 use super::options::Options;
 use crate::blame::Blamed as _;
 use crate::containers_conf::ContainersConf;
 
+/// The hosts file, which a pod's containers also write to.
+pub(crate) const HOSTS: &str = "hosts";
+/// Files about names and networks, each below `/etc` in the container.
+const NAMES: [&str; 3] = [HOSTS, "resolv.conf", "hostname"];
+const CONTAINERENV: &str = ".containerenv";
 const ZONES: &str = "/usr/share/zoneinfo";
 /// systemd-resolved's list of the real servers, for hosts whose resolv.conf names its stub on loopback.
 const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
@@ -35,12 +41,64 @@ pub(crate) struct Facts<'a> {
     pub(crate) host_network: bool,
 }
 
-/// Writes the files into `directory` and returns the mounts that put them in place, but for the destinations in
-/// `taken`, which the user has mounted.
+/// Writes the files about names and networks into `directory`; none that the user doesn't want.
 ///
 /// # Errors
-/// A bad `--add-host` or time zone, or a file that can't be read or written.
-pub(crate) fn write(
+/// A bad `--add-host` or `--dns`, or a file that can't be read or written.
+pub(crate) fn write_names(
+    directory: &Path,
+    options: &Naming,
+    conf: &ContainersConf,
+    facts: &Facts<'_>,
+) -> anyhow::Result<()> {
+    let write = |name: &str, text: String| {
+        let path = directory.join(name);
+        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+    };
+    if !options.no_hosts && !conf.containers.no_hosts.unwrap_or(false) {
+        write(HOSTS, hosts(options, conf, facts)?)?;
+    }
+    if options.dns.iter().all(|server| server != "none") {
+        write("resolv.conf", resolv_conf(options, conf, facts)?)?;
+    }
+    if !facts.hostname.is_empty() {
+        write("hostname", format!("{}\n", facts.hostname))?;
+    }
+    Ok(())
+}
+
+/// The mounts that put those files of `directory` in place that are there, but for the destinations in `taken`,
+/// which the user has mounted.
+///
+/// # Errors
+/// oci-spec's, never for mounts made here.
+pub(crate) fn name_mounts(directory: &Path, taken: &dyn Fn(&Path) -> bool) -> anyhow::Result<Vec<Mount>> {
+    let places = NAMES.map(|name| (directory.join(name), format!("/etc/{name}")));
+    let wanted = places.into_iter().filter(|(file, place)| file.exists() && !taken(Path::new(place)));
+    wanted.map(|(file, place)| bind(&file, &place)).collect()
+}
+
+/// Gives the files to the root of a user namespace, who may write them as any other.
+///
+/// # Errors
+/// chown(2)'s.
+pub(crate) fn give(directory: &Path, (uid, gid): (u32, u32)) -> anyhow::Result<()> {
+    for name in NAMES.iter().chain(&[CONTAINERENV]) {
+        match std::os::unix::fs::chown(directory.join(name), Some(uid), Some(gid)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("giving {name} to the container"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Writes `/run/.containerenv` into `directory`, and returns the mounts for it and for the time zone.
+///
+/// # Errors
+/// A bad time zone, or a file that can't be written.
+pub(crate) fn write_own(
     directory: &Path,
     options: &Options,
     conf: &ContainersConf,
@@ -48,25 +106,11 @@ pub(crate) fn write(
     taken: &dyn Fn(&Path) -> bool,
 ) -> anyhow::Result<Vec<Mount>> {
     let mut mounts = Vec::new();
-    let mut place = |name: &str, destination: &str, text: String| -> anyhow::Result<()> {
-        if taken(Path::new(destination)) {
-            return Ok(());
-        }
-        let path = directory.join(name);
-        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
-        mounts.push(bind(&path, destination)?);
-        Ok(())
-    };
-    if !options.no_hosts && !conf.containers.no_hosts.unwrap_or(false) {
-        place("hosts", "/etc/hosts", hosts(options, conf, facts)?)?;
+    if !taken(Path::new("/run/.containerenv")) {
+        let path = directory.join(CONTAINERENV);
+        fs::write(&path, containerenv(facts)).with_context(|| format!("writing {}", path.display()))?;
+        mounts.push(bind(&path, "/run/.containerenv")?);
     }
-    if options.dns.iter().all(|server| server != "none") {
-        place("resolv.conf", "/etc/resolv.conf", resolv_conf(options, conf, facts)?)?;
-    }
-    if !facts.hostname.is_empty() {
-        place("hostname", "/etc/hostname", format!("{}\n", facts.hostname))?;
-    }
-    place(".containerenv", "/run/.containerenv", containerenv(facts))?;
     if let Some(zone) =
         options.tz.as_deref().or(conf.containers.tz.as_deref()).filter(|zone| !zone.is_empty())
     {
@@ -99,7 +143,7 @@ fn containerenv(facts: &Facts<'_>) -> String {
 }
 
 /// The user's lines, then the container's own, then the base file without names that stand already.
-fn hosts(options: &Options, conf: &ContainersConf, facts: &Facts<'_>) -> anyhow::Result<String> {
+fn hosts(options: &Naming, conf: &ContainersConf, facts: &Facts<'_>) -> anyhow::Result<String> {
     let mut text = String::new();
     let mut names: Vec<String> = Vec::new();
     let mut line = |address: &str, hosts: &[&str]| {
@@ -165,7 +209,7 @@ fn base_hosts(conf: &ContainersConf) -> anyhow::Result<String> {
     }
 }
 
-fn resolv_conf(options: &Options, conf: &ContainersConf, facts: &Facts<'_>) -> anyhow::Result<String> {
+fn resolv_conf(options: &Naming, conf: &ContainersConf, facts: &Facts<'_>) -> anyhow::Result<String> {
     let host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let pick = |asked: &[String], configured: &[String]| {
         if asked.is_empty() { configured.to_vec() } else { asked.to_vec() }
@@ -271,13 +315,13 @@ mod tests {
         }
     }
 
-    fn options(arguments: &[&str]) -> Options {
+    fn options(arguments: &[&str]) -> Naming {
         #[derive(clap::Parser)]
         struct Line {
             #[command(flatten)]
-            options: Options,
+            options: Naming,
         }
-        <Line as clap::Parser>::parse_from(["run"].iter().chain(arguments).chain(&["i"])).options
+        <Line as clap::Parser>::parse_from(["run"].iter().chain(arguments)).options
     }
 
     fn conf() -> ContainersConf {

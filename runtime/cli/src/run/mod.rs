@@ -2,7 +2,7 @@
 //!
 //! [`run`] decides how long we stay; [`start`] is the order of things. The parts: [`options`] (podman-run's
 //! vocabulary), [`image`] (find or fetch), [`spec`] and its neighbours [`process`], [`environment`], [`security`],
-//! [`mounts`], [`volumes`], [`files`], [`secrets`], [`output`] (options and image configuration become an OCI runtime Spec),
+//! [`mounts`], [`volumes`], [`member`] (what a pod shares), [`files`], [`secrets`], [`output`] (options and image configuration become an OCI runtime Spec),
 //! [`network`] (what to reserve), [`limits`] (the unit's resource control), [`unit`] (what systemd is told),
 //! [`supervise`] and [`relay`] (the cases in which we stay for a while).
 //!
@@ -12,13 +12,15 @@
 mod claim;
 mod detached;
 mod environment;
-mod files;
+pub(crate) mod files;
+pub(crate) mod groups;
 pub(crate) mod health;
-mod id;
+pub(crate) mod id;
 mod image;
 mod limits;
-mod mounts;
-mod network;
+mod member;
+pub(crate) mod mounts;
+pub(crate) mod network;
 mod options;
 pub(crate) mod output;
 mod process;
@@ -34,7 +36,7 @@ pub(crate) mod supervise;
 mod tree;
 pub(crate) mod unit;
 pub(crate) mod user_namespace;
-mod volumes;
+pub(crate) mod volumes;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

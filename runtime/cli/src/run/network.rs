@@ -1,14 +1,16 @@
 //! `--network` and its like: what to reserve before the container is made.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::{Context, bail, ensure};
-use sampan_network::{DEFAULT_NETWORK, PortMapping, Request, parse_ports};
+use sampan_container::state;
+use sampan_network::{Attachment, DEFAULT_NETWORK, Lease, PortMapping, Request, parse_ports};
 
-use super::options::Options;
-use crate::blame::Blamed as _;
+use super::groups::Networking;
+use crate::blame::{Blamed as _, Key};
 
-/// The container's network, decided once.
+/// The network of a container or pod, decided once.
 #[derive(Debug)]
 pub(crate) enum Network {
     /// The host's own.
@@ -32,7 +34,7 @@ pub(crate) struct Plan {
 ///
 /// # Errors
 /// An unknown mode, options that contradict each other, a malformed address or port.
-pub(crate) fn plan(options: &Options) -> anyhow::Result<Plan> {
+pub(crate) fn plan(options: &Networking) -> anyhow::Result<Plan> {
     let network = modes(&options.network).blame("Network", "")?;
     let mut ports = Vec::new();
     for text in &options.publish {
@@ -46,7 +48,7 @@ pub(crate) fn plan(options: &Options) -> anyhow::Result<Plan> {
         other => {
             ensure!(
                 options.ip.is_none() && options.ip6.is_none() && options.mac_address.is_none(),
-                "IP=, IP6= and a hardware address need a network of ours; this container has Network={}",
+                "IP=, IP6= and a hardware address need a network of ours; this one has Network={}",
                 options.network.join(" ")
             );
             if matches!(other, Network::Host) {
@@ -121,7 +123,7 @@ fn set_address(request: &mut Request, text: &str) -> anyhow::Result<()> {
 }
 
 /// `--ip` and `--mac-address` belong to a single network; aliases to all of them.
-fn apply_common(requests: &mut [Request], options: &Options) -> anyhow::Result<()> {
+fn apply_common(requests: &mut [Request], options: &Networking) -> anyhow::Result<()> {
     for request in requests.iter_mut() {
         request.aliases.extend(options.network_alias.iter().cloned());
     }
@@ -141,6 +143,45 @@ fn apply_common(requests: &mut [Request], options: &Options) -> anyhow::Result<(
     Ok(())
 }
 
+/// A port has a line of its own; the rest is the network's.
+///
+/// The error itself, marked with its key.
+pub(crate) fn blame(error: sampan_network::Error, options: &Networking) -> anyhow::Error {
+    use sampan_network::Error;
+    let (Error::PortInUse { port, .. } | Error::PortRefused { port, .. }) = error else {
+        let network = options.network.first().cloned().unwrap_or_default();
+        return anyhow::Error::from(error).context(Key::new("Network", network));
+    };
+    let is_it = |text: &&String| {
+        let mappings = sampan_network::parse_ports(text).unwrap_or_default();
+        mappings.iter().any(|mapping| (0..mapping.range).any(|n| mapping.host_port.saturating_add(n) == port))
+    };
+    let text = options.publish.iter().find(is_it).cloned().unwrap_or_default();
+    anyhow::Error::from(error).context(Key::new("PublishPort", text))
+}
+
+/// What a lease gives, as `inspect` shows it: networks by name, and ports.
+pub(crate) fn shown(lease: &Lease) -> (BTreeMap<String, state::Attachment>, Vec<state::Port>) {
+    let attachment = |attachment: &Attachment| {
+        let shown = state::Attachment {
+            interface: attachment.interface.clone(),
+            addresses: attachment.addresses.iter().map(ToString::to_string).collect(),
+            gateways: attachment.gateways.iter().map(ToString::to_string).collect(),
+            mac: attachment.mac.clone(),
+            aliases: attachment.aliases.clone(),
+        };
+        (attachment.network.name.clone(), shown)
+    };
+    let port = |port: &PortMapping| state::Port {
+        host_ip: port.host_ip.map(|address| address.to_string()).unwrap_or_default(),
+        host_port: port.host_port,
+        container_port: port.container_port,
+        range: port.range,
+        protocol: port.protocol.to_string(),
+    };
+    (lease.attachments.iter().map(attachment).collect(), lease.ports.iter().map(port).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,9 +190,9 @@ mod tests {
         #[derive(clap::Parser)]
         struct Line {
             #[command(flatten)]
-            options: Options,
+            options: Networking,
         }
-        let line = <Line as clap::Parser>::parse_from(["run"].iter().chain(arguments).chain(&["i"]));
+        let line = <Line as clap::Parser>::parse_from(["run"].iter().chain(arguments));
         plan(&line.options)
     }
 

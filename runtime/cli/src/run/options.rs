@@ -6,6 +6,8 @@
 
 use std::path::PathBuf;
 
+use super::groups::{Naming, Networking, Users};
+
 /// `sampan run [options] IMAGE [command …]`
 #[derive(Debug, clap::Args)]
 #[command(
@@ -147,24 +149,11 @@ pub(crate) struct Options {
     /// Take all confinement away
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) privileged: Option<bool>,
-    /// User namespace: host, or auto[:size=N]; with --service-user also keep-id[:uid=N,gid=N] and nomap
-    #[arg(long, value_name = "MODE")]
-    pub(crate) userns: Option<String>,
+    #[command(flatten)]
+    pub(crate) users: Users,
     /// The container's root is the user of the unit (User=, DynamicUser= in [Service]): the owner of $RUNTIME_DIRECTORY
     #[arg(long)]
     pub(crate) service_user: bool,
-    /// User mapping CONTAINER:HOST:COUNT
-    #[arg(long, value_name = "MAP")]
-    pub(crate) uidmap: Vec<String>,
-    /// Group mapping CONTAINER:HOST:COUNT
-    #[arg(long, value_name = "MAP")]
-    pub(crate) gidmap: Vec<String>,
-    /// Take the user mapping from this name's ranges in /etc/subuid
-    #[arg(long, value_name = "NAME")]
-    pub(crate) subuidname: Option<String>,
-    /// Take the group mapping from this name's ranges in /etc/subgid
-    #[arg(long, value_name = "NAME")]
-    pub(crate) subgidname: Option<String>,
     /// PID namespace: private, host
     #[arg(long, value_name = "MODE")]
     pub(crate) pid: Option<String>,
@@ -228,45 +217,22 @@ pub(crate) struct Options {
     pub(crate) device: Vec<String>,
 
     // -- network -----------------------------------------------------------------------------------
-    /// Network: NAME[:ip=…,mac=…,alias=…], bridge, host, none, ns:PATH
-    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
-    pub(crate) network: Vec<String>,
-    /// Further name on the container's networks
-    #[arg(long, value_name = "NAME")]
-    pub(crate) network_alias: Vec<String>,
-    /// IPv4 address
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) ip: Option<String>,
-    /// IPv6 address
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) ip6: Option<String>,
-    /// Hardware address
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) mac_address: Option<String>,
-    /// Publish a port: [[ADDRESS:][HOST[-HOST]]:]CONTAINER[-CONTAINER][/PROTOCOL]
-    #[arg(long, short, value_name = "PORT")]
-    pub(crate) publish: Vec<String>,
+    /// Pod: the container shares its network, its /dev/shm and its host name
+    #[arg(long, value_name = "POD")]
+    pub(crate) pod: Option<String>,
+    /// File with the name or identifier of the pod
+    #[arg(long, value_name = "FILE", conflicts_with = "pod")]
+    pub(crate) pod_id_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) net: Networking,
     /// Say that a port is used, PORT[/PROTOCOL]
     #[arg(long, value_name = "PORT")]
     pub(crate) expose: Vec<String>,
     /// Host name
     #[arg(long, short = 'h', value_name = "NAME")]
     pub(crate) hostname: Option<String>,
-    /// Line for /etc/hosts: NAME[;NAME…]:ADDRESS, or :host-gateway
-    #[arg(long, value_name = "HOST:ADDRESS")]
-    pub(crate) add_host: Vec<String>,
-    /// Leave the image's /etc/hosts alone
-    #[arg(long)]
-    pub(crate) no_hosts: bool,
-    /// Name server, or `none` to leave the image's resolv.conf alone
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) dns: Vec<String>,
-    /// Option of resolv.conf(5)
-    #[arg(long, visible_alias = "dns-opt", value_name = "OPTION")]
-    pub(crate) dns_option: Vec<String>,
-    /// Search domain, or `.` for none
-    #[arg(long, value_name = "DOMAIN")]
-    pub(crate) dns_search: Vec<String>,
+    #[command(flatten)]
+    pub(crate) names: Naming,
 
     // -- health ------------------------------------------------------------------------------------
     /// Command that checks the health: shell words, a JSON array, or `none`

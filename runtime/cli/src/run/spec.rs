@@ -13,6 +13,7 @@ use oci_spec::runtime::{
 use sampan_container::{defaults, user::User};
 
 use super::environment::{self, Environment};
+use super::member::Membership;
 use super::network::Network;
 use super::options::Options;
 use super::process::{self, ImageProgram};
@@ -45,6 +46,7 @@ pub(crate) struct Decisions<'a> {
     pub(crate) image: Option<&'a oci_spec::image::Config>,
     pub(crate) security: &'a Security,
     pub(crate) network: &'a Network,
+    pub(crate) member: Option<&'a Membership>,
     pub(crate) mappings: Option<&'a Mappings>,
     pub(crate) user: &'a User,
     pub(crate) hostname: &'a str,
@@ -67,7 +69,9 @@ pub(crate) fn build(mut decisions: Decisions<'_>) -> anyhow::Result<Spec> {
     }
     spec.set_process(Some(process_of(&decisions, arguments)?));
     spec.set_mounts(Some(all_mounts(&decisions)?));
-    let has_uts = decisions.options.uts.as_deref() != Some("host");
+    // A host name that is shared was set when the pod was made.
+    let is_shared = decisions.member.is_some_and(|member| member.hostname().is_some());
+    let has_uts = decisions.options.uts.as_deref() != Some("host") && !is_shared;
     spec.set_hostname(has_uts.then(|| decisions.hostname.to_owned()).filter(|name| !name.is_empty()));
     if let Some(root) = spec.root_mut() {
         root.set_readonly(Some(decisions.read_only));
@@ -279,7 +283,7 @@ fn namespaces(decisions: &Decisions<'_>) -> anyhow::Result<Vec<LinuxNamespace>> 
     ];
     for (option, mode, kind) in modes {
         match mode.as_deref() {
-            None | Some("" | "private" | "shareable" | "none") => {}
+            None | Some("" | "private" | "shareable" | "none" | "pod") => {}
             Some("host") => namespaces.retain(|namespace| namespace.typ() != kind),
             Some(mode) => bail!("{option}={mode}: known are private and host"),
         }
@@ -294,7 +298,9 @@ fn namespaces(decisions: &Decisions<'_>) -> anyhow::Result<Vec<LinuxNamespace>> 
         }
         Network::None | Network::Joined(_) => {}
     }
-    if decisions.mappings.is_some() {
+    if let Some(member) = decisions.member {
+        member.share(&mut namespaces)?;
+    } else if decisions.mappings.is_some() {
         namespaces.push(LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::User).build()?);
     }
     Ok(namespaces)

@@ -1,6 +1,5 @@
 //! The start itself, one step after the other, up to a container that is ready and waits.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -14,6 +13,7 @@ use sampan_network::{Holder, Lease, loopback_up};
 use super::claim::Claim;
 use super::files::{self, Facts};
 use super::image::Base;
+use super::member::Membership;
 use super::network::{self, Network, Plan};
 use super::options::Options;
 use super::relay::{self, Relay};
@@ -55,7 +55,11 @@ pub(crate) fn start(
         // Only a remark about the image, but a malformed one is a mistake.
         sampan_network::parse_ports(text).blame("ExposeHostPort", text)?;
     }
-    let plan = network::plan(options)?;
+    let member = Membership::find(options, context)?;
+    let plan = match member.as_ref().and_then(Membership::plan) {
+        Some(shared) => shared,
+        None => network::plan(&options.net)?,
+    };
     let security = Security::read(options, conf)?;
     let health = health::read(options, base.healthcheck())?;
     if options.sdnotify == "healthy" && health.is_none() {
@@ -66,7 +70,8 @@ pub(crate) fn start(
     let stop_signal = stop_signal(options, image)?;
     let read_only = options.read_only.unwrap_or(conf.containers.read_only.unwrap_or(false));
     let image_volumes = image.and_then(|config| config.volumes().clone()).unwrap_or_default();
-    let requests = volumes::requests(options, conf, &image_volumes, read_only)?;
+    let shared_volumes = member.as_ref().map_or(&[][..], |member| &member.pod().volumes);
+    let requests = volumes::requests(options, conf, shared_volumes, &image_volumes, read_only)?;
     let mut environment = environment::assemble(
         options,
         conf,
@@ -74,19 +79,26 @@ pub(crate) fn start(
     )?;
 
     let mut state = first_state(options, claim, unit, base);
+    state.pod = member.as_ref().map(Membership::reference);
     claim.container().write(&state)?;
     let layer = context.writable_layer(claim.name());
     // Held until the ranges stand in the Spec, where the next start looks for ranges in use.
-    let ranges = user_namespace::lock(options, context.runroot())?;
+    let ranges = user_namespace::lock(&options.users, context.runroot())?;
     let service_user = ServiceUser::current(options)?;
-    let mappings = user_namespace::mappings(options, &context.containers()?, service_user)?;
+    let mappings = match &member {
+        Some(member) => member.mappings(),
+        None => user_namespace::mappings(&options.users, context, service_user)?,
+    };
     // A layer that goes with the container needs no protection from a power cut.
     let root = base.mount(&layer, options.rm, mappings.as_ref())?;
     let kept = user_namespace::kept_user(options, service_user)?;
     let user = spec::user(root.as_fd(), options, image, kept, mappings.as_ref())?;
 
     let lease = reserve(&plan, options, context, claim)?;
-    let hostname = hostname(options, claim);
+    let hostname = match member.as_ref().and_then(Membership::hostname) {
+        Some(shared) => shared.to_owned(),
+        None => hostname(options, claim),
+    };
     let directory = claim.container().path();
     let relay = (is_ours && options.sdnotify == "container" && unit.is_some())
         .then(|| Relay::open(directory))
@@ -101,14 +113,17 @@ pub(crate) fn start(
     let (user_mounts, records) = volumes::place(&requests, &ground)?;
     let is_taken = |place: &Path| user_mounts.iter().any(|mount| mount.destination() == place);
     let facts = facts(&hostname, claim, options, &plan, &lease);
-    let mut mounts = files::write(directory, options, conf, &facts.borrow(), &is_taken)?;
+    let shares_names = member.is_some() && !matches!(plan.network, Network::Joined(_));
+    if !shares_names {
+        files::write_names(directory, &options.names, conf, &facts.borrow())?;
+    }
+    let names = member.as_ref().filter(|_| shares_names).map_or(directory, Membership::path);
+    let mut mounts = files::name_mounts(names, &is_taken)?;
+    mounts.extend(files::write_own(directory, options, conf, &facts.borrow(), &is_taken)?);
     // The container's root may write them, in a user namespace too.
-    for mount in
-        mounts.iter().filter_map(|mount| mount.source().as_ref()).filter(|path| path.starts_with(directory))
-    {
-        let (uid, gid) = on_host(mappings.as_ref(), 0, 0);
-        std::os::unix::fs::chown(mount, Some(uid), Some(gid))
-            .context("giving hosts and resolv.conf to the container")?;
+    files::give(directory, on_host(mappings.as_ref(), 0, 0))?;
+    if let Some(member) = &member {
+        mounts.extend(member.shm()?.filter(|mount| !is_taken(mount.destination())));
     }
     // The user's own come first: `/run` as a tmpfs must not hide `/run/.containerenv`.
     mounts.splice(0..0, user_mounts);
@@ -129,6 +144,7 @@ pub(crate) fn start(
         image,
         security: &security,
         network: &plan.network,
+        member: member.as_ref(),
         mappings: mappings.as_ref(),
         user: &user,
         hostname: &hostname,
@@ -136,7 +152,11 @@ pub(crate) fn start(
         mounts,
         read_only,
     })?;
-    describe(&mut state, &spec, &lease, spec::labels(options, image)?, records, hostname);
+    describe(&mut state, &spec, spec::labels(options, image)?, records, hostname);
+    (state.networks, state.ports) = match &member {
+        Some(member) if shares_names => (member.pod().networks.clone(), member.pod().ports.clone()),
+        _ => network::shown(&lease),
+    };
     state.stop_signal = Some(signal::name(stop_signal));
     state.healthcheck.clone_from(&health);
     claim.container().write_spec(&spec)?;
@@ -163,6 +183,9 @@ pub(crate) fn start(
     let mut held = held?;
     // The links are made while the process assembles its mounts.
     connect(&plan, context, &lease, &held)?;
+    if let Some(member) = member.as_ref().filter(|_| shares_names) {
+        member.announce(context, &state)?;
+    }
     held.wait_ready().map_err(|error| blame_program(error, &state.command))?;
 
     state.pid = Some(held.pid());
@@ -229,22 +252,10 @@ fn reserve(plan: &Plan, options: &Options, context: &Context, claim: &Claim) -> 
     let Network::Joined(requests) = &plan.network else { return Ok(Lease::empty(holder)) };
     // Noted first: whoever cleans up after us must know that there may be a lease.
     std::fs::write(claim.container().path().join(LEASED), "").context("noting the lease")?;
-    context.networks()?.reserve(&holder, requests, &plan.ports).map_err(|error| blame_network(error, options))
-}
-
-/// A port has a line of its own; the rest is the network's.
-fn blame_network(error: sampan_network::Error, options: &Options) -> anyhow::Error {
-    use sampan_network::Error;
-    let (Error::PortInUse { port, .. } | Error::PortRefused { port, .. }) = error else {
-        let network = options.network.first().cloned().unwrap_or_default();
-        return anyhow::Error::from(error).context(Key::new("Network", network));
-    };
-    let is_it = |text: &&String| {
-        let mappings = sampan_network::parse_ports(text).unwrap_or_default();
-        mappings.iter().any(|mapping| (0..mapping.range).any(|n| mapping.host_port.saturating_add(n) == port))
-    };
-    let text = options.publish.iter().find(is_it).cloned().unwrap_or_default();
-    anyhow::Error::from(error).context(Key::new("PublishPort", text))
+    context
+        .networks()?
+        .reserve(&holder, requests, &plan.ports)
+        .map_err(|error| network::blame(error, &options.net))
 }
 
 /// A program that isn't there is a matter of `Exec=` (or the image), with the exit code that scripts know.
@@ -326,7 +337,6 @@ fn notify_mount(relay: &Relay) -> anyhow::Result<Mount> {
 fn describe(
     state: &mut State,
     spec: &oci_spec::runtime::Spec,
-    lease: &Lease,
     labels: impl IntoIterator<Item = (String, String)>,
     mounts: Vec<state::UserMount>,
     hostname: String,
@@ -336,29 +346,4 @@ fn describe(
     state.labels = labels.into_iter().collect();
     state.mounts = mounts;
     state.hostname = hostname;
-    state.networks = lease
-        .attachments
-        .iter()
-        .map(|attachment| {
-            let shown = state::Attachment {
-                interface: attachment.interface.clone(),
-                addresses: attachment.addresses.iter().map(ToString::to_string).collect(),
-                gateways: attachment.gateways.iter().map(ToString::to_string).collect(),
-                mac: attachment.mac.clone(),
-                aliases: attachment.aliases.clone(),
-            };
-            (attachment.network.name.clone(), shown)
-        })
-        .collect::<BTreeMap<_, _>>();
-    state.ports = lease
-        .ports
-        .iter()
-        .map(|port| state::Port {
-            host_ip: port.host_ip.map(|address| address.to_string()).unwrap_or_default(),
-            host_port: port.host_port,
-            container_port: port.container_port,
-            range: port.range,
-            protocol: port.protocol.to_string(),
-        })
-        .collect();
 }

@@ -10,10 +10,11 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use oci_spec::runtime::{Linux, LinuxBuilder, LinuxIdMapping, LinuxIdMappingBuilder, Spec};
-use sampan_container::state::Containers;
 
+use super::groups::Users;
 use super::options::Options;
 use crate::blame::Blamed as _;
+use crate::context::Context as Places;
 
 /// Podman's name for the ranges that `auto` draws from.
 const POOL: &str = "containers";
@@ -121,7 +122,7 @@ pub(crate) fn kept_user(
     service_user: Option<ServiceUser>,
 ) -> anyhow::Result<Option<(u32, u32)>> {
     let Some(user) = service_user else { return Ok(None) };
-    let Some(rest) = options.userns.as_deref().and_then(|mode| mode.strip_prefix("keep-id")) else {
+    let Some(rest) = options.users.userns.as_deref().and_then(|mode| mode.strip_prefix("keep-id")) else {
         return Ok(None);
     };
     let kept = kept(user, rest.trim_start_matches(':')).blame("UserNS", "")?;
@@ -212,7 +213,7 @@ fn on_host(mappings: &[LinuxIdMapping], id: u32) -> Option<u32> {
 ///
 /// # Errors
 /// flock(2)'s.
-pub(crate) fn lock(options: &Options, runroot: &Path) -> anyhow::Result<Option<File>> {
+pub(crate) fn lock(options: &Users, runroot: &Path) -> anyhow::Result<Option<File>> {
     if !options.userns.as_deref().is_some_and(|mode| mode.starts_with("auto")) {
         return Ok(None);
     }
@@ -228,8 +229,8 @@ pub(crate) fn lock(options: &Options, runroot: &Path) -> anyhow::Result<Option<F
 /// # Errors
 /// A malformed map, no free range, or a mode that isn't for a container of root.
 pub(crate) fn mappings(
-    options: &Options,
-    containers: &Containers,
+    options: &Users,
+    context: &Places,
     service_user: Option<ServiceUser>,
 ) -> anyhow::Result<Option<Mappings>> {
     if !options.uidmap.is_empty() || !options.gidmap.is_empty() {
@@ -246,12 +247,12 @@ pub(crate) fn mappings(
         let groups = ranges(SUBGID, options.subgidname.as_deref().unwrap_or(name))?;
         return Ok(Some(Mappings { uids: in_a_row(0, &users)?, gids: in_a_row(0, &groups)? }));
     }
-    by_mode(options.userns.as_deref().unwrap_or("host"), containers, service_user).blame("UserNS", "")
+    by_mode(options.userns.as_deref().unwrap_or("host"), context, service_user).blame("UserNS", "")
 }
 
 fn by_mode(
     mode: &str,
-    containers: &Containers,
+    context: &Places,
     service_user: Option<ServiceUser>,
 ) -> anyhow::Result<Option<Mappings>> {
     let (mode, rest) = mode.split_once(':').unwrap_or((mode, ""));
@@ -259,7 +260,7 @@ fn by_mode(
         ("" | "host", None) => Ok(None),
         // To an unprivileged user "host" is a namespace of its own users, and never the host's root.
         ("" | "host", Some(user)) => user.as_root().map(Some),
-        ("auto", _) => auto(rest, containers).map(Some),
+        ("auto", _) => auto(rest, context).map(Some),
         ("keep-id", Some(user)) => user.as_itself(rest).map(Some),
         ("nomap", Some(user)) => user.as_nobody().map(Some),
         ("keep-id" | "nomap", None) => bail!(
@@ -273,8 +274,8 @@ fn by_mode(
     }
 }
 
-/// A range of the pool that no live container uses.
-fn auto(options: &str, containers: &Containers) -> anyhow::Result<Mappings> {
+/// A range of the pool that no container and no pod uses.
+fn auto(options: &str, context: &Places) -> anyhow::Result<Mappings> {
     let mut size = AUTO_SIZE;
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=') {
@@ -284,7 +285,7 @@ fn auto(options: &str, containers: &Containers) -> anyhow::Result<Mappings> {
             _ => bail!("{option}: known is size=N"),
         }
     }
-    let used = used(containers)?;
+    let used = used(context)?;
     let free = |pool: Vec<(u32, u32)>, file: &str| -> anyhow::Result<Vec<LinuxIdMapping>> {
         let start = pool
             .iter()
@@ -306,9 +307,14 @@ fn first_free(first: u32, count: u32, size: u32, used: &[(u32, u32)]) -> Option<
     None
 }
 
-fn used(containers: &Containers) -> anyhow::Result<Vec<(u32, u32)>> {
+fn used(context: &Places) -> anyhow::Result<Vec<(u32, u32)>> {
     let mut used = Vec::new();
-    for container in containers.list()? {
+    for pod in context.pods().list()? {
+        let Ok(pod) = pod.read() else { continue };
+        let mappings = pod.uid_mappings.iter().chain(&pod.gid_mappings);
+        used.extend(mappings.map(|mapping| (mapping.host_id(), mapping.size())));
+    }
+    for container in context.containers()?.list()? {
         let Ok(spec) = container.read_spec() else { continue };
         let Some(linux) = spec.linux() else { continue };
         for mapping in linux.uid_mappings().iter().chain(linux.gid_mappings()).flatten() {

@@ -19,13 +19,15 @@ use crate::volumes::Volumes;
 /// Where `--read-only` leaves memory to write to; `/dev/shm` is memory anyway.
 const WRITABLE: [&str; 3] = ["/run", "/tmp", "/var/tmp"];
 
-/// All that the user, the image and `--read-only` want mounted, parents before children, each place once.
+/// All that the user, the pod (`shared`), the image and `--read-only` want mounted, parents before children, each
+/// place once.
 ///
 /// # Errors
 /// A malformed option.
 pub(crate) fn requests(
     options: &Options,
     conf: &ContainersConf,
+    shared: &[String],
     image_volumes: &[String],
     read_only: bool,
 ) -> anyhow::Result<Vec<Request>> {
@@ -45,6 +47,9 @@ pub(crate) fn requests(
             "two volumes have the same place in the container, {}",
             request.destination.display()
         );
+    }
+    for text in shared {
+        add_unless_taken(&mut all, mounts::volume(text).blame("Pod", "")?);
     }
     // The image's own wishes come last: a place that the user has filled is left alone.
     for place in image_volumes {
