@@ -97,15 +97,19 @@ mod tests {
     use crate::syntax::scanner::scan;
     use proptest::prelude::*;
 
-    /// Sections with their keys and values, as one engine reads them, and how many lines are wrong.
-    fn meaning(text: &str, fold: Fold) -> (Vec<(String, Vec<(String, String)>)>, Vec<String>) {
+    /// Sections, keys and values as one engine reads them, and what it says is wrong. A header stands
+    /// among them without a key.
+    fn meaning(text: &str, fold: Fold) -> (Vec<[String; 3]>, Vec<String>) {
         let scan = scan(text, fold);
-        let entries = |section: &crate::syntax::scanner::RawSection| {
-            section.entries.iter().map(|entry| (entry.key.to_string(), entry.value.to_string())).collect()
-        };
-        let sections =
-            scan.sections.iter().map(|section| (section.name.to_string(), entries(section))).collect();
-        (sections, scan.mistakes.into_iter().map(|mistake| mistake.reason).collect())
+        let mut found = Vec::new();
+        for section in &scan.sections {
+            found.push([section.name.to_string(), String::new(), String::new()]);
+            let entries = section.entries.iter();
+            found.extend(entries.map(|entry| {
+                [&section.name, &entry.key, &entry.value].map(|text| text.clone().into_owned())
+            }));
+        }
+        (found, scan.mistakes.into_iter().map(|mistake| mistake.reason).collect())
     }
 
     #[test]

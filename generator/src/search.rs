@@ -310,10 +310,12 @@ impl Found {
                 continue;
             };
             let (Some(name), Some(folder)) = (name_of(path), name_of(directory)) else { continue };
-            if root.filter.leaves_out(directory) {
+            let is_dropin = folder.ends_with(".d") && directory != base;
+            let holder = directory.parent().filter(|_| is_dropin).unwrap_or(directory);
+            if root.filter.leaves_out(holder) {
                 continue;
             }
-            if folder.ends_with(".d") && directory != base {
+            if is_dropin {
                 let directories = self.dropins.entry(folder.to_owned()).or_default();
                 if !directories.iter().any(|known| known == directory) {
                     directories.push(directory.to_owned());

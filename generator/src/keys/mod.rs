@@ -16,6 +16,7 @@ mod limits;
 pub(crate) mod network;
 pub(crate) mod pod;
 pub(crate) mod quadlet;
+pub mod references;
 mod shape;
 pub mod systemd;
 pub(crate) mod volume;

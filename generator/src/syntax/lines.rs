@@ -39,6 +39,8 @@ pub struct Line<'a> {
     pub end: usize,
     /// Whether the line above carries a value on to this one; so also comments may have it.
     pub inside: bool,
+    /// Whether its own backslash carries the value on to the next line. That of a comment doesn't.
+    pub goes_on: bool,
 }
 
 /// The lines of a file, which are joined by the rules of `fold`.
@@ -52,8 +54,10 @@ pub fn lines(text: &str, fold: Fold) -> impl Iterator<Item = Line<'_>> {
         at += whole.len();
         let text = trimmed.trim_end();
         let goes_on = continued(text, fold).is_some();
-        let line = Line { kind: kind(text, inside, goes_on), text, at: start, end: at, inside };
-        if !matches!(line.kind, LineKind::Blank | LineKind::Comment) {
+        let kind = kind(text, inside, goes_on);
+        let counts = !matches!(kind, LineKind::Blank | LineKind::Comment);
+        let line = Line { kind, text, at: start, end: at, inside, goes_on: counts && goes_on };
+        if counts {
             inside = goes_on;
         }
         line

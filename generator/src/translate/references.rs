@@ -7,28 +7,10 @@ use super::Translator;
 use crate::book::Card;
 use crate::command::CommandLine;
 use crate::diagnostic::{Diagnostic, Place, Severity, rules, suggest};
+use crate::keys::references::DEPENDENCIES;
 use crate::keys::{Key, UnitType};
 use crate::syntax::words::{self, Escapes};
 use crate::unit::unquoted;
-
-/// The keys of `[Unit]` that name units.
-const DEPENDENCIES: [&str; 15] = [
-    "After",
-    "Before",
-    "BindsTo",
-    "Conflicts",
-    "OnFailure",
-    "OnSuccess",
-    "PartOf",
-    "PropagatesReloadTo",
-    "PropagatesStopTo",
-    "ReloadPropagatedFrom",
-    "Requires",
-    "Requisite",
-    "StopPropagatedFrom",
-    "Upholds",
-    "Wants",
-];
 
 impl Translator<'_> {
     /// Replaces Quadlet files in `[Unit]` by their services.

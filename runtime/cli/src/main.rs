@@ -104,6 +104,8 @@ enum Command {
     Install(quadlet::install::Options),
     /// Work on unit files, with the names that podman quadlet has
     Quadlet(quadlet::Command),
+    /// Serve an editor that has Quadlet files open
+    Lsp(lsp::Options),
     /// What generated units call when they stop
     #[command(hide = true)]
     Service(service::Command),
@@ -161,6 +163,7 @@ fn dispatch(command: Command, context: &Context, modules: &[PathBuf]) -> anyhow:
         Command::Diff(options) => quadlet::diff::run(options),
         Command::Install(options) => quadlet::install::run(options),
         Command::Quadlet(command) => quadlet::command(command),
+        Command::Lsp(options) => lsp::run(&options),
         Command::Service(command) => service::command(command, context),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut CommandLine::command(), "sampan", &mut std::io::stdout());

@@ -38,6 +38,21 @@ impl Role {
             .or_else(|| UnitType::ALL.into_iter().find(|kind| kind.extension() == owner))?;
         Some(Self::DropIn(kind))
     }
+
+    /// The kind of unit that the file is, or belongs to.
+    pub(crate) fn kind(self) -> UnitType {
+        match self {
+            Self::Unit(kind) | Self::DropIn(kind) => kind,
+        }
+    }
+}
+
+/// The folder that a file counts for: its own, or for a drop-in the one above.
+pub(crate) fn home(path: &Path) -> Option<&Path> {
+    match Role::of(path)? {
+        Role::Unit(_) => path.parent(),
+        Role::DropIn(_) => path.parent()?.parent(),
+    }
 }
 
 /// What a search found.
@@ -49,16 +64,17 @@ pub(crate) struct Found {
     pub(crate) cut: bool,
 }
 
-/// Finds the Quadlet files and drop-ins below some folders. Links are followed; a folder that can't
-/// be read counts as empty.
+/// Finds the Quadlet files and drop-ins below some folders. Links to folders are followed and resolved;
+/// a folder that can't be read counts as empty.
 pub(crate) fn below<'a>(folders: impl IntoIterator<Item = &'a Path>) -> Found {
     let mut found = Found::default();
     let mut visited = HashSet::new();
     let mut left = MOST_ENTRIES;
     let mut waiting: Vec<PathBuf> = folders.into_iter().map(Path::to_owned).collect();
     while let Some(folder) = waiting.pop() {
-        let Ok(real) = fs::canonicalize(&folder) else { continue };
-        if !visited.insert(real) {
+        // A file has one name, whichever links lead to its folder.
+        let Ok(folder) = fs::canonicalize(&folder) else { continue };
+        if !visited.insert(folder.clone()) {
             continue;
         }
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
@@ -68,13 +84,14 @@ pub(crate) fn below<'a>(folders: impl IntoIterator<Item = &'a Path>) -> Found {
             }
             left -= 1;
             let path = entry.path();
-            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-            let is_folder = if is_link { path.is_dir() } else { entry.file_type().is_ok_and(|t| t.is_dir()) };
-            if is_folder {
-                if !LEFT_OUT.iter().any(|name| entry.file_name() == *name) {
-                    waiting.push(path);
-                }
-            } else if Role::of(&path).is_some() {
+            let Ok(mut kind) = entry.file_type() else { continue };
+            if kind.is_symlink() {
+                let Ok(target) = fs::metadata(&path) else { continue };
+                kind = target.file_type();
+            }
+            if kind.is_dir() && !LEFT_OUT.iter().any(|name| entry.file_name() == *name) {
+                waiting.push(path);
+            } else if kind.is_file() && Role::of(&path).is_some() {
                 found.files.push(path);
             }
         }
@@ -82,6 +99,22 @@ pub(crate) fn below<'a>(folders: impl IntoIterator<Item = &'a Path>) -> Found {
     found.files.sort();
     found.files.dedup();
     found
+}
+
+/// The Quadlet files of one folder with their drop-ins, and nothing from further below.
+pub(crate) fn beside(folder: &Path) -> Vec<PathBuf> {
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files = Vec::new();
+    for entry in entries(folder).take(MOST_ENTRIES) {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "d") && path.is_dir() {
+            files.extend(entries(&path).map(|entry| entry.path()));
+        } else {
+            files.push(path);
+        }
+    }
+    files.retain(|path| Role::of(path).is_some() && path.is_file());
+    files
 }
 
 #[cfg(test)]
@@ -96,12 +129,13 @@ mod tests {
         assert_eq!(role("/q/pod.d/x.conf"), Some(Role::DropIn(UnitType::Pod)));
         assert_eq!(role("/q/web.service.d/x.conf"), None);
         assert_eq!(role("/q/web.container.d/readme"), None);
+        assert_eq!(home(Path::new("/q/web.container.d/10.conf")), Some(Path::new("/q")));
     }
 
     #[test]
     fn finds_units_and_drop_ins_once() {
         let folder = tempfile::tempdir().unwrap();
-        let base = folder.path();
+        let base = &fs::canonicalize(folder.path()).unwrap();
         for below in ["a/web.container.d", ".git", "node_modules/x"] {
             fs::create_dir_all(base.join(below)).unwrap();
         }
@@ -114,8 +148,10 @@ mod tests {
         ];
         files.iter().for_each(|file| fs::write(base.join(file), "").unwrap());
         std::os::unix::fs::symlink("..", base.join("a/loop")).unwrap();
-        let found = below([base]);
+        let found = below([base.as_path()]);
         assert_eq!(found.files, [base.join("a/web.container"), base.join("a/web.container.d/1.conf")]);
         assert!(!found.cut);
+        assert_eq!(beside(&base.join("a")).len(), 2);
+        assert!(beside(base).is_empty());
     }
 }

@@ -1,0 +1,183 @@
+//! Proposals for what may stand at the cursor: sections, keys, values, other files, specifiers.
+//!
+//! Everything comes from the key table and the workspace. All that fits the place is proposed, what
+//! begins otherwise is left out by the client.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::Path;
+
+use gen_lsp_types::{
+    CompletionItem, CompletionItemKind, CompletionItemTag, InsertTextFormat, Range as LspRange, TextEdit,
+};
+use sampan_generator::Engine;
+use sampan_generator::keys::references::named_by;
+use sampan_generator::keys::{Key, Kind, Shape, Since, UnitType};
+use sampan_generator::syntax::scanner::{Fold, scan};
+
+use super::cursor::{self, Spot};
+use super::describe::{self, Style};
+use super::files::Role;
+use super::position::Text;
+use super::specifiers;
+use super::workspace::Workspace;
+
+/// What proposals look like for a client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taste {
+    /// Whether the client knows snippets.
+    pub(crate) snippets: bool,
+    /// How documentation is written.
+    pub(crate) style: Style,
+    /// Whose keys are proposed.
+    pub(crate) engine: Engine,
+}
+
+/// The proposals for a byte offset of a file.
+pub(crate) fn complete(
+    workspace: &Workspace,
+    path: &Path,
+    text: &Text,
+    offset: usize,
+    taste: Taste,
+) -> Vec<CompletionItem> {
+    let Some(role) = Role::of(path) else { return Vec::new() };
+    let cursor = cursor::at(text.as_str(), offset);
+    let place = Place { text, kind: role.kind(), taste };
+    match cursor.spot {
+        Spot::Comment => Vec::new(),
+        Spot::Header(range) => place.headers(range),
+        Spot::Key { name, assigned } => match cursor.section {
+            Some(section) => place.keys(section, name, assigned),
+            None => place.headers(name),
+        },
+        Spot::Value { key, line } => {
+            let section = cursor.section.unwrap_or_default();
+            place.values(workspace, path, section, key, &line, offset)
+        }
+    }
+}
+
+struct Place<'a> {
+    text: &'a Text,
+    kind: UnitType,
+    taste: Taste,
+}
+
+impl Place<'_> {
+    /// The headers of the sections that such a file may have; those that it has come last.
+    fn headers(&self, range: Range<usize>) -> Vec<CompletionItem> {
+        let scan = scan(self.text.as_str(), Fold::Blank);
+        let here: BTreeSet<&str> = scan.sections.iter().map(|section| &*section.name).collect();
+        let range = self.text.range(range);
+        let sections = describe::sections(self.kind).into_iter().enumerate();
+        let items = sections.map(|(number, (name, meaning))| {
+            let mut item = item(&format!("[{name}]"), CompletionItemKind::Module, range);
+            item.documentation = Some(self.taste.style.content(meaning.to_owned()).into());
+            item.sort_text = Some(format!("{}{number}", u8::from(here.contains(name))));
+            item
+        });
+        items.collect()
+    }
+
+    /// The keys of a section. Those that stand once and for all, and deprecated ones, come last.
+    fn keys(&self, section: &str, range: Range<usize>, assigned: bool) -> Vec<CompletionItem> {
+        let scan = scan(self.text.as_str(), Fold::Blank);
+        let sections = scan.sections.iter().filter(|found| found.name == section);
+        let here: BTreeSet<&str> =
+            sections.flat_map(|section| &section.entries).map(|entry| &*entry.key).collect();
+        let range = self.text.range(range);
+        let keys = describe::keys_of(self.kind, section);
+        let fits = |key: &&Key| self.taste.engine == Engine::Sampan || key.since != Since::Sampan;
+        keys.into_iter().filter(fits).map(|key| self.key(key, range, assigned, &here)).collect()
+    }
+
+    fn key(&self, key: &Key, range: LspRange, assigned: bool, here: &BTreeSet<&str>) -> CompletionItem {
+        let mut item = item(key.name, CompletionItemKind::Property, range);
+        item.detail = Some(key.equivalent());
+        item.documentation = Some(self.taste.style.content(describe::key(key, self.taste.style)).into());
+        let is_old = key.doc.starts_with("Deprecated");
+        if is_old {
+            item.tags = Some(vec![CompletionItemTag::Deprecated]);
+        }
+        let last = is_old || (here.contains(key.name) && !key.kind.repeats());
+        item.sort_text = Some(format!("{}{}", u8::from(last), key.name));
+        if !assigned {
+            let words = choices(key);
+            let with_choice = self.taste.snippets && !words.is_empty();
+            let inserted = match words.join(",") {
+                words if with_choice => format!("{}=${{1|{words}|}}", key.name),
+                _ => format!("{}=", key.name),
+            };
+            if with_choice {
+                item.insert_text_format = Some(InsertTextFormat::Snippet);
+            }
+            item.text_edit = Some(TextEdit { range, new_text: inserted }.into());
+        }
+        item
+    }
+
+    /// What may stand in the value of a key.
+    fn values(
+        &self,
+        workspace: &Workspace,
+        path: &Path,
+        section: &str,
+        key: &str,
+        line: &Range<usize>,
+        offset: usize,
+    ) -> Vec<CompletionItem> {
+        if let Some(typed) = cursor::specifier(self.text.as_str(), line, offset.saturating_sub(1)) {
+            // Behind a whole specifier there is nothing to add to it.
+            if offset <= typed.start + 1 {
+                return self.specifiers(typed.start..offset);
+            }
+        }
+        let word = self.text.range(cursor::word(self.text.as_str(), line, offset));
+        let row = describe::key_of(self.kind, section, key);
+        let words = row.map(choices).unwrap_or_default();
+        let mut items: Vec<_> =
+            words.iter().map(|word_| item(word_, CompletionItemKind::EnumMember, word)).collect();
+        let kinds = named_by(section, key);
+        let own = path.file_name().and_then(|name| name.to_str());
+        let mut seen = BTreeSet::new();
+        for (file, name) in workspace.units() {
+            let fits = UnitType::of(name).is_some_and(|kind| kinds.contains(&kind));
+            if fits && own != Some(name) && seen.insert(name) {
+                let mut item = item(name, CompletionItemKind::File, word);
+                item.detail = file.parent().map(|folder| folder.display().to_string());
+                items.push(item);
+            }
+        }
+        items
+    }
+
+    fn specifiers(&self, range: Range<usize>) -> Vec<CompletionItem> {
+        let range = self.text.range(range);
+        let items = specifiers::ALL.iter().map(|(letter, meaning)| {
+            let mut item = item(&format!("%{letter}"), CompletionItemKind::Constant, range);
+            item.detail = Some((*meaning).to_owned());
+            item
+        });
+        items.collect()
+    }
+}
+
+/// The words that a key's value is one of; none if it may be anything.
+fn choices(key: &Key) -> Vec<&'static str> {
+    match (key.kind, key.shape) {
+        (Kind::Boolean, _) => vec!["yes", "no"],
+        (_, Shape::OneOf(words)) => words.to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+/// A proposal that replaces a range with its own label.
+fn item(label: &str, kind: CompletionItemKind, range: LspRange) -> CompletionItem {
+    CompletionItem {
+        label: label.to_owned(),
+        kind: Some(kind),
+        text_edit: Some(TextEdit { range, new_text: label.to_owned() }.into()),
+        ..CompletionItem::default()
+    }
+}
