@@ -60,10 +60,11 @@ deps: ## install what building and packaging need, through apt-get or dnf
 $(programs):
 	$(CARGO) build --profile $(PROFILE) --locked $(CARGOFLAGS) $(crates) --bins
 
-generated: $(programs) ## man pages and shell completions, written by the programs themselves
+generated: $(programs) ## man pages, JSON schema and shell completions, written by the programs themselves
 	rm -rf $(generated)
 	mkdir -p $(generated)/man $(generated)/completions
 	$(bin)/sampan man $(generated)/man
+	$(bin)/sampan schema >$(generated)/quadlet.schema.json
 	for shell in bash zsh fish; do \
 		$(bin)/sampan completions $$shell >$(generated)/completions/$$shell || exit 1; \
 	done
@@ -86,6 +87,7 @@ install: generated ## install below DESTDIR
 	for page in man/*.[1-8] $(generated)/man/*.[1-8]; do \
 		$(INSTALL) -D -m 644 -t $(datadir)/man/man$${page##*.} $$page || exit 1; \
 	done
+	$(INSTALL) -D -m 644 -t $(datadir)/sampan $(generated)/quadlet.schema.json
 	$(INSTALL) -D -m 644 -t $(confdir)/sampan packaging/sampan.toml
 	$(INSTALL) -d $(confdir)/sampan/systemd $(confdir)/containers/systemd
 	$(INSTALL) -D -m 644 -t $(datadir)/licenses/sampan LICENSE

@@ -17,10 +17,12 @@ pub(crate) mod network;
 pub(crate) mod pod;
 pub(crate) mod quadlet;
 pub mod references;
+mod schema;
 mod shape;
 pub mod systemd;
 pub(crate) mod volume;
 
+pub use schema::schema;
 pub use shape::Shape;
 
 use std::cmp::Ordering;
@@ -128,6 +130,11 @@ pub struct Key {
 }
 
 impl Key {
+    /// Whether another key has taken its place, which its documentation names.
+    pub fn is_deprecated(&self) -> bool {
+        self.doc.starts_with("Deprecated")
+    }
+
     /// What the key becomes, as a reader of the manual would write it.
     pub fn equivalent(&self) -> String {
         match self.emit {
@@ -300,24 +307,6 @@ fn by_length(a: &str, b: &str) -> Ordering {
 /// Every key of every section.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
     UnitType::ALL.into_iter().flat_map(UnitType::keys).chain(quadlet::KEYS).copied()
-}
-
-/// The whole table as a JSON array, for editors and other tools.
-pub fn json() -> serde_json::Value {
-    keys()
-        .map(|key| {
-            serde_json::json!({
-                "section": key.section,
-                "key": key.name,
-                "kind": key.kind,
-                "repeats": key.kind.repeats(),
-                "equivalent": key.equivalent(),
-                "values": key.shape.describe(),
-                "since": key.since.to_string(),
-                "doc": key.doc,
-            })
-        })
-        .collect()
 }
 
 #[cfg(test)]

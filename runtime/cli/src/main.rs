@@ -22,6 +22,7 @@ mod quadlet;
 mod release;
 mod rm;
 mod run;
+mod schema;
 mod service;
 mod stop;
 mod terminal;
@@ -106,6 +107,8 @@ enum Command {
     Quadlet(quadlet::Command),
     /// Serve an editor that has Quadlet files open
     Lsp(lsp::Options),
+    /// Print the JSON schema of unit files
+    Schema(schema::Options),
     /// What generated units call when they stop
     #[command(hide = true)]
     Service(service::Command),
@@ -164,6 +167,7 @@ fn dispatch(command: Command, context: &Context, modules: &[PathBuf]) -> anyhow:
         Command::Install(options) => quadlet::install::run(options),
         Command::Quadlet(command) => quadlet::command(command),
         Command::Lsp(options) => lsp::run(&options),
+        Command::Schema(options) => schema::run(options),
         Command::Service(command) => service::command(command, context),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut CommandLine::command(), "sampan", &mut std::io::stdout());
