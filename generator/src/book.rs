@@ -9,8 +9,8 @@ use std::collections::HashMap;
 /// What others need to know of a file.
 #[derive(Debug)]
 pub(crate) struct Card {
-    /// The name of its service, without `.service`.
-    pub(crate) service: String,
+    /// The file name of its service, such as `web.service`.
+    unit: String,
     /// The name of what it makes; `None` if it isn't known before the service runs, or if the file
     /// can't be translated.
     pub(crate) resource: Option<String>,
@@ -26,7 +26,12 @@ pub(crate) const STOP: &str = "stop";
 impl Card {
     /// The file name of its service.
     pub(crate) fn unit(&self) -> String {
-        format!("{}.service", self.service)
+        self.unit.clone()
+    }
+
+    /// The name of its service, without `.service`.
+    pub(crate) fn service(&self) -> &str {
+        self.unit.strip_suffix(".service").unwrap_or(&self.unit)
     }
 }
 
@@ -41,9 +46,10 @@ impl Book {
             let service = service_name(&unit);
             let known = engine.knows_resource_early(unit.kind);
             let resource = known.then(|| resource_name(&unit, &service)).flatten();
+            let service = service + ".service";
             let policy = unit.text(pod::EXIT_POLICY.section, pod::EXIT_POLICY.name);
             let stops_when_idle = unit.kind == UnitType::Pod && policy.is_none_or(|policy| policy == STOP);
-            (unit.name.to_owned(), Card { service, resource, members: Vec::new(), stops_when_idle })
+            (unit.name.to_owned(), Card { unit: service, resource, members: Vec::new(), stops_when_idle })
         });
         Self(cards.collect())
     }

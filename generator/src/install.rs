@@ -33,7 +33,7 @@ pub(crate) fn links(service: &Service, unit: &UnitFile<'_>) -> (Vec<Link>, Vec<D
                     findings.push(refused(unit, key, &by));
                     continue;
                 }
-                links.push(link(format!("{by}.{directory}/{started}"), &service.name));
+                links.push(link([&*by, ".", directory, "/", &started].concat(), &service.name));
             }
         }
     }
@@ -53,7 +53,7 @@ fn started_name(service: &Service) -> Option<String> {
 }
 
 fn link(path: String, service: &str) -> Link {
-    let target = format!("{}{service}", "../".repeat(path.matches('/').count()));
+    let target = "../".repeat(path.matches('/').count()) + service;
     Link { path, target }
 }
 

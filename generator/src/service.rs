@@ -46,10 +46,6 @@ impl Service {
         }
     }
 
-    fn key(&self, line: &Line) -> &str {
-        &self.text[line.start..line.equals]
-    }
-
     fn value(&self, line: &Line) -> &str {
         &self.text[line.equals + 1..line.end]
     }
@@ -59,7 +55,9 @@ impl Service {
         let section = self.sections.iter().position(|name| name == section);
         (0..self.lines.len()).filter(move |at| {
             let line = &self.lines[*at];
-            Some(line.section) == section && self.key(line) == key
+            Some(line.section) == section
+                && line.equals - line.start == key.len()
+                && &self.text[line.start..line.equals] == key
         })
     }
 

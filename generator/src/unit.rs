@@ -10,6 +10,9 @@ use crate::syntax::scanner::{Fold, Item, Mistake, Pieces, RawEntry, items};
 use std::borrow::Cow;
 use std::path::Path;
 
+/// Room for the entries of most sections; longer ones grow.
+const ROOM: usize = 10;
+
 /// One `Key=Value`, and where it stood.
 #[derive(Clone, Debug)]
 pub struct Entry<'t> {
@@ -128,7 +131,7 @@ impl<'t> UnitFile<'t> {
     /// Where a section is; it is added if it is new.
     fn place_of(&mut self, name: Cow<'t, str>, place: Place<'t>) -> usize {
         self.sections.iter().position(|section| section.name == name).unwrap_or_else(|| {
-            self.sections.push(Section { name, place, entries: Vec::new() });
+            self.sections.push(Section { name, place, entries: Vec::with_capacity(ROOM) });
             self.sections.len() - 1
         })
     }

@@ -37,7 +37,7 @@ pub(super) fn dropins(scene: &Scene<'_>, findings: &mut Findings) {
             let owner = scene
                 .units
                 .iter()
-                .find(|file| scene.book.get(file.name).is_some_and(|card| card.service == service));
+                .find(|file| scene.book.get(file.name).is_some_and(|card| card.service() == service));
             findings.push(diagnostic.help(match owner {
                 Some(owner) => {
                     format!("call the directory {}.d, or put it into /etc/systemd/system", owner.name)

@@ -115,6 +115,8 @@ impl std::fmt::Display for Since {
 pub struct Key {
     /// The section that the key belongs to.
     pub section: &'static str,
+    /// Its place in the table of that section, from 0.
+    pub row: usize,
     /// The key.
     pub name: &'static str,
     /// Where it comes from. For Podman's keys that is the first release whose generator accepts it.
@@ -153,8 +155,12 @@ impl Key {
 /// Podman, such as `4.4`, or `sampan` for a key of our own.
 macro_rules! table {
     ($section:literal; $($id:ident $name:literal $since:tt $kind:ident, $emit:expr, $shape:expr, $doc:expr;)*) => {
+        /// The rows in their order.
+        #[expect(non_camel_case_types, reason = "named after the rows")]
+        enum Row { $($id),* }
         $(pub(crate) static $id: $crate::keys::Key = $crate::keys::Key {
             section: $section,
+            row: Row::$id as usize,
             name: $name,
             since: $crate::keys::since!($since),
             kind: $crate::keys::Kind::$kind,
@@ -355,7 +361,7 @@ mod tests {
     #[test]
     fn keys_are_found_by_name() {
         for (row, key) in container::KEYS.iter().enumerate() {
-            assert_eq!(index(UnitType::Container).get(key.name), Some(row));
+            assert_eq!((index(UnitType::Container).get(key.name), key.row), (Some(row), row));
         }
         assert_eq!(index(UnitType::Container).get("Imagf"), None);
         assert_eq!(index(UnitType::Container).get(""), None);

@@ -188,9 +188,7 @@ impl<'t> Items<'t> {
             self.at += end;
             let line = &rest[..end];
             let line = if start == 0 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
-            let body = line.trim_start();
-            let at = self.at - body.len();
-            let body = body.trim_end();
+            let (body, at) = trimmed(line.strip_suffix('\n').unwrap_or(line), self.at - line.len());
             if !matches!(body.as_bytes().first(), None | Some(b'#' | b';')) {
                 let part = continued(body, self.fold);
                 return Some(Line { body: part.unwrap_or(body), at, continues: part.is_some() });
@@ -259,8 +257,8 @@ impl<'t> Items<'t> {
     }
 
     fn entry(&self, line: Cow<'t, str>, equals: usize, at: usize, rest: Vec<(usize, usize)>) -> Item<'t> {
-        let key_end = line[..equals].trim_end().len();
-        let value_at = line.len() - line[equals + 1..].trim_start().len();
+        let key_end = trimmed(&line[..equals], 0).0.len();
+        let (_, value_at) = trimmed(&line[equals + 1..], equals + 1);
         if !self.in_section {
             return mistake(
                 &rules::KEY_WITHOUT_SECTION,
@@ -271,13 +269,29 @@ impl<'t> Items<'t> {
             );
         }
         let (key, value) = (part(&line, 0..key_end), part(&line, value_at..line.len()));
-        Item::Entry(RawEntry { key, value, key_at: at, pieces: Pieces { first: at, rest }.behind(value_at) })
+        let pieces = match rest.len() {
+            0 => Pieces { first: at + value_at, rest },
+            _ => Pieces { first: at, rest }.behind(value_at),
+        };
+        Item::Entry(RawEntry { key, value, key_at: at, pieces })
     }
 }
 
 fn mistake<'t>(rule: &'static Rule, at: usize, length: usize, reason: &str, help: &str) -> Item<'t> {
     let (reason, help) = (reason.to_owned(), Some(help.to_owned()));
     Item::Mistake(Mistake { span: at..at + length, rule, reason, help })
+}
+
+/// The text at `at` without the blanks at both ends, and where that starts. Most texts have none,
+/// which is quickly seen.
+fn trimmed(text: &str, at: usize) -> (&str, usize) {
+    match text.as_bytes() {
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => (text, at),
+        _ => {
+            let start = text.trim_start();
+            (start.trim_end(), at + text.len() - start.len())
+        }
+    }
 }
 
 /// A part of a line, borrowed where the line is.

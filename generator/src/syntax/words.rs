@@ -225,12 +225,27 @@ fn escape_character(out: &mut String, c: char) {
 
 /// Whether the text can be part of a word as it is, without quotes and escapes.
 pub(crate) fn is_plain(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\' | b';'))
+    text.bytes().all(|byte| PLAIN[usize::from(byte)])
 }
+
+/// The bytes that need neither quotes nor escapes.
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        plain[byte as usize] = !matches!(byte, b'"' | b'\'' | b'\\' | b';');
+        byte += 1;
+    }
+    plain
+};
 
 /// Adds a word to a value, written by [`quote`].
 pub(crate) fn push_quoted(value: &mut String, word: &str) {
-    value.push_str(&quote(word));
+    if !word.is_empty() && is_plain(word) {
+        value.push_str(word);
+    } else {
+        value.push_str(&quote(word));
+    }
 }
 
 /// Text with `%` doubled, so that systemd expands no specifier in it: for names and paths that come

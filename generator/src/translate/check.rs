@@ -58,10 +58,8 @@ impl Translator<'_> {
         let own = unit.kind.section();
         if let Some(section) = unit.section(own) {
             let rows = index(unit.kind);
-            let mut last = vec![None; unit.kind.keys().len()];
-            self.given.iter().for_each(|given| last[given.row] = Some(given.entry));
             for entry in &section.entries {
-                match rows.get(&entry.key).map(|row| (unit.kind.keys()[row], last[row])) {
+                match rows.get(&entry.key).map(|row| (unit.kind.keys()[row], self.given.last[row])) {
                     Some((key, _)) if !self.engine().reads(key) => self.own_key(entry, key),
                     Some((key, last)) => self.repeated(entry, key, last),
                     None => self.unknown(entry, own, unit.kind.keys()),

@@ -60,7 +60,7 @@ pub(crate) fn unit(unit: &UnitFile<'_>, book: &mut Book, target: Target) -> Tran
     findings.extend(unit.mistakes.iter().cloned());
     let mut translator = Translator {
         unit,
-        given: given(unit),
+        given: Given::new(unit),
         book,
         target,
         service: Service::new(name),
@@ -87,30 +87,35 @@ pub(crate) fn unit(unit: &UnitFile<'_>, book: &mut Book, target: Target) -> Tran
     translator.finish()
 }
 
-/// An assignment of a key that is in the table.
-#[derive(Clone, Copy, Debug)]
+/// The assignments in a file's own section that the table knows.
+#[derive(Debug)]
 struct Given<'a> {
-    /// The key's place in the table of its section.
-    row: usize,
-    key: &'static Key,
-    entry: &'a Entry<'a>,
+    /// In the order of the file.
+    assignments: Vec<(&'static Key, &'a Entry<'a>)>,
+    /// The last assignment of each row.
+    last: Vec<Option<&'a Entry<'a>>>,
 }
 
-/// The assignments in the file's own section that the table knows, in their order.
-fn given<'a>(unit: &'a UnitFile<'a>) -> Vec<Given<'a>> {
-    let (keys, rows) = (unit.kind.keys(), index(unit.kind));
-    let entries = unit.section(unit.kind.section()).map_or(&[][..], |section| &section.entries);
-    let mut given = Vec::with_capacity(entries.len());
-    for entry in entries {
-        given.extend(rows.get(&entry.key).map(|row| Given { row, key: keys[row], entry }));
+impl<'a> Given<'a> {
+    fn new(unit: &'a UnitFile<'a>) -> Self {
+        let (keys, rows) = (unit.kind.keys(), index(unit.kind));
+        let entries = unit.section(unit.kind.section()).map_or(&[][..], |section| &section.entries);
+        let mut assignments = Vec::with_capacity(entries.len());
+        let mut last = vec![None; keys.len()];
+        for entry in entries {
+            if let Some(row) = rows.get(&entry.key) {
+                assignments.push((keys[row], entry));
+                last[row] = Some(entry);
+            }
+        }
+        Self { assignments, last }
     }
-    given
 }
 
 /// A file that is being translated.
 struct Translator<'a> {
     unit: &'a UnitFile<'a>,
-    given: Vec<Given<'a>>,
+    given: Given<'a>,
     book: &'a mut Book,
     target: Target,
     service: Service,
@@ -221,11 +226,9 @@ impl Translator<'_> {
 
     /// Adds every key whose row in the table says which option it becomes.
     fn options(&mut self, command: &mut CommandLine) {
-        let mut rows: Vec<_> = self.given.iter().map(|given| given.row).collect();
-        rows.sort_unstable();
-        rows.dedup();
-        for key in rows.into_iter().map(|row| self.unit.kind.keys()[row]) {
-            if self.is_overridden(key) || matches!(key.emit, Emit::Own(_)) {
+        for key in self.unit.kind.keys() {
+            let is_given = self.given.last[key.row].is_some();
+            if !is_given || self.is_overridden(key) || matches!(key.emit, Emit::Own(_)) {
                 continue;
             }
             if key.kind == Kind::Boolean {

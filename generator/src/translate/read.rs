@@ -18,21 +18,25 @@ pub(super) struct Argument<'a> {
 impl<'a> Translator<'a> {
     /// The last assignment of a key.
     pub(super) fn last(&self, key: &Key) -> Option<&'a Entry<'a>> {
-        if key.section == self.unit.kind.section() {
-            self.given.iter().rev().find(|given| std::ptr::eq(given.key, key)).map(|given| given.entry)
-        } else {
-            self.unit.last(key.section, key.name)
-        }
+        if self.is_own(key) { self.given.last[key.row] } else { self.unit.last(key.section, key.name) }
+    }
+
+    /// Whether the key is one of the file's own section.
+    fn is_own(&self, key: &Key) -> bool {
+        self.unit.kind.keys().get(key.row).is_some_and(|own| std::ptr::eq(*own, key))
     }
 
     /// The assignments of a key of the file's own section that count for a list: those after the
     /// last empty one.
     fn assignments(&self, key: &Key) -> Vec<&'a Entry<'a>> {
         let mut found = Vec::new();
-        for given in self.given.iter().filter(|given| std::ptr::eq(given.key, key)) {
-            match &*given.entry.value {
+        if !self.is_own(key) || self.given.last[key.row].is_none() {
+            return found;
+        }
+        for (_, entry) in self.given.assignments.iter().filter(|(given, _)| std::ptr::eq(*given, key)) {
+            match &*entry.value {
                 "" => found.clear(),
-                _ => found.push(given.entry),
+                _ => found.push(*entry),
             }
         }
         found

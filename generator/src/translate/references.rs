@@ -130,8 +130,8 @@ impl Translator<'_> {
                         ..volume.place.clone()
                     };
                     self.storage_source(&place, source, false).map(|source| match options {
-                        Some(options) => format!("{source}:{destination}:{options}"),
-                        None => format!("{source}:{destination}"),
+                        Some(options) => [&source, ":", destination, ":", options].concat(),
+                        None => [&source, ":", destination].concat(),
                     })
                 }
             };
