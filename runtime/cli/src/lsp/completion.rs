@@ -11,13 +11,14 @@ use gen_lsp_types::{
     CompletionItem, CompletionItemKind, CompletionItemTag, InsertTextFormat, Range as LspRange, TextEdit,
 };
 use sampan_generator::Engine;
+use sampan_generator::keys::UnitType;
 use sampan_generator::keys::references::named_by;
-use sampan_generator::keys::{Key, Kind, Shape, Since, UnitType};
 use sampan_generator::syntax::scanner::{Fold, scan};
 
 use super::cursor::{self, Spot};
 use super::describe::{self, Style};
 use super::files::Role;
+use super::known::{self, Known};
 use super::position::Text;
 use super::specifiers;
 use super::workspace::Workspace;
@@ -87,32 +88,27 @@ impl Place<'_> {
         let here: BTreeSet<&str> =
             sections.flat_map(|section| &section.entries).map(|entry| &*entry.key).collect();
         let range = self.text.range(range);
-        let keys = describe::keys_of(self.kind, section);
-        let fits = |key: &&Key| self.taste.engine == Engine::Sampan || key.since != Since::Sampan;
-        keys.into_iter().filter(fits).map(|key| self.key(key, range, assigned, &here)).collect()
+        let fits = |key: &Known| self.taste.engine == Engine::Sampan || !key.is_own();
+        let keys = known::keys_of(self.kind, section).into_iter().filter(fits);
+        keys.map(|key| self.key(key, range, assigned, &here)).collect()
     }
 
-    fn key(&self, key: &Key, range: LspRange, assigned: bool, here: &BTreeSet<&str>) -> CompletionItem {
-        let mut item = item(key.name, CompletionItemKind::Property, range);
-        item.detail = Some(key.equivalent());
+    fn key(&self, key: Known, range: LspRange, assigned: bool, here: &BTreeSet<&str>) -> CompletionItem {
+        let name = key.name();
+        let mut item = item(name, CompletionItemKind::Property, range);
+        item.detail = Some(key.detail()).filter(|detail| !detail.is_empty());
         item.documentation = Some(self.taste.style.content(describe::key(key, self.taste.style)).into());
-        let is_old = key.doc.starts_with("Deprecated");
-        if is_old {
+        if key.is_old() {
             item.tags = Some(vec![CompletionItemTag::Deprecated]);
         }
-        let last = is_old || (here.contains(key.name) && !key.kind.repeats());
-        item.sort_text = Some(format!("{}{}", u8::from(last), key.name));
+        let last = key.is_old() || (here.contains(name) && key.is_single());
+        item.sort_text = Some(format!("{}{name}", u8::from(last)));
         if !assigned {
-            let words = choices(key);
-            let with_choice = self.taste.snippets && !words.is_empty();
-            let inserted = match words.join(",") {
-                words if with_choice => format!("{}=${{1|{words}|}}", key.name),
-                _ => format!("{}=", key.name),
-            };
-            if with_choice {
-                item.insert_text_format = Some(InsertTextFormat::Snippet);
-            }
-            item.text_edit = Some(TextEdit { range, new_text: inserted }.into());
+            let words = key.choices().join(",");
+            let is_choice = self.taste.snippets && key.is_single() && !words.is_empty();
+            let new_text = if is_choice { format!("{name}=${{1|{words}|}}") } else { format!("{name}=") };
+            item.insert_text_format = is_choice.then_some(InsertTextFormat::Snippet);
+            item.text_edit = Some(TextEdit { range, new_text }.into());
         }
         item
     }
@@ -134,10 +130,9 @@ impl Place<'_> {
             }
         }
         let word = self.text.range(cursor::word(self.text.as_str(), line, offset));
-        let row = describe::key_of(self.kind, section, key);
-        let words = row.map(choices).unwrap_or_default();
+        let words = known::key_of(self.kind, section, key).map_or(&[][..], Known::choices);
         let mut items: Vec<_> =
-            words.iter().map(|word_| item(word_, CompletionItemKind::EnumMember, word)).collect();
+            words.iter().map(|choice| item(choice, CompletionItemKind::EnumMember, word)).collect();
         let kinds = named_by(section, key);
         let own = path.file_name().and_then(|name| name.to_str());
         let mut seen = BTreeSet::new();
@@ -160,15 +155,6 @@ impl Place<'_> {
             item
         });
         items.collect()
-    }
-}
-
-/// The words that a key's value is one of; none if it may be anything.
-fn choices(key: &Key) -> Vec<&'static str> {
-    match (key.kind, key.shape) {
-        (Kind::Boolean, _) => vec!["yes", "no"],
-        (_, Shape::OneOf(words)) => words.to_vec(),
-        _ => Vec::new(),
     }
 }
 

@@ -3,7 +3,10 @@
 
 use gen_lsp_types::{MarkupContent, MarkupKind};
 use sampan_generator::check::CheckedUnit;
-use sampan_generator::keys::{self, Key, UnitType};
+use sampan_generator::keys::systemd::Directive;
+use sampan_generator::keys::{Key, UnitType};
+
+use super::known::Known;
 
 /// How many lines of another file are shown.
 const MOST_LINES: usize = 20;
@@ -53,21 +56,6 @@ impl Style {
     }
 }
 
-/// The keys of a section in files of a kind, as the key table has them.
-pub(crate) fn keys_of(kind: UnitType, section: &str) -> Vec<&'static Key> {
-    if section == kind.section() {
-        kind.keys().to_vec()
-    } else {
-        let own = UnitType::ALL.map(UnitType::section);
-        keys::keys().filter(|key| key.section == section && !own.contains(&section)).collect()
-    }
-}
-
-/// The key of a section in files of a kind.
-pub(crate) fn key_of(kind: UnitType, section: &str, name: &str) -> Option<&'static Key> {
-    keys_of(kind, section).into_iter().find(|key| key.name == name)
-}
-
 /// The sections that files of a kind may have, with what each is for.
 pub(crate) fn sections(kind: UnitType) -> [(&'static str, &'static str); 5] {
     let own = match kind {
@@ -90,7 +78,16 @@ pub(crate) fn sections(kind: UnitType) -> [(&'static str, &'static str); 5] {
 }
 
 /// A key: what it does, what it takes and what becomes of it.
-pub(crate) fn key(key: &Key, style: Style) -> String {
+pub(crate) fn key(known: Known, style: Style) -> String {
+    let head = format!("{} in [{}]", style.code(&format!("{}=", known.name())), known.section());
+    let body = match known {
+        Known::Quadlet(key) => of_quadlet(key, style),
+        Known::Systemd(_, directive) => of_systemd(directive, style),
+    };
+    format!("{head}\n\n{body}")
+}
+
+fn of_quadlet(key: &Key, style: Style) -> String {
     let mut facts = format!("Takes {}", key.kind.describe());
     let values = key.shape.describe();
     if !values.is_empty() {
@@ -98,8 +95,24 @@ pub(crate) fn key(key: &Key, style: Style) -> String {
     }
     let equivalent = key.equivalent();
     let equivalent = if equivalent.starts_with('-') { style.code(&equivalent) } else { equivalent };
-    let head = format!("{} in [{}]", style.code(&format!("{}=", key.name)), key.section);
-    format!("{head}\n\n{}\n\n{facts}. In the unit: {equivalent}. Since {}.", key.doc, key.since)
+    format!("{}\n\n{facts}. In the unit: {equivalent}. Since {}.", key.doc, key.since)
+}
+
+fn of_systemd(directive: &Directive, style: Style) -> String {
+    let mut sentences = vec!["A directive of systemd, see systemd.directives(7).".to_owned()];
+    match directive.instead {
+        Some("") => sentences.push("It has no effect any more.".to_owned()),
+        Some(other) => sentences.push(format!("Deprecated, use {}.", style.code(&format!("{other}=")))),
+        None => {}
+    }
+    let takes = directive.value.describe();
+    if !takes.is_empty() {
+        sentences.push(format!("Takes {takes}."));
+    }
+    if directive.since > 0 {
+        sentences.push(format!("Since systemd {}.", directive.since));
+    }
+    sentences.join(" ")
 }
 
 /// Another Quadlet file: what becomes of it, and its first lines.
@@ -134,6 +147,7 @@ fn clipped(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::known::key_of;
     use super::*;
 
     #[test]
@@ -143,12 +157,8 @@ mod tests {
         assert!(text.starts_with("`PublishPort=` in [Container]\n"), "{text}");
         assert!(text.contains("`--publish`") && text.contains("such as 8080:80"), "{text}");
         assert!(!key(row, Style::Plain).contains('`'));
-    }
-
-    #[test]
-    fn sections_of_other_kinds_have_no_keys_here() {
-        assert!(keys_of(UnitType::Container, "Pod").is_empty());
-        assert_eq!(keys_of(UnitType::Pod, "Quadlet").len(), 1);
+        let row = key_of(UnitType::Container, "Unit", "BindTo").unwrap();
+        assert!(key(row, Style::Markdown).ends_with("Deprecated, use `BindsTo=`."));
     }
 
     #[test]

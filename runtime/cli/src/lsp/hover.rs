@@ -9,6 +9,7 @@ use sampan_generator::check::CheckedUnit;
 use super::cursor::{self, Spot};
 use super::describe::{self, Style};
 use super::files::Role;
+use super::known;
 use super::navigate::{self, Target};
 use super::position::Text;
 use super::specifiers;
@@ -35,7 +36,7 @@ pub(crate) fn hover(
             answer(format!("[{name}]\n\n{meaning}"), range)
         }
         Spot::Key { name, .. } => {
-            let key = describe::key_of(kind, cursor.section?, &text.as_str()[name.clone()])?;
+            let key = known::key_of(kind, cursor.section?, &text.as_str()[name.clone()])?;
             answer(describe::key(key, style), name)
         }
         Spot::Value { key, line } => {

@@ -4,7 +4,7 @@
 //! [`session`] speaks with the client: it reads messages one by one, keeps the [`workspace`] up to
 //! date and answers each request at once from one file per subject: [`completion`], [`hover`],
 //! [`navigate`], [`symbols`], [`fix`]; formatting is the generator's. All of them ask [`cursor`] what
-//! stands at a place and read the generator's key table. Diagnostics aren't asked for; [`checker`]
+//! stands at a place, and [`known`] which keys there are. Diagnostics aren't asked for; [`checker`]
 //! sends them from a thread of its own. The protocol counts lines and characters where the rest of
 //! sampan counts bytes: [`position`] is where one becomes the other.
 
@@ -16,6 +16,7 @@ mod describe;
 pub(crate) mod files;
 mod fix;
 mod hover;
+mod known;
 mod navigate;
 mod position;
 mod session;

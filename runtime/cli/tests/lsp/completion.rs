@@ -53,6 +53,20 @@ fn keys_of_the_section() {
 }
 
 #[test]
+fn directives_of_systemd() {
+    let mut client = Client::start(&[]);
+    let items = proposals(&mut client, "web.container", "[Container]\nImage=x\n[Service]\nRes|\n");
+    let restart = item(&items, "Restart")["textEdit"]["newText"].as_str().unwrap();
+    assert!(restart.starts_with("Restart=${1|no,on-success,on-failure,"), "{restart}");
+    assert!(!labels(&items).contains(&"PublishPort"));
+    let values = proposals(&mut client, "a.container", "[Service]\nRestart=|\n");
+    assert!(labels(&values).contains(&"on-failure"));
+    let targets = proposals(&mut client, "b.container", "[Install]\nWantedBy=multi|\n");
+    assert_eq!(labels(&targets), ["multi-user.target", "default.target"]);
+    assert_eq!(targets[0]["textEdit"]["range"]["start"]["character"], 9);
+}
+
+#[test]
 fn a_key_that_has_its_value_is_only_renamed() {
     let mut client = Client::start(&[]);
     let items = proposals(&mut client, "n.network", "[Network]\n  Sub|net = 10.0.0.0/8\n");
@@ -107,7 +121,7 @@ fn names_of_other_files() {
     assert_eq!(at("Pod=|"), ["web.pod"]);
     assert_eq!(at("Image=|"), ["base.image"]);
     assert_eq!(at("Mount=type=volume,source=|,destination=/x"), ["base.image", "data.volume"]);
-    assert_eq!(at("[Unit]\nAfter=app.network d|").len(), 5);
+    assert_eq!(at("[Unit]\nAfter=app.network d|").len(), 6, "five files and a target");
     // A file that is not saved yet counts as well.
     client.open("new.network", "[Network]\n");
     let items = proposals(&mut client, "x.container", "[Container]\nNetwork=ü \\\n  n|");
