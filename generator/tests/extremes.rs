@@ -161,7 +161,7 @@ fn files_that_cannot_be_read() {
     fs::create_dir(input.path().join("folder.container")).unwrap();
     let closed = input.path().join("closed.container");
     fs::write(&closed, "[Container]\nImage=a/b\n").unwrap();
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o0)).unwrap();
     let readable = fs::read(&closed).is_ok(); // as root, or with CAP_DAC_OVERRIDE
     let outcome = generate(input.path());
     outcome.is_stub("dangling.service", "it is a link to /nonexistent/x");
