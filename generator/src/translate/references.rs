@@ -46,19 +46,31 @@ impl Translator<'_> {
 
     /// That no file of this name was read.
     fn not_found(&self, place: &Place<'_>, name: &str) -> Diagnostic {
-        let kind = UnitType::of(name);
-        let mut others: Vec<_> = self.book.files().filter(|file| UnitType::of(file) == kind).collect();
-        others.sort_unstable();
         let reason = format!("there is no Quadlet file \"{name}\"");
         let place = place.within(name);
         let diagnostic = place.diagnose(&rules::MISSING_REFERENCE, Severity::Error, reason);
-        match suggest(name, others) {
+        match self.meant(name) {
             Some(meant) => {
                 let diagnostic = diagnostic.help(format!("did you mean \"{meant}\"?"));
                 if place.text() == name { diagnostic.fix(meant) } else { diagnostic }
             }
             None => diagnostic.help(format!("put {name} beside {}, or correct the name", self.unit.name)),
         }
+    }
+
+    /// The file that was probably meant: another one of the kind whose name without the extension is
+    /// alike. With very many files nobody waits for that at boot.
+    fn meant(&self, name: &str) -> Option<String> {
+        const MOST: usize = 500;
+        let (stem, extension) = name.rsplit_once('.')?;
+        let alike = |file: &&str| *file != self.unit.name && UnitType::of(file) == UnitType::of(name);
+        let mut others: Vec<_> = self.book.files().filter(alike).collect();
+        if others.len() > MOST {
+            return None;
+        }
+        others.sort_unstable();
+        let stems = others.iter().filter_map(|file| file.rsplit_once('.')).map(|(stem, _)| stem);
+        Some(format!("{}.{extension}", suggest(stem, stems)?))
     }
 
     /// The name of what another file makes; adds the dependency on its service.
