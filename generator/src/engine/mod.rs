@@ -64,7 +64,7 @@ impl Engine {
     }
 
     /// Whether the engine runs such units.
-    pub(crate) fn runs(self, kind: UnitType) -> bool {
+    pub fn runs(self, kind: UnitType) -> bool {
         match self {
             Self::Sampan => !matches!(kind, UnitType::Build | UnitType::Kube | UnitType::Artifact),
             Self::Podman => true,
