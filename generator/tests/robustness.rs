@@ -2,6 +2,7 @@
 //! but its own.
 
 use proptest::prelude::*;
+use sampan_generator::check;
 use sampan_generator::syntax::scanner::{Fold, scan};
 use sampan_generator::{Engine, Options, Overlay, Root, generate};
 use std::fs;
@@ -69,7 +70,12 @@ proptest! {
                 assert!(!link.path.contains("..") && !link.path.starts_with('/'), "{}", link.path);
             }
         });
-        for diagnostic in &outcome.diagnostics {
+        let checks = check::Options {
+            roots: vec![Root::whole(directory.path())],
+            engine,
+            ..check::Options::default()
+        };
+        for diagnostic in outcome.diagnostics.iter().chain(&check::check(&checks).diagnostics) {
             assert!(!diagnostic.one_line().contains('\n'));
             assert!(!diagnostic.render(false).is_empty());
         }

@@ -101,7 +101,7 @@ pub(super) fn fixed(scene: &Scene<'_>, findings: &mut Findings) {
     let mut taken: HashMap<(String, IpAddr), View<'_, '_>> = HashMap::new();
     for view in scene.views().filter(|view| !view.is_template()) {
         for (network, address, value) in fixed_of(&view) {
-            if let Some(network) = scene.view(&network) {
+            if let Some(network) = scene.view(&network).filter(|found| found.is(&[UnitType::Network])) {
                 outside(&network, address, &value, findings);
             }
             if let Some(other) = taken.insert((network.clone(), address), view) {

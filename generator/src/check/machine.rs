@@ -63,19 +63,17 @@ fn system(scene: &Scene<'_>, directory: &Path, host: &Host, findings: &mut Findi
     let mut tell = |rule, severity, reason: String, help: &str| {
         findings.push(Diagnostic::whole(rule, severity, directory, reason).help(help));
     };
-    if let Some((major, minor)) = host.kernel().filter(|version| *version < OLDEST_KERNEL) {
+    let sampan = scene.options.engine == Engine::Sampan;
+    if let Some((major, minor)) = host.kernel().filter(|version| sampan && *version < OLDEST_KERNEL) {
         let reason = format!("the host's kernel is {major}.{minor}; sampan needs 5.14");
         tell(&rules::OLD_SYSTEM, Severity::Error, reason, "boot a newer kernel");
     }
-    if !host.has_cgroup_v2() {
+    if sampan && !host.has_cgroup_v2() {
         let reason = "the host does not have control groups of version 2".to_owned();
         tell(&rules::OLD_SYSTEM, Severity::Error, reason, "boot with systemd.unified_cgroup_hierarchy=1");
     }
     let shared = scene.units.iter().any(|unit| SHARED.iter().any(|path| unit.path.starts_with(path)));
-    if shared
-        && scene.options.engine == Engine::Sampan
-        && neighbour::is_active(host.root(), scene.options.user)
-    {
+    if shared && sampan && neighbour::is_active(host.root(), scene.options.user) {
         let reason = "Podman's own generator is active, so the files here are left to it".to_owned();
         let help = "put files for sampan into /etc/sampan/systemd, or mask Podman's generator";
         tell(&rules::PODMAN_ACTIVE, Severity::Warning, reason, help);

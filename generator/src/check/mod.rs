@@ -25,13 +25,15 @@ mod systemd;
 mod values;
 
 use crate::book::Book;
-use crate::diagnostic::{Diagnostic, Source};
+use crate::diagnostic::{self, Diagnostic, Source};
 use crate::engine::Engine;
 use crate::keys::UnitType;
 use crate::load::{self, Loaded};
 use crate::search::{self, Root};
+use crate::unit::UnitFile;
 use crate::{GeneratedUnit, generate};
 use scene::{Generated, JointPass, Pass, Scene};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What is checked, and for whom.
@@ -103,16 +105,22 @@ const TOGETHER: &[JointPass] = &[
     files::shadowed,
 ];
 
-/// What the rules have found.
+/// A file with more keys than this is nobody's work; of it only what the generator says is told.
+const MOST_KEYS: usize = 5000;
+
+/// What the rules have found, by file.
 #[derive(Debug, Default)]
-struct Findings(Vec<Diagnostic>);
+struct Findings(BTreeMap<PathBuf, diagnostic::Findings>);
 
 impl Findings {
     /// Adds a finding. One in a drop-in of several files is told once.
     fn push(&mut self, diagnostic: Diagnostic) {
-        if !self.0.contains(&diagnostic) {
-            self.0.push(diagnostic);
-        }
+        self.0.entry(diagnostic.file.clone()).or_default().push(diagnostic);
+    }
+
+    /// All of them, sorted by file and line.
+    fn into_sorted(self) -> Vec<Diagnostic> {
+        self.0.into_iter().flat_map(|(file, findings)| findings.into_sorted(&file)).collect()
     }
 }
 
@@ -141,12 +149,13 @@ pub fn check(options: &Options) -> Checked {
 
     let mut findings = Findings::default();
     outcome.diagnostics.into_iter().for_each(|diagnostic| findings.push(diagnostic));
-    let units: Vec<_> = loaded.units().collect();
+    let keys = |unit: &UnitFile<'_>| unit.sections.iter().map(|section| section.entries.len()).sum::<usize>();
+    let units: Vec<_> = loaded.units().filter(|unit| keys(unit) <= MOST_KEYS).collect();
     // The names of what sampan's units make are known without translating them.
     let book = Book::new(loaded.units(), Engine::Sampan);
     let scene = Scene { options, units, book, services, files, dropins };
     examine(&scene, &mut findings);
-    let mut diagnostics = findings.0;
+    let mut diagnostics = findings.into_sorted();
     let sources: Vec<&Source> = loaded.sources().collect();
     suppress::apply(&mut diagnostics, &sources, options.host.is_some());
     diagnostics.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));

@@ -68,11 +68,11 @@ struct Destinations(HashMap<String, (&'static str, usize)>);
 impl Destinations {
     fn add(&mut self, destination: &str, place: &Place<'_>, key: &'static str, findings: &mut Findings) {
         let path = destination.trim_end_matches('/').to_owned();
-        let line = place.source.text[..place.span.start].matches('\n').count() + 1;
+        let line = place.line();
         if let Some((other, above)) = self.0.insert(path, (key, line)) {
             let reason =
                 format!("something is mounted at \"{destination}\" already, by {other}= in line {above}");
-            let place = place.within(destination);
+            let place = place.within_end(destination);
             findings.push(
                 place
                     .diagnose(&rules::SAME_DESTINATION, Severity::Error, reason)
@@ -85,7 +85,7 @@ impl Destinations {
 fn absolute(place: &Place<'_>, destination: &str, findings: &mut Findings) {
     if !destination.starts_with('/') && !is_dynamic(destination) {
         let reason = format!("\"{destination}\" is no absolute path in the container");
-        let diagnostic = place.within(destination).diagnose(&rules::BAD_VOLUME, Severity::Error, reason);
+        let diagnostic = place.within_end(destination).diagnose(&rules::BAD_VOLUME, Severity::Error, reason);
         findings.push(diagnostic.help("write the destination with a \"/\" at its start"));
     }
 }

@@ -21,8 +21,9 @@ pub(super) fn same_name(scene: &Scene<'_>, findings: &mut Findings) {
         let Some(name) = view.resource() else { continue };
         let Some(other) = taken.insert((sort, name), view) else { continue };
         let severity = if sort == "container" { Severity::Error } else { Severity::Warning };
-        let what = match severity {
-            Severity::Error => "the one that starts later removes the other",
+        let what = match (sort, other.unit.kind == view.unit.kind) {
+            ("container", true) => "the one that starts later removes the other",
+            ("container", false) => "containers and pods can't share a name",
             _ => "both stand for the same, with the settings of the one that starts first",
         };
         let reason = format!("{} has the name \"{name}\" as well: {what}", other.unit.name);

@@ -71,7 +71,7 @@ pub(super) fn same_port(scene: &Scene<'_>, findings: &mut Findings) {
             if let Some((other, number, at)) = clash.filter(|(other, ..)| !exclude(&view, other)) {
                 let itself = other.unit.name == view.unit.name;
                 let who = if itself { "this file" } else { other.unit.name };
-                let line = at.place.source.text[..at.place.span.start].matches('\n').count() + 1;
+                let line = at.place.line();
                 let reason =
                     format!("port {number}/{} is published by {who} as well, in line {line}", port.protocol);
                 let both = itself || view.starts_at_boot() && other.starts_at_boot();

@@ -95,9 +95,9 @@ fn value(entry: &Entry<'_>, directive: &Directive, findings: &mut Findings) {
         _ => None,
     };
     findings.push(match fix {
-        Some(fix) => {
-            diagnostic.help(format!("write {fix}; {} is taken", directive.value.describe())).fix(fix)
-        }
+        Some(fix) => diagnostic
+            .help(format!("write {fix}; {}= takes {}", entry.key, directive.value.describe()))
+            .fix(fix),
         None => diagnostic.help(format!("write {}", directive.value.describe())),
     });
 }
@@ -158,6 +158,9 @@ fn dependency(view: &View<'_, '_>, section: &str, key: &str, name: &Value<'_>, f
             }
             None => diagnostic.help(format!("write its whole name, such as {text}.service")),
         },
+        (None, None) if ["WantedBy", "RequiredBy", "UpheldBy"].contains(&key) => diagnostic
+            .help(format!("write its whole name, such as {text}.target"))
+            .fix(format!("{text}.target")),
         (None, None) => diagnostic.help(format!("write its whole name, such as {text}.service")),
     });
 }
@@ -167,10 +170,14 @@ pub(super) fn starting(view: &View<'_, '_>, findings: &mut Findings) {
     if view.is_template() && view.systemd("Install", "DefaultInstance").is_none() {
         for key in ["WantedBy", "RequiredBy", "UpheldBy"] {
             let Some(entry) = view.systemd("Install", key) else { continue };
+            let name = view.unit.name;
             let reason = format!("{key}= of a template has no effect without DefaultInstance=");
             findings.push(
                 entry.key_place().diagnose(&rules::TEMPLATE_INSTALL, Severity::Warning, reason).help(
-                    "add DefaultInstance=, or link an instance: ln -s web@.container web@one.container",
+                    format!(
+                        "add DefaultInstance=, or link an instance: ln -s {name} {}",
+                        name.replace("@.", "@one.")
+                    ),
                 ),
             );
         }

@@ -4,6 +4,7 @@ use super::Findings;
 use super::mounts::{NAME_HELP, is_name};
 use super::scene::{Value, View, is_dynamic};
 use crate::diagnostic::{Rule, Severity, rules, suggest};
+use crate::engine::Engine;
 use crate::keys::UnitType;
 use crate::syntax::values;
 
@@ -87,9 +88,23 @@ const SECRET_OPTIONS: [&str; 9] = ["type", "target", "uid", "gid", "mode", "id",
 /// Everything of this file that a single value shows.
 pub(super) fn values(view: &View<'_, '_>, findings: &mut Findings) {
     for key in ["Environment", "Label", "Annotation", "BuildArg"] {
-        view.values(key).iter().for_each(|value| assignment(view, key, value, findings));
+        let mut told = 0;
+        for value in view.values(key) {
+            // The first word of a line is enough: the rest has the same cause.
+            if told != value.place.line() && assignment(view, key, &value, findings) {
+                told = value.place.line();
+            }
+        }
     }
-    view.values("Secret").iter().for_each(|value| secret(value, findings));
+    for value in view.values("Secret") {
+        secret(&value, findings);
+        if view.is(&[UnitType::Container])
+            && view.scene.options.engine == Engine::Sampan
+            && !value.is_dynamic()
+        {
+            credential(view, &value, findings);
+        }
+    }
     for key in ["ContainerName", "PodName", "NetworkName", "VolumeName"] {
         view.text(key).iter().for_each(|value| name(key, value, findings));
     }
@@ -124,13 +139,14 @@ fn wrong(
     }
 }
 
-/// A word without `=` is most often the rest of a value whose blanks were not quoted.
-fn assignment(view: &View<'_, '_>, key: &str, value: &Value<'_>, findings: &mut Findings) {
+/// Tells of a word without `=`, which is most often the rest of a value whose blanks were not quoted.
+fn assignment(view: &View<'_, '_>, key: &str, value: &Value<'_>, findings: &mut Findings) -> bool {
     if value.text.contains('=') || value.is_dynamic() {
-        return;
+        return false;
     }
     let is_variable = value.text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let starts_line = value.place.source.text[..value.place.span.start].ends_with('=');
+    let above = value.place.source.text.get(..value.place.span.start);
+    let starts_line = above.is_some_and(|above| above.ends_with('='));
     let passes_on = view.is(&[UnitType::Container, UnitType::Build]) && key == "Environment" && is_variable;
     let (reason, help) = if passes_on && starts_line {
         (
@@ -144,6 +160,7 @@ fn assignment(view: &View<'_, '_>, key: &str, value: &Value<'_>, findings: &mut 
         )
     };
     findings.push(value.place.diagnose(&rules::BAD_ASSIGNMENT, Severity::Warning, reason).help(help));
+    true
 }
 
 fn secret(value: &Value<'_>, findings: &mut Findings) {
@@ -213,6 +230,27 @@ fn secret(value: &Value<'_>, findings: &mut Findings) {
 }
 
 const SECRET_HELP: &str = "write NAME[,type=mount|env][,target=…][,uid=…][,gid=…][,mode=…]";
+
+/// Under sampan a secret is a credential of the unit, systemd.exec(5).
+fn credential(view: &View<'_, '_>, value: &Value<'_>, findings: &mut Findings) {
+    let Some(service) = view.unit.section("Service") else { return missing_credential(value, findings) };
+    let name = value.text.split(',').next().unwrap_or_default();
+    let keys = ["LoadCredential", "LoadCredentialEncrypted", "SetCredential", "SetCredentialEncrypted"];
+    let ids = keys.iter().flat_map(|key| service.assignments(key)).map(|entry| entry.value.split(':').next());
+    // A credential that is a directory brings its files as ID_FILE.
+    let brings = |id: &str| id == name || name.strip_prefix(id).is_some_and(|rest| rest.starts_with('_'));
+    let unsure = service.assignments("ImportCredential").next().is_some();
+    if !unsure && !ids.flatten().any(|id| is_dynamic(id) || brings(id)) {
+        missing_credential(value, findings);
+    }
+}
+
+fn missing_credential(value: &Value<'_>, findings: &mut Findings) {
+    let name = value.text.split(',').next().unwrap_or_default();
+    let reason = format!("the unit has no credential \"{name}\"");
+    let diagnostic = value.place.within(name).diagnose(&rules::MISSING_CREDENTIAL, Severity::Error, reason);
+    findings.push(diagnostic.help(format!("add LoadCredential={name}:/path/to/file to [Service]")));
+}
 
 fn name(key: &str, value: &Value<'_>, findings: &mut Findings) {
     if !is_name(&value.text) {

@@ -197,6 +197,15 @@ impl Diagnostic {
 
     /// Several lines for a terminal, with or without colours.
     pub fn render(&self, colours: bool) -> String {
+        self.rendered(colours, false)
+    }
+
+    /// The same with the rule's id in the first line, as `error[unknown-key]`.
+    pub fn render_with_rule(&self, colours: bool) -> String {
+        self.rendered(colours, true)
+    }
+
+    fn rendered(&self, colours: bool, with_rule: bool) -> String {
         let level = match self.severity {
             Severity::Note => Level::NOTE,
             Severity::Warning => Level::WARNING,
@@ -204,7 +213,9 @@ impl Diagnostic {
         };
         let path = self.file.display().to_string();
         let title = if self.line == 0 { format!("{path}: {}", self.reason) } else { self.reason.clone() };
-        let mut group = annotate_snippets::Group::with_title(level.primary_title(title));
+        let title = level.primary_title(title);
+        let title = if with_rule { title.id(self.rule) } else { title };
+        let mut group = annotate_snippets::Group::with_title(title);
         if self.line > 0 {
             let start = byte_of(&self.text, self.column - 1);
             let end = byte_of(&self.text, self.column - 1 + self.length.max(1));
@@ -264,6 +275,23 @@ impl Place<'_> {
             }
             None => self.clone(),
         }
+    }
+
+    /// The same for the last time that the part stands there.
+    #[must_use]
+    pub fn within_end(&self, part: &str) -> Self {
+        match self.text().rfind(part) {
+            Some(at) => {
+                let start = self.span.start + at;
+                Self { source: self.source, span: start..start + part.len() }
+            }
+            None => self.clone(),
+        }
+    }
+
+    /// The number of its line, from 1.
+    pub fn line(&self) -> usize {
+        self.source.text.get(..self.span.start).map_or(0, |above| above.matches('\n').count()) + 1
     }
 
     /// A diagnostic about this place.

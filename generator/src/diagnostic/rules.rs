@@ -168,6 +168,9 @@ rules! {
     BAD_SECRET "bad-secret" Error ["QSR012"]
         "A secret is not well formed",
         "Write NAME[,type=mount|env][,target=…][,uid=…][,gid=…][,mode=…].";
+    MISSING_CREDENTIAL "missing-credential" Error []
+        "A secret that the unit has no credential for",
+        "Under sampan a secret is a credential of the unit: add LoadCredential=NAME:/path/to/file (or LoadCredentialEncrypted=, SetCredential=) to [Service], see systemd.exec(5). It reaches the container as /run/secrets/NAME or as a variable.";
     BAD_VOLUME "bad-volume" Error ["QSR015"]
         "A volume is not well formed",
         "Write [SOURCE:]DESTINATION[:OPTIONS]. The source is an absolute path, a path that starts with \".\" for the unit file's directory, a .volume file or the name of a volume; the destination is absolute.";

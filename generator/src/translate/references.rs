@@ -208,9 +208,13 @@ impl Translator<'_> {
         let Some(entry) = unit.last(key.section, key.name) else { return };
         let place = entry.part(usize::from(unquoted(&entry.value) != entry.value), pod.len());
         if UnitType::of(pod) != Some(UnitType::Pod) {
+            let meant = format!("{pod}.pod");
             let diagnostic =
                 place.diagnose(&rules::BAD_POD, Severity::Error, format!("\"{pod}\" is not a .pod file"));
-            return self.note(diagnostic.help("write the name of a .pod file, such as Pod=app.pod"));
+            return self.note(match self.book.get(&meant) {
+                Some(_) => diagnostic.help(format!("did you mean \"{meant}\"?")).fix(meant),
+                None => diagnostic.help("write the name of a .pod file, such as Pod=app.pod"),
+            });
         }
         let Some(name) = self.resource(&place, pod, "BindsTo") else { return };
         command.flag("--pod", name);

@@ -1,6 +1,7 @@
 //! `sampan`: the command line. Each command is a file of its own; this one only tells them apart.
 
 mod blame;
+mod check;
 mod containers_conf;
 mod context;
 mod exec;
@@ -89,6 +90,8 @@ enum Command {
     Volume(volume::Command),
     /// Work on pods: containers that share a network, /dev/shm and a host name
     Pod(pod::Command),
+    /// Say what is wrong with Quadlet files, and what to write instead
+    Check(Box<check::Options>),
     /// Check the health of a container
     Healthcheck(healthcheck::Command),
     /// Write Quadlet files in one style
@@ -158,6 +161,7 @@ fn dispatch(command: Command, context: &Context, modules: &[PathBuf]) -> anyhow:
         Command::Network(command) => network::command(command, context),
         Command::Volume(command) => volume::command(command, context),
         Command::Pod(command) => pod::command(command, context, modules),
+        Command::Check(options) => check::run(*options, context),
         Command::Healthcheck(command) => healthcheck::command(command, context),
         Command::Fmt(options) => fmt::run(options),
         Command::List(options) => quadlet::list::run(options),
