@@ -5,7 +5,7 @@ use super::scene::Scene;
 use crate::diagnostic::{Diagnostic, Severity, rules, suggest};
 use crate::keys::UnitType;
 use crate::load::dropin_names;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::Path;
 
@@ -73,6 +73,32 @@ pub(super) fn shadowed(scene: &Scene<'_>, findings: &mut Findings) {
             let reason = format!("the file has no effect: {} counts", first.1.display());
             let diagnostic = Diagnostic::whole(&rules::SHADOWED_FILE, Severity::Note, path, reason);
             findings.push(diagnostic.help("rename it if it is to be another unit"));
+        }
+    }
+}
+
+/// A file whose type is misspelled is not read at all.
+pub(super) fn misspelled(scene: &Scene<'_>, findings: &mut Findings) {
+    let roots = scene.options.roots.iter().filter_map(|root| fs::canonicalize(&root.path).ok());
+    let parents = scene.files.iter().filter_map(|(_, path)| path.parent().map(Path::to_owned));
+    let directories: BTreeSet<_> = roots.chain(parents).collect();
+    for directory in directories {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let Some((stem, extension)) = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()) else {
+                continue;
+            };
+            let known = UnitType::ALL.map(UnitType::extension);
+            if known.contains(&extension) || extension.len() < 4 || !path.is_file() {
+                continue;
+            }
+            let Some(meant) = suggest(extension, known) else { continue };
+            let reason = format!("files that end in .{extension} are not read");
+            let diagnostic = Diagnostic::whole(&rules::UNKNOWN_FILE_TYPE, Severity::Warning, &path, reason);
+            findings.push(diagnostic.help(format!("did you mean \"{stem}.{meant}\"?")));
         }
     }
 }

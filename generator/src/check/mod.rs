@@ -10,6 +10,7 @@
 pub use crate::overlay::Overlay;
 
 mod addresses;
+mod commands;
 mod cycles;
 mod files;
 pub mod host;
@@ -88,8 +89,10 @@ const EACH: &[Pass] = &[
     specifiers::specifiers,
     mounts::mounts,
     network::network,
+    names::by_name,
+    commands::commands,
+    commands::paths,
     values::values,
-    values::shell,
     values::stop_timeout,
     values::deprecated,
 ];
@@ -103,6 +106,7 @@ const TOGETHER: &[JointPass] = &[
     cycles::cycles,
     files::dropins,
     files::shadowed,
+    files::misspelled,
 ];
 
 /// A file with more keys than this is nobody's work; of it only what the generator says is told.

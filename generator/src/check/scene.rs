@@ -137,6 +137,12 @@ impl<'s, 't> View<'s, 't> {
         section.list(name).into_iter().flat_map(|entry| split(entry, Escapes::Kept)).collect()
     }
 
+    /// The words of each line of a key of any section, in which C escapes count.
+    pub(super) fn lines(&self, section: &str, name: &str) -> Vec<Vec<Value<'t>>> {
+        let Some(section) = self.unit.section(section) else { return Vec::new() };
+        section.list(name).into_iter().map(|entry| split(entry, Escapes::Resolved)).collect()
+    }
+
     /// The last value of a key of `[Service]` and its like.
     pub(super) fn systemd(&self, section: &str, name: &str) -> Option<&'s Entry<'t>> {
         self.unit.last(section, name).filter(|entry| !entry.value.is_empty())

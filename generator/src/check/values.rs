@@ -486,28 +486,6 @@ fn image(view: &View<'_, '_>, findings: &mut Findings) {
     }
 }
 
-/// Operators of a shell where there is none.
-pub(super) fn shell(view: &View<'_, '_>, findings: &mut Findings) {
-    const OPERATORS: [&str; 9] = ["&&", "||", "|", ">", ">>", "<", "2>&1", "2>", "&"];
-    for key in ["Exec", "ReloadCmd"] {
-        let words = view.values(key);
-        let Some(operator) = words.iter().find(|word| OPERATORS.contains(&word.text.as_str())) else {
-            continue;
-        };
-        if words.iter().any(|word| word.text.ends_with("sh") || word.text == "-c")
-            || operator.place.text() != operator.text
-        {
-            continue;
-        }
-        let reason =
-            format!("no shell reads this command: \"{}\" is passed on as an argument", operator.text);
-        let diagnostic = operator.place.diagnose(&rules::NO_SHELL, Severity::Warning, reason);
-        findings.push(
-            diagnostic.help(format!("write {key}=/bin/sh -c \"…\", or quote it if the program wants it so")),
-        );
-    }
-}
-
 /// A stop that systemd cuts short.
 pub(super) fn stop_timeout(view: &View<'_, '_>, findings: &mut Findings) {
     /// `DefaultTimeoutStopSec=`, systemd-system.conf(5).

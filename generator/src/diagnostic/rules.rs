@@ -222,6 +222,9 @@ rules! {
     BAD_DEVICE_LIMIT "bad-device-limit" Error []
         "The value is no path with a weight or rate",
         "Write the path of a device, or of a file on it, a blank, and a weight from 1 to 10000 or a rate such as 10M.";
+    BAD_PATH "bad-path" Error []
+        "A path must be absolute",
+        "systemd and the container know no directory that a relative path could start from. Write it with a \"/\" at its start, or start it with a specifier such as %h.";
     NO_SHELL "no-shell" Warning []
         "A shell's operator in a command that no shell reads",
         "Exec= runs the program itself: && and > are passed on as arguments. Write /bin/sh -c \"…\" for a line of shell.";
@@ -333,6 +336,12 @@ rules! {
     ORPHAN_DROP_IN "orphan-drop-in" Warning []
         "Drop-ins that belong to no file",
         "A drop-in directory is named after its file and ends in .d, as web.container.d; the files in it end in .conf.";
+    NAME_INSTEAD_OF_FILE "name-instead-of-file" Warning []
+        "A network or volume is named where its file is meant",
+        "Volume=data:/x mounts a volume of the name \"data\", not the one that data.volume makes, which is called \"systemd-data\" by default. And only the file's name makes the container wait for its service.";
+    UNKNOWN_FILE_TYPE "unknown-file-type" Warning []
+        "The type of a file is misspelled",
+        "Quadlet files end in .container, .network, .volume, .pod, .kube, .image, .build or .artifact; others are not read.";
     SHADOWED_FILE "shadowed-file" Note []
         "Another file of the same name counts",
         "Of files with one name the first in the order of the search directories counts, the others have no effect.";

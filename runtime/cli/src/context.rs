@@ -50,6 +50,11 @@ impl Context {
         Pods::open(self.runroot.join("pods"))
     }
 
+    /// What survives a reboot, normally [`DEFAULT_ROOT`].
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// State of what runs, normally [`DEFAULT_RUNROOT`].
     pub(crate) fn runroot(&self) -> &Path {
         &self.runroot

@@ -111,8 +111,10 @@ pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCod
 }
 
 fn examine(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
-    let engine = options.engine.unwrap_or_else(|| settings::engine(Path::new(settings::DEFAULT_PATH)).0);
-    let selection = Selection::new(&options.paths, &options.stdin_name, engine, options.user)?;
+    let (configured, mistake) = settings::engine(Path::new(settings::DEFAULT_PATH));
+    let engine = options.engine.unwrap_or(configured);
+    let mut selection = Selection::new(&options.paths, &options.stdin_name, engine, options.user)?;
+    selection.notes.extend(mistake.filter(|_| options.engine.is_none()));
     let host = options.host.then(|| this_machine(context));
     let mut found = checked(&selection, engine, options.user, host.clone());
     if options.fix {
@@ -154,7 +156,9 @@ fn checked(selection: &Selection, engine: Engine, user: bool, host: Option<Host>
 
 /// This machine, with the images of our store.
 fn this_machine(context: &Context) -> Host {
-    let (Ok(store), Ok(registries)) = (context.store(), context.registries()) else { return Host::new("/") };
+    // Opening a store makes it, and a check changes nothing.
+    let store = if context.root().exists() { context.store().ok() } else { None };
+    let (Some(store), Ok(registries)) = (store, context.registries()) else { return Host::new("/") };
     let exposed = |image: sampan_image::Image| {
         let config = image.config.config().as_ref();
         config.and_then(|config| config.exposed_ports().clone()).unwrap_or_default()
