@@ -9,7 +9,7 @@ mod report;
 
 use arguments::{Arguments, Command};
 use report::Report;
-use sampan_generator::output::Output;
+use sampan_generator::background::Background;
 use sampan_generator::{Environment, Options, Overlay, generate, search, settings};
 use std::io::Write;
 use std::path::Path;
@@ -46,16 +46,13 @@ fn run(arguments: &Arguments) -> ExitCode {
     let options = Options { engine, user: arguments.user, roots, overlay: Overlay::new() };
     let failed = match &arguments.directory {
         Some(directory) if !arguments.dry_run => {
-            let mut output = Output::new(directory);
+            let mut output = Background::new(directory);
             let outcome = generate(&options, &mut |unit| output.write(&unit));
-            outcome
-                .diagnostics
-                .iter()
-                .chain(&output.findings)
-                .for_each(|diagnostic| report.diagnostic(diagnostic));
+            let unwritten = output.finish();
+            outcome.diagnostics.iter().chain(&unwritten).for_each(|diagnostic| report.diagnostic(diagnostic));
             // sampan's stub services tell of what could not be translated; only what is lost
             // altogether is a failure of the generator.
-            outcome.lost || !output.findings.is_empty()
+            outcome.lost || !unwritten.is_empty()
         }
         _ => {
             let mut units = String::new();

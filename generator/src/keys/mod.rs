@@ -156,7 +156,7 @@ impl Key {
 macro_rules! table {
     ($section:literal; $($id:ident $name:literal $since:tt $kind:ident, $emit:expr, $shape:expr, $doc:expr;)*) => {
         /// The rows in their order.
-        #[expect(non_camel_case_types, reason = "named after the rows")]
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "named after the rows")]
         enum Row { $($id),* }
         $(pub(crate) static $id: $crate::keys::Key = $crate::keys::Key {
             section: $section,

@@ -23,6 +23,8 @@ pub struct Word<'v> {
     pub text: Cow<'v, str>,
     /// Byte offset of its first character in the value.
     pub at: usize,
+    /// Byte offset in the value behind its last character.
+    pub end: usize,
 }
 
 /// Something odd that was found while splitting; the words are usable nevertheless.
@@ -87,9 +89,10 @@ impl<'v> Splitter<'v> {
         let end = rest.find(|c| is_separator(c) || matches!(c, '"' | '\'' | '\\')).unwrap_or(rest.len());
         if rest[end..].chars().next().is_none_or(is_separator) {
             self.at += end;
-            return Some(Word { text: Cow::Borrowed(&rest[..end]), at: start });
+            return Some(Word { text: Cow::Borrowed(&rest[..end]), at: start, end: self.at });
         }
-        Some(Word { text: Cow::Owned(self.resolve()), at: start })
+        let text = Cow::Owned(self.resolve());
+        Some(Word { text, at: start, end: self.at })
     }
 
     /// The word that starts here, with quotes and escapes resolved.

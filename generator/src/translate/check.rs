@@ -56,16 +56,15 @@ impl Translator<'_> {
     fn check_keys(&mut self) {
         let unit = self.unit;
         let own = unit.kind.section();
-        if let Some(section) = unit.section(own) {
-            let rows = index(unit.kind);
-            for entry in &section.entries {
-                match rows.get(&entry.key).map(|row| (unit.kind.keys()[row], self.given.last[row])) {
-                    Some((key, _)) if !self.engine().reads(key) => self.own_key(entry, key),
-                    Some((key, last)) => self.repeated(entry, key, last),
-                    None => self.unknown(entry, own, unit.kind.keys()),
-                }
-                self.swallowed(entry, |name| rows.get(name).is_some());
+        let rows = index(unit.kind);
+        for at in 0..self.given.assignments.len() {
+            let (key, entry) = self.given.assignments[at];
+            match key {
+                Some(key) if !self.engine().reads(key) => self.own_key(entry, key),
+                Some(key) => self.repeated(entry, key),
+                None => self.unknown(entry, own, unit.kind.keys()),
             }
+            self.swallowed(entry, |name| rows.get(name).is_some());
         }
         if let Some(section) = unit.section(quadlet::DEFAULT_DEPENDENCIES.section) {
             for entry in &section.entries {
@@ -107,10 +106,11 @@ impl Translator<'_> {
 
     /// A key with one value that stands again further down in the same file, so that this one has
     /// no effect. An empty value is there to be overridden.
-    fn repeated(&mut self, entry: &Entry<'_>, key: &Key, last: Option<&Entry<'_>>) {
+    fn repeated(&mut self, entry: &Entry<'_>, key: &Key) {
         if key.kind.repeats() || entry.value.is_empty() {
             return;
         }
+        let last = self.given.last[key.row];
         if last.is_some_and(|last| last.follows_in_file(entry) && !last.value.is_empty()) {
             let reason = format!("this {}= has no effect: the last one in the file counts", key.name);
             let diagnostic = entry.key_place().diagnose(&rules::REPEATED_KEY, Severity::Warning, reason);

@@ -87,11 +87,11 @@ pub(crate) fn unit(unit: &UnitFile<'_>, book: &mut Book, target: Target) -> Tran
     translator.finish()
 }
 
-/// The assignments in a file's own section that the table knows.
+/// The assignments in a file's own section, looked up in the table.
 #[derive(Debug)]
 struct Given<'a> {
-    /// In the order of the file.
-    assignments: Vec<(&'static Key, &'a Entry<'a>)>,
+    /// In the order of the file; without a key where the table knows none of that name.
+    assignments: Vec<(Option<&'static Key>, &'a Entry<'a>)>,
     /// The last assignment of each row.
     last: Vec<Option<&'a Entry<'a>>>,
 }
@@ -103,10 +103,9 @@ impl<'a> Given<'a> {
         let mut assignments = Vec::with_capacity(entries.len());
         let mut last = vec![None; keys.len()];
         for entry in entries {
-            if let Some(row) = rows.get(&entry.key) {
-                assignments.push((keys[row], entry));
-                last[row] = Some(entry);
-            }
+            let key = rows.get(&entry.key).map(|row| keys[row]);
+            assignments.push((key, entry));
+            key.into_iter().for_each(|key| last[key.row] = Some(entry));
         }
         Self { assignments, last }
     }

@@ -33,7 +33,8 @@ impl<'a> Translator<'a> {
         if !self.is_own(key) || self.given.last[key.row].is_none() {
             return found;
         }
-        for (_, entry) in self.given.assignments.iter().filter(|(given, _)| std::ptr::eq(*given, key)) {
+        let is_key = |given: Option<&Key>| given.is_some_and(|given| std::ptr::eq(given, key));
+        for (_, entry) in self.given.assignments.iter().filter(|(given, _)| is_key(*given)) {
             match &*entry.value {
                 "" => found.clear(),
                 _ => found.push(*entry),
@@ -169,17 +170,9 @@ impl<'a> Translator<'a> {
             return Vec::new();
         }
         let count = self.counted(entry, &split.words);
-        let place = |word: &words::Word<'_>, next: usize| {
-            entry.part(word.at, entry.value[word.at..next].trim_end().len())
-        };
-        let ends: Vec<_> =
-            split.words.iter().skip(1).map(|word| word.at).chain([entry.value.len()]).collect();
-        split
-            .words
-            .into_iter()
-            .zip(ends)
-            .take(count)
-            .map(|(word, next)| Argument { place: place(&word, next), text: word.text })
+        let words = split.words.into_iter().take(count);
+        words
+            .map(|word| Argument { place: entry.part(word.at, word.end - word.at), text: word.text })
             .collect()
     }
 
