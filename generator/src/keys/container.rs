@@ -40,7 +40,7 @@ table! { "Container";
     HTTP_PROXY "HttpProxy" 5.7 Boolean, Flag("--http-proxy"), Any,
         "Whether the proxy variables of the host are passed on. The default is yes.";
     SECRET "Secret" 4.5 Arguments, Flag("--secret"), Any,
-        "A secret for the container: NAME[,type=mount|env][,target=…][,uid=…][,gid=…][,mode=…].";
+        "A secret for the container: NAME[,type=mount|env][,target=…][,uid=…][,gid=…][,mode=…]. It is a file in /run/secrets, or a variable of the environment. Under sampan it comes from the credential NAME of the service: LoadCredential=, LoadCredentialEncrypted= or SetCredential= in [Service], else the file NAME in /etc/credstore.";
     WORKING_DIR "WorkingDir" 4.6 Text, Flag("--workdir"), Any,
         "The working directory in the container.";
     TIMEZONE "Timezone" 4.4 Text, Flag("--tz"), Any,

@@ -44,6 +44,7 @@ impl Translator<'_> {
         self.networks(&NETWORK, &mut run);
         self.user(&USER, &GROUP, &mut run);
         self.options(&mut run);
+        self.credentials();
         self.remap(&MAPPINGS, &mut run);
         self.privileges(&mut run);
         self.volatile_tmp(&mut run);

@@ -21,6 +21,7 @@ mod pod;
 mod read;
 mod references;
 mod resources;
+mod secrets;
 mod users;
 mod volume;
 

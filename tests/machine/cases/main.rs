@@ -17,6 +17,7 @@ mod leftovers;
 mod many;
 mod network;
 mod pods;
+mod secrets;
 mod stacks;
 mod start_stop;
 mod users;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         inside::tests(),
         users::tests(),
         health::tests(),
+        secrets::tests(),
         cli::tests(),
         bus::tests(),
         harness::tests(),
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         inside::end,
         network::end,
         pods::end,
+        secrets::end,
         stacks::end,
         start_stop::end,
         users::end,

@@ -1,4 +1,6 @@
-//! `--secret`: values that the unit's credentials carry (systemd.exec(5), `LoadCredential=`, `SetCredential=`).
+//! `--secret`: values that the unit's credentials carry (systemd.exec(5), `LoadCredential=`, `SetCredential=`). The
+//! generator asks systemd for those that the file has no credential for; systemd passes over one that it doesn't find,
+//! so that a missing secret is found missing here.
 //!
 //! A secret never stands in an argument, in the state or in the Spec on disk but for the one case that asks for it:
 //! `type=env`.
@@ -88,8 +90,10 @@ fn parse(text: &str) -> anyhow::Result<Secret> {
 fn read(name: &str) -> anyhow::Result<Vec<u8>> {
     let missing = || {
         format!(
-            "the unit has no credential \"{name}\"; add LoadCredential={name}:/path/to/file (or \
-             LoadCredentialEncrypted=, SetCredential=) to [Service]"
+            "there is no secret \"{name}\": put its value into the file /etc/credstore/{name}, readable for root alone, or \
+             name it in [Service], with LoadCredential={name}:/path/to/file, LoadCredentialEncrypted={name} or \
+             SetCredential={name}:value. Podman's secrets are not read here; to move one: podman secret inspect \
+             --showsecret --format '{{{{.SecretData}}}}' {name}"
         )
     };
     let directory = std::env::var_os("CREDENTIALS_DIRECTORY").with_context(missing)?;
