@@ -34,6 +34,7 @@ mod overlay;
 pub mod search;
 pub mod service;
 pub mod settings;
+mod specifiers;
 mod stub;
 pub mod syntax;
 mod translate;

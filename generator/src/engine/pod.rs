@@ -2,8 +2,9 @@
 //! runs.
 
 use super::PodPlan;
-use super::companion::{Names, resolve};
+use super::companion::Names;
 use crate::service::Service;
+use crate::specifiers::resolve;
 
 /// What is put behind the name of a pod's service for the unit that ends it.
 const IDLE: &str = "-idle";

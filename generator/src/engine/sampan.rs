@@ -1,10 +1,11 @@
 //! Containers as sampan runs them: the container's first process is the service's main process,
 //! and nothing of ours stays beside it.
 
-use super::companion::{Names, resolve};
+use super::companion::Names;
 use super::{ContainerPlan, HostUser};
 use crate::command::CommandLine;
 use crate::service::Service;
+use crate::specifiers::resolve;
 use crate::syntax::{values, words};
 use std::borrow::Cow;
 

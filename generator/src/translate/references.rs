@@ -3,14 +3,24 @@
 //! A reference adds the dependency on the other file's service and is replaced by the name of what
 //! that service makes.
 
-use super::Translator;
+use super::{Translator, is_unit_name};
 use crate::book::Card;
 use crate::command::CommandLine;
 use crate::diagnostic::{Diagnostic, Place, Severity, rules, suggest};
+use crate::engine::Engine;
 use crate::keys::references::DEPENDENCIES;
 use crate::keys::{Key, UnitType};
+use crate::specifiers::resolve;
 use crate::syntax::words::{self, Escapes};
 use crate::unit::unquoted;
+
+/// Another file that this one names.
+struct Referred {
+    /// The file name of its service.
+    unit: String,
+    /// The name of what that makes, if it is known.
+    resource: Option<String>,
+}
 
 impl Translator<'_> {
     /// Replaces Quadlet files in `[Unit]` by their services.
@@ -27,8 +37,8 @@ impl Translator<'_> {
                         continue;
                     }
                     translated = true;
-                    match self.book.get(&word.text) {
-                        Some(card) => names.push(card.unit()),
+                    match self.referred(&word.text) {
+                        Some(referred) => names.push(referred.unit),
                         None => {
                             let place = entry.part(word.at, word.text.len());
                             let diagnostic = self.not_found(&place, &word.text);
@@ -73,14 +83,37 @@ impl Translator<'_> {
         Some(format!("{}.{extension}", suggest(stem, stems)?))
     }
 
+    /// The service of another file and what that makes. For sampan the name may be an instance of a
+    /// template (`data@one.volume`, where there is `data@.volume`); Podman's Quadlet knows only files.
+    fn referred(&self, file: &str) -> Option<Referred> {
+        if let Some(card) = self.book.get(file) {
+            return Some(Referred { unit: card.unit(), resource: card.resource.clone() });
+        }
+        let (stem, extension) = file.rsplit_once('.').filter(|_| self.engine() == Engine::Sampan)?;
+        let (prefix, instance) = stem.split_once('@').filter(|(_, instance)| !instance.is_empty())?;
+        let card = self.book.get(&format!("{prefix}@.{extension}"))?;
+        let unit = format!("{}{instance}.service", Some(card.service()).filter(|name| name.ends_with('@'))?);
+        if !is_unit_name(&unit.replace('%', "")) {
+            return None;
+        }
+        let resource = card.resource.as_deref().map(|name| resolve(name, &unit));
+        Some(Referred { unit, resource })
+    }
+
     /// The name of what another file makes; adds the dependency on its service.
     fn resource(&mut self, place: &Place<'_>, file: &str, dependency: &str) -> Option<String> {
-        let Some(card) = self.book.get(file) else {
+        let Some(Referred { unit, resource }) = self.referred(file) else {
             let diagnostic = self.not_found(place, file);
             self.note(diagnostic);
             return None;
         };
-        let (unit, resource) = (card.unit(), card.resource.clone());
+        if self.engine() == Engine::Sampan && file.contains("@.") && !self.unit.name.contains('@') {
+            let reason = format!("{file} is a template, and this file is none");
+            let diagnostic = place.diagnose(&rules::MISSING_REFERENCE, Severity::Error, reason);
+            let instance = file.replacen("@.", "@NAME.", 1);
+            self.note(diagnostic.help(format!("name one of its instances, as in {instance}")));
+            return None;
+        }
         self.service.add("Unit", dependency, unit.as_str());
         self.service.add("Unit", "After", unit.as_str());
         if resource.as_deref().is_none_or(str::is_empty) {

@@ -60,7 +60,8 @@ fn files_and_variables(machine: &Machine) -> Result<()> {
     ensure!(printed.contains("Read-only file system"), "a secret can be overwritten: {printed}");
     ensure!(machine.ok(&["cat", "/srv/credentials/db"])? == "hush\n", "the credential was changed");
     // A secret shows neither in arguments nor in what others may read.
-    let seen = machine.shell("grep -l '[h]ush' /proc/[0-9]*/cmdline /run/systemd/generator/* 2>/dev/null || :")?;
+    let seen =
+        machine.shell("grep -l '[h]ush' /proc/[0-9]*/cmdline /run/systemd/generator/* 2>/dev/null || :")?;
     ensure!(seen.is_empty(), "it stands in {seen}");
     machine.ok(&["systemctl", "stop", "secret"])?;
     let left = machine.shell("grep -rl '[h]ush' /run/sampan /var/lib/sampan/containers 2>/dev/null || :")?;

@@ -32,6 +32,7 @@ pub fn tests() -> Vec<Trial> {
         test("stop_signal_of_the_file_is_sent", stop_signal_of_the_file_is_sent),
         test("restart_makes_a_new_process", restart_makes_a_new_process),
         test("template_instances_run_side_by_side", template_instances_run_side_by_side),
+        test("instances_of_volumes_and_networks", instances_of_volumes_and_networks),
         test("bad_interpreter_is_said_in_words", bad_interpreter_is_said_in_words),
         test("oom_kill_is_a_failure", oom_kill_is_a_failure),
     ]
@@ -297,6 +298,31 @@ fn template_instances_run_side_by_side(machine: &Machine) -> Result<()> {
     })?;
     machine.ok(&["systemctl", "stop", "many@a", "many@b"])?;
     uninstall(machine, &["many@.container"])
+}
+
+fn instances_of_volumes_and_networks(machine: &Machine) -> Result<()> {
+    let more = "Volume=room@%i.volume:/room\nNetwork=wire@shared.network";
+    fixture::install(machine, &[("room@.volume", "[Volume]\n"), ("wire@.network", "[Network]\n")])?;
+    busybox(machine, "guest@", "sh -c 'echo %i >/room/name; sleep 1000'", more)?;
+    for instance in ["guest@a", "guest@b"] {
+        start(machine, instance)?;
+    }
+    let volumes = machine.ok(&["sampan", "volume", "ls", "--quiet"])?;
+    ensure!(volumes.contains("systemd-room-a") && volumes.contains("systemd-room-b"), "{volumes}");
+    machine.wait("both have written", ACTIVE, |m| {
+        Ok(m.shell("cat /var/lib/sampan/volumes/systemd-room-[ab]/_data/name 2>/dev/null || :")? == "a\nb\n")
+    })?;
+    let networks = machine.ok(&[
+        "sampan",
+        "inspect",
+        "--format",
+        "{{json .NetworkSettings.Networks}}",
+        "systemd-guest_a",
+    ])?;
+    ensure!(networks.contains("systemd-wire-shared"), "{networks}");
+    machine.ok(&["systemctl", "stop", "guest@a", "guest@b", "wire-network@shared"])?;
+    machine.ok(&["systemctl", "stop", "room-volume@a", "room-volume@b"])?;
+    uninstall(machine, &["guest@.container", "room@.volume", "wire@.network"])
 }
 
 fn bad_interpreter_is_said_in_words(machine: &Machine) -> Result<()> {
