@@ -26,7 +26,7 @@ mod systemd;
 mod values;
 
 use crate::book::Book;
-use crate::diagnostic::{self, Diagnostic, Source};
+use crate::diagnostic::{self, Diagnostic, Severity, Source};
 use crate::engine::Engine;
 use crate::keys::UnitType;
 use crate::load::{self, Loaded};
@@ -35,7 +35,7 @@ use crate::unit::UnitFile;
 use crate::{GeneratedUnit, generate};
 use scene::{Generated, JointPass, Pass, Scene};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What is checked, and for whom.
 #[derive(Clone, Debug, Default)]
@@ -120,6 +120,11 @@ impl Findings {
     /// Adds a finding. One in a drop-in of several files is told once.
     fn push(&mut self, diagnostic: Diagnostic) {
         self.0.entry(diagnostic.file.clone()).or_default().push(diagnostic);
+    }
+
+    /// Whether no more findings of a file are kept, so that they need not even be made.
+    fn is_full(&self, file: &Path, severity: Severity) -> bool {
+        self.0.get(file).is_some_and(|findings| findings.is_full(severity))
     }
 
     /// All of them, sorted by file and line.

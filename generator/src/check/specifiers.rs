@@ -32,6 +32,9 @@ fn one(view: &View<'_, '_>, entry: &Entry<'_>, findings: &mut Findings) {
         let Some(specifier) = value[start + 1..].chars().next() else { return };
         at = start + 1 + specifier.len_utf8();
         let place = entry.part(start, at - start);
+        if findings.is_full(&place.source.path, Severity::Warning) {
+            return;
+        }
         if specifier.is_ascii_alphabetic() && !KNOWN.contains(specifier) {
             let reason = format!("systemd has no specifier %{specifier}, so it is passed on as it stands");
             let diagnostic = place.diagnose(&rules::UNKNOWN_SPECIFIER, Severity::Warning, reason);

@@ -19,6 +19,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+/// How many characters of a line are kept.
+const MOST_TEXT: usize = 1000;
+
 /// Whether the unit is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -88,7 +91,7 @@ pub struct Diagnostic {
     pub column: usize,
     /// How many characters of the line are meant.
     pub length: usize,
-    /// The line itself.
+    /// The line itself, of a very long one its first thousand characters.
     pub text: String,
     /// What is wrong.
     pub reason: String,
@@ -121,7 +124,7 @@ impl Diagnostic {
             line: number,
             column: text[start..at].trim_start_matches('\u{feff}').chars().count() + 1,
             length: text[at..stop].chars().count(),
-            text: line.trim_start_matches('\u{feff}').to_owned(),
+            text: shown(line.trim_start_matches('\u{feff}')).to_owned(),
             reason: reason.into(),
             help: None,
             fix: None,
@@ -158,6 +161,11 @@ impl Diagnostic {
         self
     }
 
+    /// Whether the place is in the text that is kept.
+    fn is_shown(&self) -> bool {
+        self.line > 0 && self.text.chars().nth(MOST_TEXT - 1).is_none_or(|_| self.column <= MOST_TEXT)
+    }
+
     /// `file:line:column`, or the file alone.
     fn place(&self) -> String {
         match self.line {
@@ -176,7 +184,7 @@ impl Diagnostic {
     /// The head, the line with a mark below the place, and the help: what a service's journal shows.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("{}: {}: {}", self.place(), self.severity, self.reason)];
-        if self.line > 0 {
+        if self.is_shown() {
             let number = self.line.to_string();
             lines.push(format!("{number} | {}", self.text));
             let indent: String =
@@ -184,7 +192,7 @@ impl Diagnostic {
             lines.push(format!(
                 "{:width$} | {indent}{}",
                 "",
-                "^".repeat(self.length.max(1)),
+                "^".repeat(self.length.min(self.text.chars().count() - indent.chars().count()).max(1)),
                 width = number.len()
             ));
         }
@@ -212,11 +220,12 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
         };
         let path = self.file.display().to_string();
-        let title = if self.line == 0 { format!("{path}: {}", self.reason) } else { self.reason.clone() };
+        let title =
+            if self.is_shown() { self.reason.clone() } else { format!("{}: {}", self.place(), self.reason) };
         let title = level.primary_title(title);
         let title = if with_rule { title.id(self.rule) } else { title };
         let mut group = annotate_snippets::Group::with_title(title);
-        if self.line > 0 {
+        if self.is_shown() {
             let start = byte_of(&self.text, self.column - 1);
             let end = byte_of(&self.text, self.column - 1 + self.length.max(1));
             group = group.element(
@@ -238,6 +247,11 @@ impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.lines().join("\n"))
     }
+}
+
+/// What is kept of a line, so that a hundred diagnostics of one of many megabytes fit into memory.
+fn shown(line: &str) -> &str {
+    line.char_indices().nth(MOST_TEXT).map_or(line, |(end, _)| &line[..end])
 }
 
 /// The nearest character boundary at or before a byte offset.
@@ -335,6 +349,19 @@ mod tests {
         assert!(text.contains("error: unknown key"), "{text}");
         assert!(text.contains("--> /u/web.container:2:3"), "{text}");
         assert!(text.contains("^^^^^"), "{text}");
+    }
+
+    #[test]
+    fn of_a_huge_line_only_the_beginning_is_kept() {
+        let source = Source::new("/u", format!("K={}", "é".repeat(1_000_000)).into_bytes());
+        let at = |span| Diagnostic::at(&rules::UNKNOWN_KEY, Severity::Error, &source, span, "x");
+        let long = at(2..2_000_002);
+        assert_eq!((long.column, long.length, long.text.chars().count()), (3, 1_000_000, 1000));
+        assert!(long.lines()[2].ends_with("^^^") && long.lines()[2].len() < 1100);
+        assert!(long.render(false).len() < 10_000);
+        let far = at(1_000_002..1_000_004);
+        assert_eq!((far.column, far.lines().len()), (500_003, 1));
+        assert!(far.render(false).contains("/u:1:500003: x"));
     }
 
     #[test]

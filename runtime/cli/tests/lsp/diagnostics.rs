@@ -145,9 +145,9 @@ fn hostile_text_is_only_text() {
     let found = client.change("crlf.container", 2, json!([replacement([1, 0], [1, 1], "X")]));
     assert_eq!(range(&found[0]), [1, 0, 1, 5], "{found:?}");
 
-    let huge = format!("[Container]\nImage={}\n", "ü😀%z\\ \"'".repeat(2_000));
+    let huge = format!("[Container]\nImage={}\n", "ü😀%z\\ \"'".repeat(20_000));
     client.open("huge.container", &huge);
-    client.open("many.container", &format!("[Container]\n{}", "Nonsense=1\n".repeat(1_000)));
+    client.open("many.container", &format!("[Container]\n{}", "Nonsense=1\n".repeat(5_000)));
     client.open("binary.container", "\0\u{1}[\u{7f}]=\u{85}\r\r\n\\\0\\\n=\\");
 
     // Ranges that don't exist, or whose ends are swapped, are moved to where there is text.
