@@ -121,23 +121,23 @@ impl Credentials {
 
 impl Sets {
     fn new(asked: &LinuxCapabilities) -> Result<Self> {
-        let sets = Sets {
+        let mut sets = Sets {
             bounding: bits(asked.bounding().as_ref())?,
             effective: bits(asked.effective().as_ref())?,
             permitted: bits(asked.permitted().as_ref())?,
             inheritable: bits(asked.inheritable().as_ref())?,
             ambient: bits(asked.ambient().as_ref())?,
         };
-        // The kernel would refuse the effective ones; ambient ones it would refuse later with less of a reason.
-        let stray =
-            (sets.effective & !sets.permitted) | (sets.ambient & !(sets.permitted & sets.inheritable));
-        match first(stray) {
+        // The kernel gives no ambient capability that isn't inheritable. Callers ask for them all the same (buildah asks
+        // for all of its own in every set but that one), and get less than they said, never more.
+        sets.ambient &= sets.permitted & sets.inheritable;
+        // What isn't permitted can't be effective either, and here the caller would get less than it counts on.
+        match first(sets.effective & !sets.permitted) {
             None => Ok(sets),
             Some(name) => Err(Error::Invalid {
                 what: "process.capabilities",
                 value: name,
-                reason: "an effective capability must be permitted, an ambient one permitted and inheritable"
-                    .into(),
+                reason: "an effective capability must be permitted".into(),
             }),
         }
     }
