@@ -66,7 +66,7 @@ impl Engine {
     /// Whether the engine runs such units.
     pub fn runs(self, kind: UnitType) -> bool {
         match self {
-            Self::Sampan => !matches!(kind, UnitType::Build | UnitType::Kube | UnitType::Artifact),
+            Self::Sampan => !matches!(kind, UnitType::Kube | UnitType::Artifact),
             Self::Podman => true,
         }
     }

@@ -1,6 +1,7 @@
 //! `sampan`: the command line. Each command is a file of its own; this one only tells them apart.
 
 mod blame;
+mod build;
 mod check;
 mod containers_conf;
 mod context;
@@ -28,6 +29,8 @@ mod service;
 mod stop;
 mod terminal;
 mod users;
+#[cfg(test)]
+mod vocabulary;
 mod volume;
 mod volumes;
 
@@ -78,6 +81,8 @@ enum Command {
     Rm(rm::Options),
     /// Fetch an image
     Pull(pull::Options),
+    /// Build an image from a Containerfile, by buildah
+    Build(Box<build::Options>),
     /// List images
     Images(images::Options),
     /// Remove images
@@ -155,6 +160,7 @@ fn dispatch(command: Command, context: &Context, modules: &[PathBuf]) -> anyhow:
         Command::Kill(options) => kill::run(options, context),
         Command::Rm(options) => rm::run(options, context),
         Command::Pull(options) => pull::run(options, context),
+        Command::Build(options) => build::run(&options, context),
         Command::Images(options) => images::run(options, context),
         Command::Rmi(options) => images::remove(options, context),
         Command::Image(command) => images::command(command, context),

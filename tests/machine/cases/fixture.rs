@@ -32,6 +32,7 @@ impl std::error::Error for Skip {}
 struct World {
     options: Options,
     product: PathBuf,
+    cache: Cache,
 }
 
 static WORLD: OnceLock<Result<World, String>> = OnceLock::new();
@@ -53,7 +54,7 @@ fn build() -> Result<World> {
     shipped::install(&product)?;
     let layers = vec![product.clone(), served, root];
     let program = PathBuf::from(env!("CARGO_BIN_EXE_sampan-machine"));
-    Ok(World { options: Options { layers, program, ..Options::default() }, product })
+    Ok(World { options: Options { layers, program, ..Options::default() }, product, cache })
 }
 
 /// Removes what this run has made on the host, after its last test.
@@ -65,10 +66,22 @@ pub fn end() {
 
 /// Boots a machine of its own for one test, or for the tests of one [`Shared`].
 pub fn machine() -> Result<Machine> {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
+    boot(&world()?.options)
+}
+
+/// A machine in which images can be built.
+pub fn building_machine() -> Result<Machine> {
     let world = world()?;
+    let mut options = world.options.clone();
+    options.layers.pop();
+    options.layers.push(root::building(&world.cache)?);
+    boot(&options)
+}
+
+fn boot(options: &Options) -> Result<Machine> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let machine = Machine::boot(&name, &world.options)?;
+    let machine = Machine::boot(&name, options)?;
     machine.ok(&["systemctl", "start", "registry"])?;
     machine.wait("the registry answers", Duration::from_secs(20), |m| {
         Ok(m.run(&["curl", "-sf", "http://localhost:5000/v2/"])?.success())
@@ -94,11 +107,16 @@ fn reason_to_skip() -> Option<String> {
 
 /// A test with a machine of its own.
 pub fn test(name: &str, case: fn(&Machine) -> Result<()>) -> Trial {
+    test_in(machine, name, case)
+}
+
+/// A test with a machine that `boot` makes.
+pub fn test_in(boot: fn() -> Result<Machine>, name: &str, case: fn(&Machine) -> Result<()>) -> Trial {
     Trial::ignorable_test(name, move || {
         if let Some(reason) = reason_to_skip() {
             return Ok(Completion::ignored_with(reason));
         }
-        let machine = machine().map_err(|error| Failed::from(format!("{error:#}")))?;
+        let machine = boot().map_err(|error| Failed::from(format!("{error:#}")))?;
         outcome(case(&machine), &machine)
     })
 }

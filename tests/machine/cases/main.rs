@@ -5,6 +5,7 @@
 
 #![allow(unreachable_pub, reason = "the modules of one program")]
 
+mod builds;
 mod bus;
 mod cli;
 mod failures;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     let subjects = [
         // The long ones first.
         stacks::tests(),
+        builds::tests(),
         leftovers::tests(),
         many::tests(),
         start_stop::tests(),

@@ -15,7 +15,8 @@ sampan-machine: a throw-away systemd in private namespaces
   sampan-machine run NAME COMMAND...     run a command in it
   sampan-machine stop NAME               power it off; nothing of it stays
   sampan-machine archive IMAGE FILE      pack a small image of tests/images as an OCI archive
-  sampan-machine root                    print the folder of its root file system, built if missing
+  sampan-machine root [building]         print the folder of its root file system, built if missing;
+                                         with \"building\" of one that has buildah
 
 Needs root. What is built is kept in $SAMPAN_CACHE (default /var/cache/sampan-test).
 ";
@@ -46,6 +47,7 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
             let layouts = images::build(&cache, "images-small", images::SMALL, &root::build(&cache)?)?;
             images::archive(&layouts.join(image), Path::new(file))?;
         }
+        ["root", "building"] => println!("{}", root::building(&Cache::open()?)?.display()),
         ["root"] => println!("{}", root::build(&Cache::open()?)?.display()),
         // The two processes of a machine, started by `boot`.
         ["keep", name, layers @ .., "--watch"] => init::keep(&Place::new(name)?, &paths(layers), true)?,

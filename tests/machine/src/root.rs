@@ -33,22 +33,38 @@ const MASKED: &str = "systemd-sysctl.service systemd-udevd.service systemd-udev-
     systemd-firstboot.service e2scrub_reap.service getty.target timers.target \
     docker-registry.service firewalld.service";
 
+/// What building images takes beside that, in a root of its own: it brings the files of other
+/// container tools, which most tests must not see.
+const BUILDING: &str = "buildah";
+
 /// The root's folder, built first if the cache has none for this recipe.
 pub fn build(cache: &Cache) -> Result<PathBuf> {
-    let recipe = format!("2 {DEBIAN} {FEDORA} {MASKED}");
-    cache.entry("root", &recipe, |root| {
+    entry(cache, "root", "")
+}
+
+/// The folder of a root in which images can be built.
+pub fn building(cache: &Cache) -> Result<PathBuf> {
+    entry(cache, "root-building", BUILDING)
+}
+
+fn entry(cache: &Cache, name: &str, more: &str) -> Result<PathBuf> {
+    let mut recipe = format!("2 {DEBIAN} {FEDORA} {MASKED}");
+    if !more.is_empty() {
+        recipe += &format!(" {more}");
+    }
+    cache.entry(name, &recipe, |root| {
         eprintln!("building the test machine's root file system (once, about a minute)");
         if Path::new("/usr/bin/apt-get").exists() {
-            debian(root)?
+            debian(root, more)?
         } else {
-            fedora(root)?
+            fedora(root, more)?
         }
         prepare(root)
     })
 }
 
-/// Installs Debian into `root`.
-fn debian(root: &Path) -> Result<()> {
+/// Installs Debian into `root`, with `more` packages.
+fn debian(root: &Path, more: &str) -> Result<()> {
     let temporary = tempfile::tempdir()?;
     let suite = codename()?;
     let sources = temporary.path().join("sources.list");
@@ -73,7 +89,10 @@ fn debian(root: &Path) -> Result<()> {
     fs::write(&settings, dump.lines().filter(kept).map(|l| format!("{l}\n")).collect::<String>())?;
     let mut command = Command::new("mmdebstrap");
     command.args(["--quiet", "--mode=root", "--variant=essential"]);
-    command.arg(format!("--include={}", DEBIAN.split_whitespace().collect::<Vec<_>>().join(",")));
+    command.arg(format!(
+        "--include={}",
+        DEBIAN.split_whitespace().chain(more.split_whitespace()).collect::<Vec<_>>().join(",")
+    ));
     command.arg(format!("--aptopt={}", settings.display()));
     for folder in ["doc", "man", "info", "locale"] {
         command.arg(format!("--dpkgopt=path-exclude=/usr/share/{folder}/*"));
@@ -90,7 +109,7 @@ fn codename() -> Result<String> {
 }
 
 /// Installs this machine's own release of a Fedora-like system into `root`.
-fn fedora(root: &Path) -> Result<()> {
+fn fedora(root: &Path, more: &str) -> Result<()> {
     let mut command = Command::new("dnf");
     command.args([
         "--assumeyes",
@@ -99,6 +118,7 @@ fn fedora(root: &Path) -> Result<()> {
         "--use-host-config",
     ]);
     command.arg(format!("--installroot={}", root.display())).arg("install").args(FEDORA.split_whitespace());
+    command.args(more.split_whitespace());
     capture(&mut command).map(drop)
 }
 
