@@ -29,6 +29,7 @@ pub(super) fn machine(scene: &Scene<'_>, host: &Host, findings: &mut Findings) {
         mounts(&view, host, findings);
         devices(&view, host, findings);
         users(&view, host, findings);
+        credentials(&view, host, findings);
         image(&view, host, findings);
         unit(&view, host, findings);
         for (port, value) in published(&view) {
@@ -184,6 +185,48 @@ fn users(view: &View<'_, '_>, host: &Host, findings: &mut Findings) {
             let diagnostic = value.place.diagnose(&rules::NO_SUBORDINATE_IDS, Severity::Error, reason);
             findings.push(diagnostic.help(format!("add such as {name}:2147483647:2147483648 to both files")));
         }
+    }
+}
+
+/// Where systemd looks for a credential that no path is given for, systemd.exec(5).
+const CREDENTIAL_STORES: [&str; 6] = [
+    "/etc/credstore",
+    "/run/credstore",
+    "/usr/lib/credstore",
+    "/etc/credstore.encrypted",
+    "/run/credstore.encrypted",
+    "/usr/lib/credstore.encrypted",
+];
+
+/// Under sampan a secret is a credential of the service.
+fn credentials(view: &View<'_, '_>, host: &Host, findings: &mut Findings) {
+    if view.scene.options.engine == Engine::Podman || !view.is(&[UnitType::Container]) {
+        return;
+    }
+    let own: Vec<&str> =
+        ["LoadCredential", "LoadCredentialEncrypted", "SetCredential", "SetCredentialEncrypted"]
+            .iter()
+            .flat_map(|key| {
+                view.unit.section("Service").into_iter().flat_map(|section| section.assignments(key))
+            })
+            .filter_map(|entry| entry.value.split(':').next())
+            .collect();
+    // A credential that is a directory brings its files as ID_FILE.
+    let brings =
+        |id: &str, name: &str| id == name || name.strip_prefix(id).is_some_and(|rest| rest.starts_with('_'));
+    for value in view.values("Secret").iter().filter(|value| !value.is_dynamic()) {
+        let name = value.text.split(',').next().unwrap_or_default();
+        let stored = || CREDENTIAL_STORES.iter().any(|store| !host.lacks(&format!("{store}/{name}")));
+        let imported = view.systemd("Service", "ImportCredential").is_some();
+        if imported || own.iter().any(|id| is_dynamic(id) || brings(id, name)) || stored() {
+            continue;
+        }
+        let reason = format!(
+            "the unit has no credential \"{name}\", and the host no file of that name in /etc/credstore"
+        );
+        let diagnostic =
+            value.place.within(name).diagnose(&rules::MISSING_CREDENTIAL, Severity::Error, reason);
+        findings.push(diagnostic.help(format!("put the secret into /etc/credstore/{name}, or add LoadCredential={name}:/path/to/file to [Service]")));
     }
 }
 

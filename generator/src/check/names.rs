@@ -61,6 +61,11 @@ fn named(view: &View<'_, '_>, kind: UnitType, name: &str, value: &Value<'_>, fin
         return;
     };
     let file_name = file.unit.name;
+    let service = file.scene.book.get(file_name).map(crate::book::Card::unit);
+    let waits = |word: &Value<'_>| word.text == file_name || Some(&word.text) == service.as_ref();
+    if view.words("Unit", "After").iter().any(waits) {
+        return; // so it is what is meant
+    }
     let place = value.place.within(name);
     let warn = |reason| place.diagnose(&rules::NAME_INSTEAD_OF_FILE, Severity::Warning, reason);
     let help = format!("write {file_name} if that is meant");

@@ -4,7 +4,6 @@ use super::Findings;
 use super::mounts::{NAME_HELP, is_name};
 use super::scene::{Value, View, is_dynamic};
 use crate::diagnostic::{Rule, Severity, rules, suggest};
-use crate::engine::Engine;
 use crate::keys::UnitType;
 use crate::syntax::values;
 
@@ -96,15 +95,7 @@ pub(super) fn values(view: &View<'_, '_>, findings: &mut Findings) {
             }
         }
     }
-    for value in view.values("Secret") {
-        secret(&value, findings);
-        if view.is(&[UnitType::Container])
-            && view.scene.options.engine == Engine::Sampan
-            && !value.is_dynamic()
-        {
-            credential(view, &value, findings);
-        }
-    }
+    view.values("Secret").iter().for_each(|value| secret(value, findings));
     for key in ["ContainerName", "PodName", "NetworkName", "VolumeName"] {
         view.text(key).iter().for_each(|value| name(key, value, findings));
     }
@@ -230,27 +221,6 @@ fn secret(value: &Value<'_>, findings: &mut Findings) {
 }
 
 const SECRET_HELP: &str = "write NAME[,type=mount|env][,target=…][,uid=…][,gid=…][,mode=…]";
-
-/// Under sampan a secret is a credential of the unit, systemd.exec(5).
-fn credential(view: &View<'_, '_>, value: &Value<'_>, findings: &mut Findings) {
-    let Some(service) = view.unit.section("Service") else { return missing_credential(value, findings) };
-    let name = value.text.split(',').next().unwrap_or_default();
-    let keys = ["LoadCredential", "LoadCredentialEncrypted", "SetCredential", "SetCredentialEncrypted"];
-    let ids = keys.iter().flat_map(|key| service.assignments(key)).map(|entry| entry.value.split(':').next());
-    // A credential that is a directory brings its files as ID_FILE.
-    let brings = |id: &str| id == name || name.strip_prefix(id).is_some_and(|rest| rest.starts_with('_'));
-    let unsure = service.assignments("ImportCredential").next().is_some();
-    if !unsure && !ids.flatten().any(|id| is_dynamic(id) || brings(id)) {
-        missing_credential(value, findings);
-    }
-}
-
-fn missing_credential(value: &Value<'_>, findings: &mut Findings) {
-    let name = value.text.split(',').next().unwrap_or_default();
-    let reason = format!("the unit has no credential \"{name}\"");
-    let diagnostic = value.place.within(name).diagnose(&rules::MISSING_CREDENTIAL, Severity::Error, reason);
-    findings.push(diagnostic.help(format!("add LoadCredential={name}:/path/to/file to [Service]")));
-}
 
 fn name(key: &str, value: &Value<'_>, findings: &mut Findings) {
     if !is_name(&value.text) {
@@ -393,10 +363,8 @@ fn device(value: &Value<'_>, findings: &mut Findings) {
 fn mapping(key: &str, value: &Value<'_>, findings: &mut Findings) {
     let parts: Vec<&str> = value.text.trim_start_matches(['+', 'u', 'g']).split(':').collect();
     let number = |text: &str| text.trim_start_matches('@').parse::<u32>().is_ok();
-    if !(2..=3).contains(&parts.len()) && !(parts.len() == 1 && number(parts[0]))
-        || !parts.iter().all(|part| number(part))
-    {
-        let help = format!("write {key}=CONTAINER:HOST:SIZE, such as 0:100000:65536");
+    if parts.len() > 3 || !parts.iter().all(|part| number(part)) {
+        let help = format!("write {key}=CONTAINER[:HOST[:SIZE]], such as 0:100000:65536");
         wrong(&rules::BAD_MAPPING, value, format!("\"{}\" is no mapping of ids", value.text), help, findings);
     }
 }

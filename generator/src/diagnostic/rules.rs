@@ -31,6 +31,7 @@ impl Rule {
             &SUBNET_IN_USE,
             &NO_SUBORDINATE_IDS,
             &UNKNOWN_USER,
+            &MISSING_CREDENTIAL,
             &MISSING_IMAGE,
             &UNEXPOSED_PORT,
             &UNIT_OF_OTHERS,
@@ -168,9 +169,6 @@ rules! {
     BAD_SECRET "bad-secret" Error ["QSR012"]
         "A secret is not well formed",
         "Write NAME[,type=mount|env][,target=…][,uid=…][,gid=…][,mode=…].";
-    MISSING_CREDENTIAL "missing-credential" Error []
-        "A secret that the unit has no credential for",
-        "Under sampan a secret is a credential of the unit: add LoadCredential=NAME:/path/to/file (or LoadCredentialEncrypted=, SetCredential=) to [Service], see systemd.exec(5). It reaches the container as /run/secrets/NAME or as a variable.";
     BAD_VOLUME "bad-volume" Error ["QSR015"]
         "A volume is not well formed",
         "Write [SOURCE:]DESTINATION[:OPTIONS]. The source is an absolute path, a path that starts with \".\" for the unit file's directory, a .volume file or the name of a volume; the destination is absolute.";
@@ -374,6 +372,9 @@ rules! {
     UNKNOWN_USER "unknown-user" Error []
         "The host has no such user or group",
         "systemd can't start a service as a user that does not exist.";
+    MISSING_CREDENTIAL "missing-credential" Error []
+        "A secret that the host does not have",
+        "Under sampan a secret is a credential of the service, systemd.exec(5): a file of its name in /etc/credstore, or what LoadCredential=, LoadCredentialEncrypted= or SetCredential= in [Service] name.";
     MISSING_IMAGE "missing-image" Error []
         "The host does not have the image, and nothing pulls it",
         "With a pull policy of never the image must be there before the start.";

@@ -67,7 +67,7 @@ fn result(finding: &Diagnostic) -> Value {
     if let Some(fix) = finding.fix.as_ref().filter(|_| finding.line > 0) {
         let replacement = json!({ "deletedRegion": region, "insertedContent": { "text": fix } });
         result["fixes"] = json!([{
-            "description": { "text": finding.help },
+            "description": { "text": finding.help.as_deref().unwrap_or(&finding.reason) },
             "artifactChanges": [{ "artifactLocation": artifact, "replacements": [replacement] }],
         }]);
     }
