@@ -21,6 +21,7 @@ mod pods;
 mod secrets;
 mod stacks;
 mod start_stop;
+mod unit_files;
 mod users;
 
 use std::process::ExitCode;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         health::tests(),
         secrets::tests(),
         cli::tests(),
+        unit_files::tests(),
         bus::tests(),
         harness::tests(),
     ];
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         secrets::end,
         stacks::end,
         start_stop::end,
+        unit_files::end,
         users::end,
     ] {
         end();
