@@ -112,6 +112,9 @@ fn generate_prints_units_and_links() {
         assert!(unit.contains("--publish 80:80"), "{unit}");
         assert!(unit.ends_with("# link: multi-user.target.wants/web.service -> ../web.service\n"), "{unit}");
     }
+    place.install("container.d/10.conf", "[Container]\nLable=a=b\n");
+    assert!(place.exits(0, "generate", &["web"]).1.contains("did you mean \"Label\""));
+    fs::remove_dir_all(place.installed("container.d")).unwrap();
     let (podman, _) = place.exits(0, "generate", &["--engine", "podman", "web"]);
     assert!(podman.contains("ExecStart=/usr/bin/podman run"), "{podman}");
     let (_, error) = place.exits(125, "generate", &["wbe"]);
@@ -177,6 +180,7 @@ fn diff_is_empty_until_something_would_change() {
     );
     let (only, _) = place.exits(1, "diff", &["new.network"]);
     assert!(only.contains("new-network") && !only.contains("web"), "{only}");
+    assert!(place.exits(2, "diff", &["--user"]).1.contains("XDG_RUNTIME_DIR is not set"));
     assert!(place.exits(2, "diff", &["nothing"]).1.contains("is called nothing"));
 
     let (json, _) = place.exits(1, "diff", &["--format", "json", "web"]);

@@ -45,7 +45,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         wanted.push(path);
     }
     beside.dedup();
-    let generation = place.generation(beside.into_iter().map(Root::flat).collect());
+    let beside: Vec<Root> = beside.into_iter().map(Root::flat).collect();
+    let generation = place.generation(beside.clone());
     let mut text = String::new();
     let mut made = HashSet::new();
     let outcome = sampan_generator::generate(&generation, &mut |unit| {
@@ -58,11 +59,12 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
             }
         }
     });
-    let findings: Vec<&Diagnostic> = outcome
-        .diagnostics
-        .iter()
-        .filter(|finding| wanted.iter().any(|path| is_about(finding, path)))
-        .collect();
+    let read = place.check_with(beside, Overlay::new());
+    let of_wanted = read.units.iter().filter(|unit| wanted.contains(&unit.file));
+    let files: HashSet<&Path> =
+        of_wanted.flat_map(|unit| unit.dropins.iter().chain([&unit.file])).map(PathBuf::as_path).collect();
+    let findings: Vec<&Diagnostic> =
+        outcome.diagnostics.iter().filter(|finding| files.contains(finding.file.as_path())).collect();
     super::tell(findings.iter().copied());
     output::emit(&text)?;
     if let Some(path) = wanted.iter().find(|path| !made.contains(*path)) {
@@ -83,19 +85,4 @@ fn unit_file(name: &str) -> anyhow::Result<PathBuf> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let folder = folder.canonicalize().with_context(|| format!("find the folder of {name}"))?;
     Ok(folder.join(file))
-}
-
-/// Whether a finding is about a file or its own drop-ins.
-fn is_about(finding: &Diagnostic, path: &Path) -> bool {
-    let drop_ins = path.file_name().map(|name| {
-        let mut name = name.to_owned();
-        name.push(".d");
-        name
-    });
-    finding.file == path
-        || finding
-            .file
-            .parent()
-            .and_then(Path::file_name)
-            .is_some_and(|folder| Some(folder) == drop_ins.as_deref())
 }

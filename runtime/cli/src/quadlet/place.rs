@@ -54,16 +54,14 @@ impl Chosen {
 impl Place {
     /// What is installed, and what is wrong with it; the overlay's texts count as files.
     pub(crate) fn check(&self, overlay: Overlay) -> Checked {
-        check::check(&check::Options { overlay, ..self.check_options() })
+        self.check_with(Vec::new(), overlay)
     }
 
-    fn check_options(&self) -> check::Options {
-        check::Options {
-            roots: self.roots.clone(),
-            engine: self.engine,
-            user: self.user,
-            ..check::Options::default()
-        }
+    /// The same, with these folders read before the usual ones.
+    pub(crate) fn check_with(&self, before: Vec<Root>, overlay: Overlay) -> Checked {
+        let roots = before.into_iter().chain(self.roots.iter().cloned()).collect();
+        let (engine, user) = (self.engine, self.user);
+        check::check(&check::Options { roots, engine, user, overlay, ..check::Options::default() })
     }
 
     /// What the generator is asked for, with these folders read before the usual ones.
@@ -88,13 +86,16 @@ impl Place {
     }
 
     /// Where the units are that the generators wrote at the last reload.
-    pub(crate) fn generated(&self) -> Vec<PathBuf> {
-        let runtime = match (&self.environment.runtime_dir, self.user) {
-            (Some(runtime), true) => PathBuf::from(runtime),
-            (None, true) => return Vec::new(),
-            _ => self.environment.below("/run"),
+    ///
+    /// # Errors
+    /// They are a user's, and `$XDG_RUNTIME_DIR` is not set.
+    pub(crate) fn generated(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let runtime = match &self.environment.runtime_dir {
+            _ if !self.user => self.environment.below("/run"),
+            Some(runtime) => PathBuf::from(runtime),
+            None => bail!("the user's generated units can't be found: XDG_RUNTIME_DIR is not set"),
         };
-        GENERATED.iter().map(|directory| runtime.join("systemd").join(directory)).collect()
+        Ok(GENERATED.iter().map(|directory| runtime.join("systemd").join(directory)).collect())
     }
 
     /// The systemd that runs the units.

@@ -88,7 +88,7 @@ fn difference(options: Options) -> anyhow::Result<ExitCode> {
     let place = options.place.place();
     let mut new = Units::default();
     let outcome = sampan_generator::generate(&place.generation(Vec::new()), &mut |unit| new.take(&unit));
-    let mut old = Units::read(&place.generated())?;
+    let mut old = Units::read(&place.generated()?)?;
     if !options.names.is_empty() {
         Units::choose(&options.names, &mut old, &mut new)?;
     }
@@ -100,7 +100,8 @@ fn difference(options: Options) -> anyhow::Result<ExitCode> {
             let errors =
                 outcome.diagnostics.iter().filter(|finding| finding.severity == Severity::Error).count();
             if errors > 0 {
-                eprintln!("{errors} errors in unit files: see sampan check");
+                let plural = if errors == 1 { "" } else { "s" };
+                eprintln!("{errors} error{plural} in unit files: see sampan check");
             }
         }
     }
