@@ -6,7 +6,6 @@
 //! were written, see [`crate::written`].
 
 use crate::syntax::words::{self, Escapes};
-use memchr::memchr3;
 use std::borrow::Cow;
 
 /// A unit file that is being made.
@@ -161,7 +160,8 @@ impl Service {
 fn push_line(text: &mut String, key: &str, value: &str) {
     text.push_str(key);
     text.push('=');
-    if memchr3(b'\n', b'\r', 0, value.as_bytes()).is_some() {
+    // Looking at every byte is faster than stopping at the first for texts as short as values.
+    if value.bytes().fold(false, |ends, byte| ends | matches!(byte, b'\n' | b'\r' | 0)) {
         text.push_str(&value.replace(['\n', '\r', '\0'], " "));
     } else {
         text.push_str(value);

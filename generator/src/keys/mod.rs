@@ -25,7 +25,6 @@ pub(crate) mod volume;
 pub use schema::schema;
 pub use shape::Shape;
 
-use std::cmp::Ordering;
 use std::sync::OnceLock;
 
 /// How the value of a key is read.
@@ -287,27 +286,22 @@ pub(crate) fn index(kind: UnitType) -> &'static Index {
     INDEX[kind as usize].get_or_init(|| Index::new(kind.keys()))
 }
 
-/// Where each key stands in its table.
+/// Where each key stands in its table: the keys of each length, of which there are few.
 #[derive(Debug)]
-pub(crate) struct Index(Vec<(&'static str, usize)>);
+pub(crate) struct Index(Vec<Vec<(&'static str, usize)>>);
 
 impl Index {
     fn new(keys: &[&'static Key]) -> Self {
-        let mut rows: Vec<_> = keys.iter().enumerate().map(|(row, key)| (key.name, row)).collect();
-        rows.sort_unstable_by(|(a, _), (b, _)| by_length(a, b));
-        Self(rows)
+        let longest = keys.iter().map(|key| key.name.len()).max().unwrap_or(0);
+        let mut by_length = vec![Vec::new(); longest + 1];
+        keys.iter().for_each(|key| by_length[key.name.len()].push((key.name, key.row)));
+        Self(by_length)
     }
 
     /// The row of a key.
     pub(crate) fn get(&self, name: &str) -> Option<usize> {
-        let found = self.0.binary_search_by(|(key, _)| by_length(key, name)).ok()?;
-        Some(self.0[found].1)
+        self.0.get(name.len())?.iter().find(|(key, _)| *key == name).map(|(_, row)| *row)
     }
-}
-
-/// Most names differ in length, which is compared faster than their characters.
-fn by_length(a: &str, b: &str) -> Ordering {
-    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 /// Every key of every section.
