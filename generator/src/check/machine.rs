@@ -305,8 +305,10 @@ fn port_in_use(
     if owner.is_some() && owner == own {
         return;
     }
+    // Whose it is can be seen by root alone; it may be this unit's own.
+    let severity = if owner.is_some() { Severity::Error } else { Severity::Warning };
     let by = owner.map_or_else(String::new, |owner| format!(" by {owner}"));
     let reason = format!("port {}/{} of the host is in use{by}", socket.port, socket.protocol);
-    let diagnostic = value.place.diagnose(&rules::PORT_IN_USE, Severity::Error, reason);
+    let diagnostic = value.place.diagnose(&rules::PORT_IN_USE, severity, reason);
     findings.push(diagnostic.help("choose another port, or stop what listens there"));
 }

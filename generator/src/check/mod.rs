@@ -14,11 +14,13 @@ mod commands;
 mod cycles;
 mod files;
 pub mod host;
+mod keys;
 mod machine;
 mod mounts;
 mod names;
 mod network;
 mod ports;
+mod privileges;
 mod scene;
 mod specifiers;
 mod suppress;
@@ -85,6 +87,7 @@ pub struct CheckedUnit {
 const EACH: &[Pass] = &[
     systemd::directives,
     systemd::dependencies,
+    systemd::environment,
     systemd::starting,
     specifiers::specifiers,
     mounts::mounts,
@@ -94,7 +97,9 @@ const EACH: &[Pass] = &[
     commands::paths,
     values::values,
     values::stop_timeout,
-    values::deprecated,
+    privileges::privileges,
+    keys::deprecated,
+    keys::unfinished,
 ];
 
 /// The rules that look at all files together.

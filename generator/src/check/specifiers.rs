@@ -44,7 +44,8 @@ fn one(view: &View<'_, '_>, entry: &Entry<'_>, findings: &mut Findings) {
                     .fix(format!("%%{specifier}")),
             );
         }
-        if PATHS.contains(specifier) && value[..start].ends_with('/') {
+        let above = &value[..start];
+        if PATHS.contains(specifier) && above.ends_with('/') && !above.ends_with("://") {
             let reason = format!(
                 "%{specifier} is an absolute path by itself; with the \"/\" before it a wrong one comes out"
             );

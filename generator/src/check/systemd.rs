@@ -148,6 +148,9 @@ fn dependency(view: &View<'_, '_>, section: &str, key: &str, name: &Value<'_>, f
     }
     let reason = format!("\"{text}\" is no name of a unit, systemd ignores it");
     let diagnostic = name.place.diagnose(&rules::BAD_DEPENDENCY, Severity::Warning, reason);
+    if text.contains(',') {
+        return findings.push(diagnostic.help("separate units by blanks"));
+    }
     let known = view.scene.units.iter().find(|unit| unit.stem() == text && section == "Unit");
     findings.push(match (known, extension) {
         (Some(unit), _) => diagnostic.help(format!("write {key}={}", unit.name)).fix(unit.name),
@@ -163,6 +166,19 @@ fn dependency(view: &View<'_, '_>, section: &str, key: &str, name: &Value<'_>, f
             .fix(format!("{text}.target")),
         (None, None) => diagnostic.help(format!("write its whole name, such as {text}.service")),
     });
+}
+
+/// Variables in `[Service]`, which systemd reads by itself.
+pub(super) fn environment(view: &View<'_, '_>, findings: &mut Findings) {
+    for words in view.lines("Service", "Environment") {
+        let Some(word) = words.iter().find(|word| !word.text.contains('=') && !word.is_dynamic()) else {
+            continue;
+        };
+        let reason = format!("\"{}\" is no NAME=VALUE, systemd ignores it", word.text);
+        let diagnostic = word.place.diagnose(&rules::BAD_ASSIGNMENT, Severity::Warning, reason);
+        let help = "if it belongs to the word before, enclose both in quotes: Environment=\"NAME=a value\"";
+        findings.push(diagnostic.help(help));
+    }
 }
 
 /// What `[Install]` and `[Service]` say that can't come true.

@@ -92,7 +92,7 @@ rules! {
     BAD_CHARACTER "bad-character" Error []
         "A line holds a NUL byte",
         "systemd refuses lines with NUL bytes, which no editor shows. Remove the byte.";
-    BAD_LINE "bad-line" Error ["QL001" "QSR002"]
+    BAD_LINE "bad-line" Error ["QL001"]
         "A line is neither a section, a key nor a comment",
         "Each line is \"[Section]\", \"Key=Value\", a comment that starts with # or ;, or the continuation of a line that ends in a backslash. A line that is none of these loses the unit.";
     BAD_SECTION "bad-section" Error []
@@ -120,6 +120,9 @@ rules! {
     OWN_KEY "own-key" Error []
         "The key is one of sampan's own",
         "Podman's Quadlet refuses a file for a key that it doesn't know. Use systemd's own directive in [Service] in files for both.";
+    EMPTY_VALUE "empty-value" Warning ["QSR002"]
+        "A key has no value",
+        "An empty value takes back the values before it, such as those of the file in a drop-in. Where there are none, the line does nothing.";
     DEPRECATED_KEY "deprecated-key" Warning []
         "The key is deprecated",
         "The key still works but has a better successor, which the message names.";
