@@ -6,11 +6,12 @@
 //! gets an answer for each version that was checked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gen_lsp_types::{
     Code, Diagnostic as LspDiagnostic, DiagnosticSeverity, PublishDiagnosticsParams, Range as LspRange, Uri,
@@ -24,9 +25,9 @@ use super::fix::Fix;
 use super::position::{Encoding, Text};
 use super::workspace::{Workspace, read};
 
-/// How long nothing must happen before a check begins: shorter than a person's pause, longer than the
-/// gaps between the keys of a word.
-const PAUSE: Duration = Duration::from_millis(40);
+/// How long nothing must happen before a check begins: as long as the last check took, but not less
+/// than the keys of one stroke are apart, and not more than a person's patience.
+const PAUSE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_millis(200);
 
 /// How many diagnostics of one file are sent: more than anyone reads.
 const MOST_DIAGNOSTICS: usize = 500;
@@ -103,15 +104,18 @@ struct Publisher<C> {
 impl<C: Fn(Message)> Publisher<C> {
     /// Checks whenever it is asked to and a pause comes, until nobody can ask any more.
     fn work(&mut self, jobs: &Receiver<Workspace>) {
+        let mut pause = *PAUSE.start();
         while let Ok(mut job) = jobs.recv() {
             loop {
-                match jobs.recv_timeout(PAUSE) {
+                match jobs.recv_timeout(pause) {
                     Ok(newer) => job = newer,
                     Err(RecvTimeoutError::Timeout) => break,
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
+            let begin = Instant::now();
             self.publish(&job);
+            pause = begin.elapsed().clamp(*PAUSE.start(), *PAUSE.end());
         }
     }
 

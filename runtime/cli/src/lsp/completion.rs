@@ -137,10 +137,12 @@ impl Place<'_> {
         let own = path.file_name().and_then(|name| name.to_str());
         let mut seen = BTreeSet::new();
         for (file, name) in workspace.units() {
-            let fits = UnitType::of(name).is_some_and(|kind| kinds.contains(&kind));
-            if fits && own != Some(name) && seen.insert(name) {
+            let rank = UnitType::of(name).and_then(|kind| kinds.iter().position(|fits| *fits == kind));
+            let Some(rank) = rank.filter(|_| own != Some(name)) else { continue };
+            if seen.insert(name) {
                 let mut item = item(name, CompletionItemKind::File, word);
                 item.detail = file.parent().map(|folder| folder.display().to_string());
+                item.sort_text = Some(format!("{rank}{name}"));
                 items.push(item);
             }
         }

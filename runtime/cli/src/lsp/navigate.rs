@@ -157,8 +157,17 @@ pub(crate) fn references(
         Some(found) => found.path.to_owned(),
         None => path.to_owned(),
     };
-    let mut found: Vec<Location> =
-        workspace.files().flat_map(|file| naming(workspace, units, file, &sought)).collect();
+    let Some(name) = sought.file_name().and_then(|name| name.to_str()) else { return Vec::new() };
+    let service = units.iter().find(|unit| unit.file == sought).map(|unit| unit.service.as_str());
+    let mut found = Vec::new();
+    for file in workspace.files() {
+        let Some(text) = workspace.text(file) else { continue };
+        let mentioned = |name: &str| text.as_str().contains(name);
+        // To look for the name alone is quicker than to look closely.
+        if mentioned(name) || service.is_some_and(mentioned) {
+            found.extend(naming(workspace, units, file, &text, &sought));
+        }
+    }
     if with_declaration {
         found.extend(top(workspace, &sought));
     }
@@ -166,16 +175,13 @@ pub(crate) fn references(
 }
 
 /// The places in a file that name another one.
-fn naming(workspace: &Workspace, units: &[CheckedUnit], file: &Path, sought: &Path) -> Vec<Location> {
-    let (Some(text), Some(name)) = (workspace.text(file), sought.file_name().and_then(|name| name.to_str()))
-    else {
-        return Vec::new();
-    };
-    let unit = units.iter().find(|unit| unit.file == sought);
-    let mentioned = |sought: &str| text.as_str().contains(sought);
-    if !mentioned(name) && !unit.is_some_and(|unit| mentioned(&unit.service)) {
-        return Vec::new(); // which is quicker than to look closely
-    }
+fn naming(
+    workspace: &Workspace,
+    units: &[CheckedUnit],
+    file: &Path,
+    text: &Text,
+    sought: &Path,
+) -> Vec<Location> {
     let mut places = Vec::new();
     for section in scan(text.as_str(), Fold::Blank).sections {
         for entry in &section.entries {
