@@ -55,15 +55,34 @@ fn wrap(text: &str, out: &mut Vec<String>) {
     let mut line = String::new();
     for word in text.split(' ') {
         let request = word.starts_with(['.', '\'']);
-        if !line.is_empty() && !request && line.len() + 1 + word.len() > WIDTH {
+        if !line.is_empty() && !request && width(&line) + 1 + width(word) > WIDTH {
             out.push(std::mem::take(&mut line));
         }
         if !line.is_empty() {
             line.push(' ');
         }
         line.push_str(word);
+        while let Some(at) = within_word(&line) {
+            // A backslash at its end joins a line to the next one.
+            out.push(format!("{}\\", &line[..at]));
+            line.drain(..at);
+        }
     }
     out.push(line);
+}
+
+/// Where a line that is one long word can be broken: behind a comma.
+fn within_word(line: &str) -> Option<usize> {
+    if width(line) <= WIDTH || line.contains(' ') {
+        return None;
+    }
+    let commas = line.match_indices(',').map(|(at, _)| at + 1);
+    commas.filter(|at| *at < line.len() && width(&line[..*at]) <= WIDTH).last()
+}
+
+/// How long a text is to mandoc(1), which reads other characters than ASCII as `\[u2026]`.
+fn width(text: &str) -> usize {
+    text.chars().map(|character| if character.is_ascii() { 1 } else { r"\[u2026]".len() }).sum()
 }
 
 #[cfg(test)]
@@ -74,6 +93,14 @@ mod tests {
     fn sentences_begin_lines_and_examples_stay() {
         let source = ".SH X\nOne (see a.b). Two such as v7.1.\n.EX\nA. B\n.EE\n.br\n\n.br\nC\n";
         assert_eq!(page(source), ".SH X\nOne (see a.b).\nTwo such as v7.1.\n.EX\nA. B\n.EE\n\nC\n");
+    }
+
+    #[test]
+    fn a_long_word_goes_on_in_the_next_line() {
+        let word = ["1234567890"; 10].join(",");
+        let page = page(&word);
+        assert!(page.lines().all(|line| line.len() <= 80), "{page}");
+        assert_eq!(page.replace("\\\n", "").trim_end(), word);
     }
 
     #[test]

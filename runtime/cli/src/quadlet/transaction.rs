@@ -38,7 +38,7 @@ impl Transaction {
     pub(crate) fn begin(folder: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
         let staging = tempfile::Builder::new().prefix(".sampan-").suffix(".d").tempdir_in(folder);
-        let staging = staging.with_context(|| format!("make a temporary folder in {}", folder.display()))?;
+        let staging = staging.with_context(|| format!("write to the folder {}", folder.display()))?;
         Ok(Self { staging, staged: Vec::new(), removals: Vec::new() })
     }
 
