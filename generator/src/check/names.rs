@@ -3,26 +3,28 @@
 use super::Findings;
 use super::scene::{Scene, Value, View};
 use crate::diagnostic::{Severity, rules};
+use crate::engine::Engine;
 use crate::keys::UnitType;
 use std::collections::HashMap;
 
 /// The name of a container, pod, network or volume belongs to one file.
 pub(super) fn same_name(scene: &Scene<'_>, findings: &mut Findings) {
     let mut taken: HashMap<(&str, &str), View<'_, '_>> = HashMap::new();
+    // Under Podman containers and pods share one space of names, podman-pod-create(1).
+    let pods = if scene.options.engine == Engine::Podman { "container" } else { "pod" };
     for view in scene.views().filter(|view| !view.is_template()) {
         let (sort, key) = match view.unit.kind {
-            // Containers and pods share one space of names, podman-pod-create(1).
             UnitType::Container => ("container", "ContainerName"),
-            UnitType::Pod => ("container", "PodName"),
+            UnitType::Pod => (pods, "PodName"),
             UnitType::Network => ("network", "NetworkName"),
             UnitType::Volume => ("volume", "VolumeName"),
             _ => continue,
         };
         let Some(name) = view.resource() else { continue };
         let Some(other) = taken.insert((sort, name), view) else { continue };
-        let severity = if sort == "container" { Severity::Error } else { Severity::Warning };
+        let severity = if ["container", "pod"].contains(&sort) { Severity::Error } else { Severity::Warning };
         let what = match (sort, other.unit.kind == view.unit.kind) {
-            ("container", true) => "the one that starts later removes the other",
+            ("container" | "pod", true) => "the one that starts later removes the other",
             ("container", false) => "containers and pods can't share a name",
             _ => "both stand for the same, with the settings of the one that starts first",
         };

@@ -4,6 +4,7 @@
 use super::Findings;
 use super::scene::{Value, View, is_dynamic};
 use crate::diagnostic::{Severity, rules, suggest};
+use crate::engine::Engine;
 use crate::keys::UnitType;
 use std::net::IpAddr;
 
@@ -12,6 +13,25 @@ const MODES: [&str; 9] =
     ["host", "none", "bridge", "private", "pasta", "slirp4netns", "container", "ns", "default"];
 /// Options of `Network=NAME:…`.
 const OPTIONS: [&str; 6] = ["ip", "ip6", "mac", "alias", "interface_name", "host_interface_name"];
+
+/// Keys of a container that a pod has instead.
+const OF_POD: [&str; 13] = [
+    "Network",
+    "NetworkAlias",
+    "IP",
+    "IP6",
+    "DNS",
+    "DNSOption",
+    "DNSSearch",
+    "AddHost",
+    "UserNS",
+    "UIDMap",
+    "GIDMap",
+    "SubUIDMap",
+    "SubGIDMap",
+];
+/// Those of what a pod shares unless it says otherwise.
+const OF_POD_UNDER_SAMPAN: [&str; 2] = ["HostName", "ShmSize"];
 
 /// All of it.
 pub(super) fn network(view: &View<'_, '_>, findings: &mut Findings) {
@@ -38,13 +58,22 @@ fn in_pod(view: &View<'_, '_>, findings: &mut Findings) {
         let help = "move the line to the [Pod] section of the .pod file";
         findings.push(value.place.diagnose(&rules::PORT_IN_POD, Severity::Error, reason).help(help));
     }
-    for key in ["Network", "NetworkAlias", "IP", "IP6", "DNS", "DNSOption", "DNSSearch", "AddHost", "UserNS"]
-    {
+    // sampan refuses them at the start, Podman some of them.
+    let sampan = view.scene.options.engine == Engine::Sampan;
+    let severity = if sampan { Severity::Error } else { Severity::Warning };
+    for key in OF_POD.iter().chain(OF_POD_UNDER_SAMPAN.iter().filter(|_| sampan && !chooses_shares(view))) {
         let Some(entry) = view.given(key) else { continue };
-        let reason = format!("{key}= belongs to the pod, whose network and users the container shares");
-        let diagnostic = entry.key_place().diagnose(&rules::KEY_OF_POD, Severity::Warning, reason);
+        let reason =
+            format!("{key}= belongs to the pod, whose network, names and users the container shares");
+        let diagnostic = entry.key_place().diagnose(&rules::KEY_OF_POD, severity, reason);
         findings.push(diagnostic.help("move the line to the [Pod] section of the .pod file"));
     }
+}
+
+/// Whether the pod says itself what its containers share.
+fn chooses_shares(view: &View<'_, '_>) -> bool {
+    let pod = view.text("Pod").and_then(|pod| view.scene.view(&pod.text));
+    pod.is_some_and(|pod| pod.values("PodmanArgs").iter().any(|word| word.text.starts_with("--share")))
 }
 
 /// The part before the options.

@@ -244,9 +244,9 @@ rules! {
     PORT_IN_POD "port-in-pod" Error ["QSR018"]
         "A container in a pod publishes a port",
         "Ports belong to the pod: write PublishPort= in the [Pod] section of the .pod file.";
-    KEY_OF_POD "key-of-pod" Warning ["QSR019"]
-        "A container in a pod sets up a network of its own",
-        "Containers of a pod share its network and users. Write the key in the [Pod] section of the .pod file.";
+    KEY_OF_POD "key-of-pod" Error ["QSR019"]
+        "A container in a pod has a key that belongs to the pod",
+        "Containers of a pod share its network, host name, /dev/shm and users. Write the key in the [Pod] section of the .pod file.";
     // Specifiers.
     UNKNOWN_SPECIFIER "unknown-specifier" Warning ["QSR023"]
         "systemd has no such specifier",
