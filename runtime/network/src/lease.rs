@@ -33,6 +33,8 @@ pub struct Request {
     pub aliases: Vec<String>,
     /// The name of the interface in the container; absent means `eth0`, `eth1`, ….
     pub interface: Option<String>,
+    /// The servers that know the names of others; empty means those of the network, else the host's.
+    pub resolvers: Vec<IpAddr>,
 }
 
 /// Everything that a container holds: addresses, links and ports.
@@ -73,6 +75,9 @@ pub struct Attachment {
     pub mac: String,
     /// Its names in DNS besides its own name and short id.
     pub aliases: Vec<String>,
+    /// Where the network's name server asks for names that it doesn't know; empty means its own servers.
+    #[serde(default)]
+    pub resolvers: Vec<IpAddr>,
 }
 
 /// An address together with the block it belongs to.

@@ -4,7 +4,8 @@
 //! gateways that they name; SIGHUP makes it read them again, and without any file
 //! it ends (aardvark-dns(8), its `config.md`). A file's first line is the
 //! addresses to listen on and the servers for other names; every further line is
-//! a container: id, IPv4 addresses, IPv6 addresses, names.
+//! a container: id, IPv4 addresses, IPv6 addresses, names, and servers for other
+//! names if it has its own.
 
 use std::fs;
 use std::io;
@@ -281,7 +282,12 @@ fn line(lease: &Lease, attachment: &Attachment) -> String {
     names.extend(attachment.aliases.iter().map(String::as_str));
     names.push(short(id));
     names.extend(lease.members.iter().flat_map(|member| [member.name.as_str(), short(&member.id)]));
-    format!("{id} {} {} {}", join(&ipv4), join(&ipv6), names.join(","))
+    let mut line = format!("{id} {} {} {}", join(&ipv4), join(&ipv6), names.join(","));
+    if !attachment.resolvers.is_empty() {
+        line.push(' ');
+        line.push_str(&join(&attachment.resolvers));
+    }
+    line
 }
 
 fn join(addresses: &[IpAddr]) -> String {

@@ -129,6 +129,7 @@ fn attachment(networks: &Networks, lease: &Lease, request: &Request, network: Ne
         gateways,
         mac: mac.to_string(),
         aliases: request.aliases.clone(),
+        resolvers: request.resolvers.clone(),
         network,
     })
 }

@@ -2,7 +2,7 @@
 
 mod host;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -56,6 +56,38 @@ fn containers_find_each_other_by_every_name() {
         thread::sleep(Duration::from_millis(20));
     }
     assert!(!host.traces().contains("run/dns/"), "{}", host.traces());
+}
+
+/// Answers every question with this address, and ends with the test.
+fn answer_all(server: &str, address: [u8; 4]) {
+    let socket = UdpSocket::bind((server, 53)).unwrap();
+    thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, asker)) = socket.recv_from(&mut buffer) {
+            let name_end = 12 + buffer[12..length].iter().position(|byte| *byte == 0).unwrap_or(0);
+            let mut answer = buffer[..name_end + 5].to_vec();
+            // A response, recursion available, one question, one answer, nothing else.
+            answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
+            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+            answer.extend(address);
+            socket.send_to(&answer, asker).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_container_may_have_servers_of_its_own_for_other_names() {
+    let Some(host) = host() else { return };
+    answer_all("127.9.9.9", [192, 0, 2, 9]);
+    let mut request = on("web");
+    request.resolvers = vec![[127, 9, 9, 9].into()];
+    let (asker, lease) = host.start("asker", &[request], &[]);
+    let (other, other_lease) = host.start("other", &[on("web")], &[]);
+    assert_eq!(ask(&asker, &lease, "somewhere.example.org"), [IpAddr::from([192, 0, 2, 9])]);
+    assert_eq!(ask(&asker, &lease, "other"), [address(&other_lease)]);
+    for container in [asker, other] {
+        host.networks.release(&container.holder.id).unwrap();
+    }
 }
 
 #[test]

@@ -109,7 +109,7 @@ pub(super) fn run(options: &Options, context: &Context, modules: &[PathBuf]) -> 
 /// A malformed option; whatever keeps namespaces and networks from being made.
 pub(crate) fn make(options: &Options, context: &Context, conf: &ContainersConf) -> anyhow::Result<Pod> {
     // What can be wrong with the options is found before anything is made.
-    let plan = network::plan(&options.net)?;
+    let plan = network::plan(&options.net, &options.names)?;
     let mut pod = described(options, conf, &plan)?;
     let (directory, _lock) = claim(&pod.name, options.replace, context)?;
     let made = build(&mut pod, &plan, options, conf, &directory, context);

@@ -219,15 +219,8 @@ fn resolv_conf(options: &Naming, conf: &ContainersConf, facts: &Facts<'_>) -> an
         let parsed: Result<IpAddr, _> = server.parse();
         parsed.context("not an IP address").blame("DNS", server)?;
     }
-    if !options.dns.is_empty() && !facts.dns_servers.is_empty() {
-        log::warn!(
-            "DNS={}: this container's networks have a name server of their own, which forwards to the host's servers; \
-             write DNS= into the .network file, or DisableDNS=true",
-            options.dns.join(" ")
-        );
-    }
     let servers: Vec<String> = match asked {
-        // A network's own server knows the neighbours and forwards the rest; the user's servers would not.
+        // A network's own server knows the neighbours, and asks the user's servers for the rest.
         _ if !facts.dns_servers.is_empty() => facts.dns_servers.iter().map(IpAddr::to_string).collect(),
         asked if !asked.is_empty() => asked,
         _ => host_servers(&host, facts.host_network),

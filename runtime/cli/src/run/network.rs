@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 use sampan_container::state;
 use sampan_network::{Attachment, DEFAULT_NETWORK, Lease, PortMapping, Request, parse_ports};
 
-use super::groups::Networking;
+use super::groups::{Naming, Networking};
 use crate::blame::{Blamed as _, Key};
 
 /// The network of a container or pod, decided once.
@@ -34,7 +34,7 @@ pub(crate) struct Plan {
 ///
 /// # Errors
 /// An unknown mode, options that contradict each other, a malformed address or port.
-pub(crate) fn plan(options: &Networking) -> anyhow::Result<Plan> {
+pub(crate) fn plan(options: &Networking, naming: &Naming) -> anyhow::Result<Plan> {
     let network = modes(&options.network).blame("Network", "")?;
     let mut ports = Vec::new();
     for text in &options.publish {
@@ -42,7 +42,7 @@ pub(crate) fn plan(options: &Networking) -> anyhow::Result<Plan> {
     }
     let network = match network {
         Network::Joined(mut requests) => {
-            apply_common(&mut requests, options)?;
+            apply_common(&mut requests, options, &resolvers(&naming.dns)?)?;
             Network::Joined(requests)
         }
         other => {
@@ -123,9 +123,10 @@ fn set_address(request: &mut Request, text: &str) -> anyhow::Result<()> {
 }
 
 /// `--ip` and `--mac-address` belong to a single network; aliases to all of them.
-fn apply_common(requests: &mut [Request], options: &Networking) -> anyhow::Result<()> {
+fn apply_common(requests: &mut [Request], options: &Networking, resolvers: &[IpAddr]) -> anyhow::Result<()> {
     for request in requests.iter_mut() {
         request.aliases.extend(options.network_alias.iter().cloned());
+        request.resolvers = resolvers.to_vec();
     }
     let fixed = [("IP", &options.ip), ("IP6", &options.ip6)];
     for (key, text) in fixed.iter().filter_map(|(key, value)| Some((*key, value.as_ref()?))) {
@@ -141,6 +142,12 @@ fn apply_common(requests: &mut [Request], options: &Networking) -> anyhow::Resul
         only.mac = Some(mac.clone());
     }
     Ok(())
+}
+
+/// The servers of `--dns`. The network's own server comes first, it knows the neighbours, and asks these for the rest.
+fn resolvers(texts: &[String]) -> anyhow::Result<Vec<IpAddr>> {
+    let servers = texts.iter().filter(|text| *text != "none");
+    servers.map(|text| text.parse().context("not an IP address").blame("DNS", text)).collect()
 }
 
 /// A port has a line of its own; the rest is the network's.
@@ -191,9 +198,11 @@ mod tests {
         struct Line {
             #[command(flatten)]
             options: Networking,
+            #[command(flatten)]
+            names: Naming,
         }
         let line = <Line as clap::Parser>::parse_from(["run"].iter().chain(arguments));
-        plan(&line.options)
+        plan(&line.options, &line.names)
     }
 
     #[test]

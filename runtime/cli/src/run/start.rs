@@ -58,7 +58,7 @@ pub(crate) fn start(
     let member = Membership::find(options, context)?;
     let plan = match member.as_ref().and_then(Membership::plan) {
         Some(shared) => shared,
-        None => network::plan(&options.net)?,
+        None => network::plan(&options.net, &options.names)?,
     };
     let security = Security::read(options, conf)?;
     let health = health::read(options, base.healthcheck())?;
