@@ -4,6 +4,7 @@ use super::Findings;
 use super::mounts::{NAME_HELP, is_name};
 use super::scene::{Value, View, is_dynamic};
 use crate::diagnostic::{Rule, Severity, rules, suggest};
+use crate::engine::Engine;
 use crate::keys::UnitType;
 use crate::syntax::values;
 
@@ -297,8 +298,13 @@ pub(super) fn stop_timeout(view: &View<'_, '_>, findings: &mut Findings) {
     let Ok(seconds) = value.text.parse::<f64>() else { return };
     let limit = ["TimeoutStopSec", "TimeoutSec"]
         .iter()
-        .find_map(|key| values::time_span(&view.systemd("Service", key)?.value))
-        .unwrap_or(DEFAULT);
+        .find_map(|key| values::time_span(&view.systemd("Service", key)?.value));
+    // For sampan the generator makes systemd wait longer, unless the file says how long.
+    if limit.is_none() && view.scene.options.engine == Engine::Sampan && view.unit.kind == UnitType::Container
+    {
+        return;
+    }
+    let limit = limit.unwrap_or(DEFAULT);
     if seconds >= limit && limit > 0.0 {
         let reason = format!("systemd kills the service after {limit} seconds, before this time is over");
         let diagnostic = value.place.diagnose(&rules::STOP_TIMEOUT, Severity::Warning, reason);

@@ -291,6 +291,9 @@ rules! {
     SERVICE_TYPE "service-type" Error []
         "Type= is not possible for a container",
         "A container's service is of Type=notify, or of Type=oneshot for a command that ends.";
+    SANDBOX "sandbox" Error []
+        "A setting of [Service] keeps the container from being made",
+        "These settings of systemd.exec(5) also hold for the program that makes the container, and take away what it needs: namespaces, or the call that keeps paths inside of the container. The container is confined anyway; the message says how to get more of it.";
     OWN_EXEC_START "own-exec-start" Error []
         "ExecStart= is what the generator writes",
         "The container's command is Exec= in [Container]; a command that runs before it is ExecStartPre=.";

@@ -4,7 +4,7 @@ use super::Translator;
 use super::users::MappingKeys;
 use crate::command::CommandLine;
 use crate::diagnostic::{Severity, rules};
-use crate::engine::{ContainerPlan, Engine};
+use crate::engine::{ContainerPlan, Engine, HostUser};
 use crate::keys::Key;
 use crate::keys::container::*;
 use crate::syntax::values;
@@ -41,6 +41,7 @@ impl Translator<'_> {
             run.word("-d");
         }
         let root = self.host_user(&mut run);
+        self.check_sandbox(root);
         self.networks(&NETWORK, &mut run);
         self.user(&USER, &GROUP, &mut run);
         self.options(&mut run);
@@ -273,6 +274,25 @@ impl Translator<'_> {
         let interval = self.text(interval).unwrap_or("30s");
         let never = interval == "disable" || interval.trim_end_matches(['s', 'm', 'h']) == "0";
         (!never).then(|| interval.to_owned())
+    }
+
+    /// Settings of systemd.exec(5) that take from `sampan run` what it needs to make a container.
+    fn check_sandbox(&mut self, root: HostUser) {
+        // The "+" of a dynamic user's lines drops them all; Podman has its own troubles.
+        if self.engine() == Engine::Podman || root == HostUser::Dynamic {
+            return;
+        }
+        for (key, instead) in [
+            ("RestrictSUIDSGID", "write NoNewPrivileges=yes in [Container] against set-user-id programs"),
+            ("RestrictNamespaces", "the container's seccomp profile restricts namespaces"),
+            ("PrivateUsers", "write UserNS=auto in [Container], or User= in [Service]"),
+        ] {
+            let value = self.service.last("Service", key).unwrap_or_default();
+            if !value.is_empty() && values::boolean(value) != Some(false) {
+                let reason = format!("{key}= keeps sampan from making the container");
+                self.fail_service(&rules::SANDBOX, key, reason, &format!("remove it; {instead}"));
+            }
+        }
     }
 
     /// A check of whether the container has started is followed by regular ones.

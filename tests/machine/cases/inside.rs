@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use sampan_machine_tests::Machine;
 
-use crate::fixture::{BUSYBOX, Shared, install, shared, start, uninstall};
+use crate::fixture::{BUSYBOX, Shared, busybox, install, shared, start, uninstall};
 
 static MACHINE: Shared = Shared::new();
 
@@ -25,6 +25,7 @@ pub fn tests() -> Vec<Trial> {
         test("host_name_and_hosts_file", host_name_and_hosts_file),
         test("no_descriptor_leaks_in", no_descriptor_leaks_in),
         test("user_namespace", user_namespace),
+        test("sandbox_settings_of_the_service", sandbox_settings),
         test("rootfs_instead_of_an_image", rootfs_instead_of_an_image),
     ]
 }
@@ -222,6 +223,21 @@ fn user_namespace(machine: &Machine) -> Result<()> {
     let words: Vec<&str> = printed.split_whitespace().collect();
     ensure!(words == ["0", "0", "100000", "65536", "0"], "{printed}");
     Ok(())
+}
+
+fn sandbox_settings(machine: &Machine) -> Result<()> {
+    let settings = "[Service]\nPrivateDevices=yes\nNoNewPrivileges=yes\nProtectSystem=strict\nProtectHome=yes\n\
+                    PrivateTmp=yes\nProtectKernelTunables=yes\nProtectControlGroups=yes\nLockPersonality=yes";
+    machine.shell("mkdir -p /srv/sandbox; chmod 777 /srv/sandbox")?;
+    let exec = "sh -c 'head -c1 /dev/zero >/dev/null && grep NoNewPrivs /proc/self/status; ls /dev | wc -l; sleep 1000'";
+    busybox(machine, "sandbox", exec, &format!("Volume=/srv/sandbox:/data\n{settings}"))?;
+    start(machine, "sandbox")?;
+    machine.wait("it uses its devices", std::time::Duration::from_secs(5), |m| {
+        Ok(m.journal("sandbox")?.contains("NoNewPrivs:\t1"))
+    })?;
+    machine.ok(&["sampan", "exec", "systemd-sandbox", "true"])?;
+    machine.ok(&["systemctl", "stop", "sandbox"])?;
+    uninstall(machine, &["sandbox.container"])
 }
 
 fn rootfs_instead_of_an_image(machine: &Machine) -> Result<()> {

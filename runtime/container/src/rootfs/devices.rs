@@ -61,12 +61,18 @@ pub(crate) fn prepare(extra: &[LinuxDevice], bind: bool) -> Result<Vec<Device>> 
         devices.retain(|known| known.path != device.path);
         devices.push(device);
     }
-    if bind {
+    if bind || !may_make_nodes()? {
         for device in devices.iter_mut().filter(|d| d.kind != FileType::Fifo) {
             device.from_host = Some(host_node(device)?);
         }
     }
     Ok(devices)
+}
+
+/// A service with `PrivateDevices=` has no `CAP_MKNOD` (systemd.exec(5)).
+fn may_make_nodes() -> Result<bool> {
+    let own = rustix::thread::capabilities(None).call(|| "capget()".into())?;
+    Ok(own.effective.contains(rustix::thread::CapabilitySet::MKNOD))
 }
 
 fn convert(device: &LinuxDevice) -> Result<Device> {
