@@ -31,6 +31,10 @@ pub enum Error {
     #[error("unit {0} is not loaded; see `systemctl list-units --all`")]
     NoSuchUnit(String),
 
+    /// There is a unit of the name that a transient one was to have.
+    #[error("there is a unit {0} already; see `systemctl cat {0}`")]
+    UnitExists(String),
+
     /// A job of systemd ended, but not well.
     #[error("{verb} of {unit} ended as {result:?}; see `systemctl status {unit}`")]
     Job {

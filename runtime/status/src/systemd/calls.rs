@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use zbus::message::{Message, Type};
 use zbus::{Connection, MatchRule, OwnedObjectPath, OwnedVariant};
 
-use super::{Listed, Property, Unit, Whom};
+use super::{Listed, Property, Transient, Unit, Whom};
 use crate::stream::Signals;
 use crate::{Error, Result};
 
@@ -30,6 +30,9 @@ impl Calls<'_> {
         reply.map_err(|error| match &error {
             zbus::Error::MethodError(name, ..) if name.ends_with(".NoSuchUnit") => {
                 Error::NoSuchUnit(what.to_owned())
+            }
+            zbus::Error::MethodError(name, ..) if name.ends_with(".UnitExists") => {
+                Error::UnitExists(what.to_owned())
             }
             _ => Error::Call { call: format!("systemd {method}({what})"), source: error },
         })
@@ -93,11 +96,23 @@ impl Calls<'_> {
         self.run_job(verb, unit, method, &(unit, MODE)).await
     }
 
+    /// See [`super::Systemd::begin_stop`].
+    pub(crate) async fn begin_stop(&self, unit: &str) -> Result<()> {
+        self.manager("StopUnit", unit, &(unit, MODE)).await.map(drop)
+    }
+
     /// See [`super::Systemd::start_scope`].
-    pub(crate) async fn start_transient(&self, name: &str, properties: &[Property]) -> Result<()> {
+    pub(crate) async fn start_transient(
+        &self,
+        name: &str,
+        properties: &[Property],
+        beside: &[Transient],
+    ) -> Result<()> {
         let properties: Vec<_> = properties.iter().map(Property::wire).collect();
-        // The last argument holds auxiliary units, of which there are none.
-        let auxiliary: Vec<(&str, Vec<(&str, zbus::Variant<'_>)>)> = Vec::new();
+        let auxiliary: Vec<_> = beside
+            .iter()
+            .map(|unit| (unit.name.as_str(), unit.properties.iter().map(Property::wire).collect::<Vec<_>>()))
+            .collect();
         self.run_job("start", name, "StartTransientUnit", &(name, "fail", properties, auxiliary)).await
     }
 

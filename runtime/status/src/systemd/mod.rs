@@ -73,6 +73,15 @@ pub struct Listed {
     pub sub_state: String,
 }
 
+/// A transient unit beside another one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transient {
+    /// Its name, such as `web-health.timer`.
+    pub name: String,
+    /// What it is.
+    pub properties: Vec<Property>,
+}
+
 /// Whom a signal is sent to, as in `systemctl kill --kill-whom=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whom {
@@ -171,6 +180,14 @@ impl Systemd {
         zbus::block_on(self.calls().job("stop", unit))
     }
 
+    /// Begins to stop a unit, and doesn't wait until it has stopped.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUnit`], [`Error::Call`].
+    pub fn begin_stop(&self, unit: &str) -> Result<()> {
+        zbus::block_on(self.calls().begin_stop(unit))
+    }
+
     /// Stops a unit if it runs, starts it, and waits until it has started.
     ///
     /// # Errors
@@ -211,7 +228,7 @@ impl Systemd {
     pub fn start_scope(&self, name: &str, pids: &[u32], properties: &[Property]) -> Result<()> {
         let mut all = vec![Property::pids(pids)];
         all.extend_from_slice(properties);
-        zbus::block_on(self.calls().start_transient(name, &all))
+        zbus::block_on(self.calls().start_transient(name, &all, &[]))
     }
 
     /// Starts a transient service `name` (`….service`) that runs `command` (an absolute path and its
@@ -222,6 +239,23 @@ impl Systemd {
     pub fn start_service(&self, name: &str, command: &[String], properties: &[Property]) -> Result<()> {
         let mut all = vec![Property::exec("ExecStart", command)];
         all.extend_from_slice(properties);
-        zbus::block_on(self.calls().start_transient(name, &all))
+        zbus::block_on(self.calls().start_transient(name, &all, &[]))
+    }
+
+    /// Like [`Systemd::start_service`], with transient units beside the service that it refers to, such as a
+    /// timer that it `Wants`: those come into being with it.
+    ///
+    /// # Errors
+    /// [`Error::Job`], [`Error::Call`], for example if a unit of one of these names exists.
+    pub fn start_service_with(
+        &self,
+        name: &str,
+        command: &[String],
+        properties: &[Property],
+        beside: &[Transient],
+    ) -> Result<()> {
+        let mut all = vec![Property::exec("ExecStart", command)];
+        all.extend_from_slice(properties);
+        zbus::block_on(self.calls().start_transient(name, &all, beside))
     }
 }

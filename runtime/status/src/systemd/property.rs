@@ -38,6 +38,11 @@ impl Property {
         Self::new(name, value)
     }
 
+    /// A level of syslog(3), such as `SyslogLevel`.
+    pub fn level(name: &str, value: i32) -> Self {
+        Self::new(name, value)
+    }
+
     /// A list of strings, such as `After` or `Environment`.
     pub fn list(name: &str, values: &[String]) -> Self {
         Self::new(name, values.to_vec())
@@ -52,6 +57,25 @@ impl Property {
     pub fn exec(name: &str, command: &[String]) -> Self {
         let path = command.first().cloned().unwrap_or_default();
         Self::new(name, vec![(path, command.to_vec(), false)])
+    }
+
+    /// Files of assignments (`EnvironmentFiles`), all of which must be there: `a(sb)`.
+    pub fn environment_files(paths: &[String]) -> Self {
+        let files: Vec<(String, bool)> = paths.iter().map(|path| (path.clone(), false)).collect();
+        Self::new("EnvironmentFiles", files)
+    }
+
+    /// Fields of each journal entry (`LogExtraFields`), as `NAME=VALUE`: `aay`.
+    pub fn log_fields(fields: &[String]) -> Self {
+        let fields: Vec<Vec<u8>> = fields.iter().map(|field| field.as_bytes().to_vec()).collect();
+        Self::new("LogExtraFields", fields)
+    }
+
+    /// When a timer elapses (`TimersMonotonic`), such as `OnActiveSec`, here in microseconds: `a(st)`.
+    pub fn timers(timers: &[(&str, u64)]) -> Self {
+        let timers: Vec<(String, u64)> =
+            timers.iter().map(|(base, time)| ((*base).to_owned(), *time)).collect();
+        Self::new("TimersMonotonic", timers)
     }
 
     /// A set of exit codes and signals (`SuccessExitStatus`): `(aiai)`.
