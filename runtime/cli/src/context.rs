@@ -86,6 +86,11 @@ impl Context {
         self.root.join("containers").join(name)
     }
 
+    /// Where the `emptyDir` volumes of pods are that were made of Kubernetes YAML.
+    pub(crate) fn kube_directories(&self) -> PathBuf {
+        self.root.join("kube")
+    }
+
     /// The image store; made if it does not exist yet.
     pub(crate) fn store(&self) -> anyhow::Result<Store> {
         Store::open(&self.root).with_context(|| format!("opening the image store {}", self.root.display()))

@@ -11,6 +11,7 @@ mod healthcheck;
 mod images;
 mod inspect;
 mod kill;
+mod kube;
 mod logging;
 mod logs;
 mod lsp;
@@ -97,6 +98,8 @@ enum Command {
     Pod(pod::Command),
     /// Say what is wrong with Quadlet files, and what to write instead
     Check(Box<check::Options>),
+    /// Play Kubernetes YAML
+    Kube(kube::Command),
     /// Check the health of a container
     Healthcheck(healthcheck::Command),
     /// Write Quadlet files in one style
@@ -168,6 +171,7 @@ fn dispatch(command: Command, context: &Context, modules: &[PathBuf]) -> anyhow:
         Command::Volume(command) => volume::command(command, context),
         Command::Pod(command) => pod::command(command, context, modules),
         Command::Check(options) => check::run(*options, context),
+        Command::Kube(command) => kube::command(command, context, modules),
         Command::Healthcheck(command) => healthcheck::command(command, context),
         Command::Fmt(options) => fmt::run(options),
         Command::List(options) => quadlet::list::run(options),

@@ -156,7 +156,13 @@ fn about(kind: UnitType) -> &'static str {
             "The service makes the pod and starts the containers whose files have *Pod=*_name.pod_, unless they say \
              *StartWithPod=no*. Stopping it stops them."
         }
-        UnitType::Kube => "The service runs the pods that the YAML describes, as podman-kube-play(1) does.",
+        UnitType::Kube => {
+            "The service makes the pods that the YAML describes, and has done its work when all containers are up. \
+             Each container is a service of its own, _name-container.service_, which systemd supervises and restarts \
+             as _restartPolicy_ of the pod says. They end with this service, and it ends with the last of them. Fields \
+             that have no effect on a single host are named in the journal with their lines; what can't be \
+             honoured makes the start fail, and nothing half-made stays."
+        }
         UnitType::Artifact => {
             "The service pulls the artifact. Containers with *Mount=type=artifact,source=*_name.artifact_ require it \
              and start after it."
@@ -182,7 +188,14 @@ pub(super) fn differences(kind: UnitType) -> &'static [&'static str] {
         UnitType::Pod => {
             &["No infra container runs: the containers share namespaces that no process has to hold."]
         }
-        UnitType::Build | UnitType::Kube | UnitType::Artifact => &[],
+        UnitType::Kube => &[
+            "No service container and no infra container run: each container is a child of systemd.",
+            "_Restart=always_ and _on-success_ become _on-failure_: systemd doesn't have them for a service that is \
+             done when it has started, and when a container is restarted is said in the YAML.",
+            "_shareProcessNamespace_, _subPath_ of volumes that containers can write to, and fields of the pod that \
+             aren't known before it runs, such as _status.podIP_, are refused.",
+        ],
+        UnitType::Build | UnitType::Artifact => &[],
     }
 }
 

@@ -96,6 +96,13 @@ pub(crate) fn own_unit() -> Option<String> {
     unit_of_cgroup(text.lines().find_map(|line| line.strip_prefix("0::"))?)
 }
 
+/// The innermost slice of this process's cgroup.
+pub(crate) fn own_slice() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    path.rsplit('/').find(|part| part.ends_with(".slice")).map(str::to_owned)
+}
+
 fn unit_of_cgroup(path: &str) -> Option<String> {
     path.rsplit('/').find(|part| part.ends_with(".service") || part.ends_with(".scope")).map(str::to_owned)
 }
