@@ -5,6 +5,7 @@
 //! Podman's own Quadlet writes, `sampan` what a container needs that is systemd's own child.
 
 mod companion;
+mod kube;
 mod pod;
 mod podman;
 mod sampan;
@@ -66,7 +67,7 @@ impl Engine {
     /// Whether the engine runs such units.
     pub fn runs(self, kind: UnitType) -> bool {
         match self {
-            Self::Sampan => !matches!(kind, UnitType::Kube | UnitType::Artifact),
+            Self::Sampan => kind != UnitType::Artifact,
             Self::Podman => true,
         }
     }
@@ -157,6 +158,17 @@ impl Engine {
         (self == Self::Sampan).then(|| pod::idle_unit(pod))
     }
 
+    /// Writes what makes the unit a service that plays Kubernetes YAML, and returns the units that go with it.
+    pub(crate) fn kube(self, service: &mut Service, plan: &KubePlan) -> Vec<Service> {
+        match self {
+            Self::Sampan => kube::service(service, plan),
+            Self::Podman => {
+                podman::kube(service, plan);
+                Vec::new()
+            }
+        }
+    }
+
     /// Writes what makes the unit a container's service.
     pub(crate) fn container(self, service: &mut Service, plan: &ContainerPlan) -> Vec<Service> {
         match self {
@@ -182,6 +194,19 @@ pub(crate) struct PodPlan {
     pub(crate) stop_timeout: String,
     /// Whether the pod ends with its last container.
     pub(crate) stops_when_idle: bool,
+}
+
+/// What the service of a `.kube` file is to do, in no engine's words yet.
+#[derive(Debug)]
+pub(crate) struct KubePlan {
+    /// The program, with the options before its subcommand.
+    pub(crate) base: CommandLine,
+    /// The whole command that plays the YAML.
+    pub(crate) play: CommandLine,
+    /// The whole command that takes it down.
+    pub(crate) down: CommandLine,
+    /// Whether the file says `Type=oneshot`.
+    pub(crate) oneshot: bool,
 }
 
 /// What a container's service is to do, in no engine's words yet.

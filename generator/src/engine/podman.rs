@@ -1,7 +1,7 @@
-//! Containers and pods as Podman's Quadlet writes them: conmon stays as the main process, `podman rm` cleans
+//! Containers, pods and Kubernetes YAML as Podman's Quadlet writes them: conmon stays as the main process, `podman rm` cleans
 //! up.
 
-use super::{ContainerPlan, PodPlan};
+use super::{ContainerPlan, KubePlan, PodPlan};
 use crate::service::Service;
 
 /// Completes the service of a container.
@@ -37,4 +37,16 @@ pub(super) fn pod(service: &mut Service, plan: &PodPlan) {
     service.set("Service", "Type", "forking");
     service.set("Service", "PIDFile", "%t/%N.pid");
     service.set_default("Service", "Restart", "on-failure");
+}
+
+/// Completes the service of Kubernetes YAML: the conmon of its service container is the main process.
+pub(super) fn kube(service: &mut Service, plan: &KubePlan) {
+    service.add("Service", "Environment", "PODMAN_SYSTEMD_UNIT=%n");
+    if !plan.oneshot {
+        service.set("Service", "Type", "notify");
+        service.set("Service", "NotifyAccess", "all");
+    }
+    service.set_default("Service", "SyslogIdentifier", "%N");
+    service.add("Service", "ExecStart", plan.play.value());
+    service.add("Service", "ExecStopPost", plan.down.value());
 }

@@ -8,7 +8,7 @@ table! { "Kube";
     SERVICE_NAME "ServiceName" 5.3 Text, Own("name of the generated service"), Any,
         "The name of the generated service, without \".service\". The default is the file's name.";
     EXIT_CODE_PROPAGATION "ExitCodePropagation" 4.6 Text, Joined("--service-exit-code-propagation"), OneOf(&["all", "any", "none"]),
-        "When failing containers make the service fail: all, any or none of them.";
+        "When failing containers make the service fail, once all of them have ended: if all, any or none of them failed.";
     LOG_DRIVER "LogDriver" 4.5 TextOrEmpty, Flag("--log-driver"), Any,
         "Where the containers' output goes.";
     LOG_OPT "LogOpt" 5.2 Words, Flag("--log-opt"), Any,

@@ -3,6 +3,7 @@
 use super::Translator;
 use super::users::MappingKeys;
 use crate::diagnostic::rules;
+use crate::engine::KubePlan;
 use crate::keys::kube::*;
 
 static MAPPINGS: MappingKeys = MappingKeys {
@@ -22,12 +23,6 @@ impl Translator<'_> {
         }
         self.kill_mode();
         let oneshot = self.is_oneshot();
-        self.service.add("Service", "Environment", "PODMAN_SYSTEMD_UNIT=%n");
-        if !oneshot {
-            self.service.set("Service", "Type", "notify");
-            self.service.set("Service", "NotifyAccess", "all");
-        }
-        self.service.set_default("Service", "SyslogIdentifier", "%N");
 
         let base = self.base();
         let mut play = base.with(["kube", "play", "--replace", "--service-container=true"]);
@@ -47,14 +42,14 @@ impl Translator<'_> {
         }
         self.further_arguments(&mut play);
         play.words(yaml.iter().cloned());
-        self.service.add("Service", "ExecStart", play.value());
 
         let mut down = base.with(["kube", "down"]);
         if let Some(force) = self.boolean(&KUBE_DOWN_FORCE) {
             down.switch("--force", force);
         }
         down.words(yaml);
-        self.service.add("Service", "ExecStopPost", down.value());
+        let plan = KubePlan { base, play, down, oneshot };
+        self.more = self.engine().kube(&mut self.service, &plan);
         self.working_directory(&SET_WORKING_DIRECTORY);
     }
 }

@@ -53,7 +53,7 @@ fn cycle(machine: &Machine) -> Result<()> {
 }
 
 /// Nothing may be there that wasn't before; what ends by itself gets three seconds for that.
-fn nothing_new(machine: &Machine, before: &Inventory, what: &str) -> Result<()> {
+pub fn nothing_new(machine: &Machine, before: &Inventory, what: &str) -> Result<()> {
     let mut left = Vec::new();
     let gone = machine.wait("nothing is left", Duration::from_secs(3), |m| {
         left = Inventory::take(m)?.since(before);

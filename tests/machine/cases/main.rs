@@ -14,6 +14,7 @@ mod harness;
 mod health;
 mod images;
 mod inside;
+mod kube;
 mod leftovers;
 mod many;
 mod network;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         images::tests(),
         network::tests(),
         pods::tests(),
+        kube::tests(),
         inside::tests(),
         users::tests(),
         health::tests(),
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         health::end,
         images::end,
         inside::end,
+        kube::end,
         network::end,
         pods::end,
         secrets::end,
