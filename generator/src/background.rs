@@ -1,25 +1,26 @@
-//! Writes many units while the next ones are translated.
+//! Writes units and links, many of them while the next units are translated.
 //!
 //! More than half of the time for hundreds of files is the kernel's, which makes the units and their
-//! links. That can be done beside the translation. Units are handed over in [`BATCH`]es, and the
-//! thread is started with the first full one, so a machine with a few files never has a second
-//! thread. One thread writes all, in order: what a unit meets in the directory does not depend on
-//! chance.
+//! links. Units are handed over in [`BATCH`]es to a thread that writes them and gives them back, and
+//! the thread that translates makes the links of those. The second thread is started with the first
+//! full batch, so a machine with a few files never has one. What a unit or a link meets in the
+//! directory does not depend on which thread is faster: all units are written in order by one, all
+//! links made in order by the other, and the few links that stand beside units come after all units.
 
 use crate::GeneratedUnit;
 use crate::diagnostic::Diagnostic;
 use crate::install::Link;
-use crate::output::Output;
+use crate::output::{Links, Units};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
 /// How many units are handed over at once: few enough to keep both threads busy, enough that waking
 /// each other takes no time.
 const BATCH: usize = 64;
 
-/// How many batches may wait, so that memory stays bounded.
+/// How many batches may wait to be written, so that memory stays bounded.
 const WAITING: usize = 4;
 
 /// A directory that units are written into, by a thread of its own if they are many.
@@ -27,65 +28,84 @@ const WAITING: usize = 4;
 pub struct Background {
     directory: PathBuf,
     batch: Batch,
+    links: Links,
     writer: Option<Writer>,
 }
 
 /// Who writes, once there is a full batch.
 #[derive(Debug)]
 enum Writer {
-    Here(Output),
-    Thread(SyncSender<Batch>, JoinHandle<Output>),
+    Here(Units),
+    Thread { waiting: SyncSender<Batch>, written: Receiver<Batch>, thread: JoinHandle<Units> },
 }
 
 impl Background {
     /// An output directory; nothing is created yet.
     pub fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), batch: Batch::default(), writer: None }
+        let links = Links::new(directory);
+        Self { directory: directory.to_owned(), batch: Batch::default(), links, writer: None }
     }
 
-    /// Takes a unit; see [`Output::write`].
+    /// Takes a unit with its links. A unit that another generator wrote is left alone.
     pub fn write(&mut self, unit: &GeneratedUnit<'_>) {
         self.batch.push(unit);
-        if self.batch.units.len() == BATCH {
-            let batch = std::mem::take(&mut self.batch);
-            match self.writer.get_or_insert_with(|| start(&self.directory)) {
-                Writer::Here(output) => batch.write(output),
+        if self.batch.units.len() < BATCH {
+            return;
+        }
+        let batch = std::mem::take(&mut self.batch);
+        match self.writer.get_or_insert_with(|| start(&self.directory)) {
+            Writer::Here(units) => batch.write(units).link(&mut self.links),
+            Writer::Thread { waiting, written, .. } => {
                 // Refused only by a thread that has panicked, which `finish` passes on.
-                Writer::Thread(batches, _) => drop(batches.send(batch)),
+                drop(waiting.send(batch));
+                written.try_iter().for_each(|batch| batch.link(&mut self.links));
             }
         }
     }
 
     /// Waits until everything is written; returns what could not be.
-    pub fn finish(self) -> Vec<Diagnostic> {
-        let mut output = match self.writer {
-            None => Output::new(&self.directory),
-            Some(Writer::Here(output)) => output,
-            Some(Writer::Thread(batches, thread)) => {
-                drop(batches);
+    pub fn finish(mut self) -> Vec<Diagnostic> {
+        let units = match self.writer {
+            Some(Writer::Thread { waiting, written, thread }) => {
+                drop(waiting.send(self.batch));
+                drop(waiting);
+                written.iter().for_each(|batch| batch.link(&mut self.links));
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             }
+            here => {
+                let mut units = match here {
+                    Some(Writer::Here(units)) => units,
+                    _ => Units::new(&self.directory),
+                };
+                self.batch.write(&mut units).link(&mut self.links);
+                units
+            }
         };
-        self.batch.write(&mut output);
-        output.findings
+        let mut findings = units.findings;
+        findings.extend(self.links.finish());
+        findings
     }
 }
 
 /// Starts a thread that writes; without one, units are written here.
 fn start(directory: &Path) -> Writer {
-    let (batches, waiting): (_, Receiver<Batch>) = sync_channel(WAITING);
-    let mut output = Output::new(directory);
+    let (waiting, batches): (_, Receiver<Batch>) = sync_channel(WAITING);
+    let (back, written) = channel();
+    let mut units = Units::new(directory);
     let write = move || {
-        waiting.iter().for_each(|batch| batch.write(&mut output));
-        output
+        for batch in batches {
+            // Refused only when nobody makes links any more.
+            drop(back.send(batch.write(&mut units)));
+        }
+        units
     };
     match Builder::new().name("writer".to_owned()).spawn(write) {
-        Ok(thread) => Writer::Thread(batches, thread),
-        Err(_) => Writer::Here(Output::new(directory)),
+        Ok(thread) => Writer::Thread { waiting, written, thread },
+        Err(_) => Writer::Here(Units::new(directory)),
     }
 }
 
-/// Units that wait to be written.
+/// Units that wait to be written or, when that is done, linked.
 #[derive(Debug, Default)]
 struct Batch {
     units: Vec<Waiting>,
@@ -113,15 +133,15 @@ impl Batch {
         });
     }
 
-    fn write(self, output: &mut Output) {
-        for unit in self.units {
-            output.write(&GeneratedUnit {
-                name: &unit.name,
-                text: &self.texts[unit.text],
-                links: &unit.links,
-                source: &unit.source,
-            });
-        }
+    /// Writes the units; those that can't be written are no longer in the batch.
+    fn write(self, output: &mut Units) -> Self {
+        let Self { mut units, texts } = self;
+        units.retain(|unit| output.write(&unit.name, &texts[unit.text.clone()], &unit.source));
+        Self { units, texts: String::new() }
+    }
+
+    fn link(self, links: &mut Links) {
+        self.units.iter().for_each(|unit| links.make(&unit.links, &unit.source));
     }
 }
 

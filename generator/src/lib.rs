@@ -9,8 +9,8 @@
 //!    differs between the two [engines](Engine) is in one module;
 //! 4. a file with a mistake becomes a [`diagnostic::Diagnostic`] and, for sampan, a stub service
 //!    that fails with it;
-//! 5. [`output`] writes the units and the links of `[Install]`, [`background`] many of them beside
-//!    the translation of the next.
+//! 5. [`background`] writes the units and the links of `[Install]`, many of them beside the
+//!    translation of the next.
 //!
 //! [`generate`] is all of that but the writing; [`check`] is the same for people who only want to
 //! know what is wrong, and looks at more than the generator has time for. The crate needs no network, no D-Bus and no `/var`, as systemd.generator(7)
@@ -29,7 +29,7 @@ mod install;
 pub mod keys;
 mod load;
 mod neighbour;
-pub mod output;
+mod output;
 mod overlay;
 pub mod search;
 pub mod service;

@@ -1,6 +1,5 @@
 //! Writes units and links into the directory that systemd gives to its generators.
 
-use crate::GeneratedUnit;
 use crate::diagnostic::{Diagnostic, Severity, rules};
 use crate::install::Link;
 use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat, symlinkat};
@@ -11,28 +10,26 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// A directory that units are written into. It is created with the first unit.
+/// Writes units into a directory, which is created with the first of them.
 #[derive(Debug)]
-pub struct Output {
+pub(crate) struct Units {
     directory: PathBuf,
     /// The directory itself, once it exists.
     opened: Option<OwnedFd>,
-    /// The directories for links that exist.
-    made: HashSet<String>,
     /// What could not be written.
-    pub findings: Vec<Diagnostic>,
+    pub(crate) findings: Vec<Diagnostic>,
 }
 
-impl Output {
+impl Units {
     /// An output directory; nothing is created yet.
-    pub fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), opened: None, made: HashSet::new(), findings: Vec::new() }
+    pub(crate) fn new(directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), opened: None, findings: Vec::new() }
     }
 
-    /// Writes a unit and its links. The unit is created exclusively and written at once: a name
-    /// that another generator took is a finding, never an overwrite.
-    pub fn write(&mut self, unit: &GeneratedUnit<'_>) {
-        let Self { directory, opened, made, findings } = self;
+    /// Writes a unit. It is created exclusively and written at once: a name that another generator
+    /// took is a finding, never an overwrite. Returns whether it is written.
+    pub(crate) fn write(&mut self, name: &str, text: &str, source: &Path) -> bool {
+        let Self { directory, opened, findings } = self;
         let opened = match opened {
             Some(opened) => opened,
             None => match create(directory) {
@@ -42,19 +39,69 @@ impl Output {
                         let reason = format!("the directory can't be created: {error}");
                         findings.push(failure(directory, reason));
                     }
-                    return;
+                    return false;
                 }
             },
         };
-        if let Err(error) = write_unit(unit, opened) {
-            return findings.push(unwritten(unit, &directory.join(unit.name), &error));
-        }
-        for wanted in unit.links {
-            let linked = make_parent(wanted, directory, made).and_then(|()| link(wanted, unit, opened));
-            if let Err(reason) = linked {
-                findings.push(failure(&directory.join(&wanted.path), reason));
+        let written = write_unit(name, text, opened);
+        findings.extend(written.as_ref().err().map(|error| unwritten(source, &directory.join(name), error)));
+        written.is_ok()
+    }
+}
+
+/// Makes the links of units that are written. Those beside the units come last, when all units are
+/// there, so that a name that is a unit's as well is always the unit's.
+#[derive(Debug)]
+pub(crate) struct Links {
+    directory: PathBuf,
+    /// The directory itself, once it was needed.
+    opened: Option<OwnedFd>,
+    /// The directories for links that exist.
+    made: HashSet<String>,
+    /// The links beside the units, and the files that ask for them.
+    postponed: Vec<(Link, PathBuf)>,
+    findings: Vec<Diagnostic>,
+}
+
+impl Links {
+    /// The links in an output directory.
+    pub(crate) fn new(directory: &Path) -> Self {
+        let directory = directory.to_owned();
+        Self { directory, opened: None, made: HashSet::new(), postponed: Vec::new(), findings: Vec::new() }
+    }
+
+    /// Makes the links of a unit that is written, for the file that it comes from.
+    pub(crate) fn make(&mut self, links: &[Link], source: &Path) {
+        for link in links {
+            if link.path.contains('/') {
+                self.link(link, source);
+            } else {
+                self.postponed.push((link.clone(), source.to_owned()));
             }
         }
+    }
+
+    /// Makes the links beside the units; returns what could not be linked.
+    pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
+        for (link, source) in std::mem::take(&mut self.postponed) {
+            self.link(&link, &source);
+        }
+        self.findings
+    }
+
+    fn link(&mut self, wanted: &Link, source: &Path) {
+        if let Err(reason) = self.try_link(wanted, source) {
+            self.findings.push(failure(&self.directory.join(&wanted.path), reason));
+        }
+    }
+
+    fn try_link(&mut self, wanted: &Link, source: &Path) -> Result<(), String> {
+        make_parent(wanted, &self.directory, &mut self.made)?;
+        let opened = match &mut self.opened {
+            Some(opened) => opened,
+            opened => opened.insert(create(&self.directory).map_err(|error| error.to_string())?),
+        };
+        link(wanted, source, opened)
     }
 }
 
@@ -77,14 +124,14 @@ fn make_parent(link: &Link, directory: &Path, made: &mut HashSet<String>) -> Res
     }
 }
 
-fn link(link: &Link, unit: &GeneratedUnit<'_>, directory: &OwnedFd) -> Result<(), String> {
+fn link(link: &Link, source: &Path, directory: &OwnedFd) -> Result<(), String> {
     match symlinkat(&*link.target, directory, &*link.path) {
         Err(Errno::EXIST) => {
             let target = readlinkat(directory, &*link.path, Vec::new());
             if target.is_ok_and(|target| target.as_bytes() == link.target.as_bytes()) {
                 return Ok(());
             }
-            let source = unit.source.display();
+            let source = source.display();
             Err(format!("the name is taken, so [Install] of {source} has no effect here"))
         }
         Err(error) => Err(format!("the link can't be made: {}", io::Error::from(error))),
@@ -92,18 +139,18 @@ fn link(link: &Link, unit: &GeneratedUnit<'_>, directory: &OwnedFd) -> Result<()
     }
 }
 
-fn write_unit(unit: &GeneratedUnit<'_>, directory: &OwnedFd) -> io::Result<()> {
-    log::debug!("writing {}", unit.name);
+fn write_unit(name: &str, text: &str, directory: &OwnedFd) -> io::Result<()> {
+    log::debug!("writing {name}");
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let file = openat(directory, unit.name, flags, Mode::from_raw_mode(0o666))?;
-    File::from(file).write_all(unit.text.as_bytes())
+    let file = openat(directory, name, flags, Mode::from_raw_mode(0o666))?;
+    File::from(file).write_all(text.as_bytes())
 }
 
-fn unwritten(unit: &GeneratedUnit<'_>, path: &Path, error: &io::Error) -> Diagnostic {
+fn unwritten(source: &Path, path: &Path, error: &io::Error) -> Diagnostic {
     if error.kind() != ErrorKind::AlreadyExists {
         return failure(path, format!("the unit can't be written: {error}"));
     }
-    let source = unit.source.display();
+    let source = source.display();
     failure(path, format!("another generator wrote this unit already; the one from {source} is left out"))
         .help("rename the file, or give it a ServiceName= of its own")
 }

@@ -73,9 +73,9 @@ impl Place {
             roots,
             overlay: sampan_generator::Overlay::new(),
         };
-        let mut output = sampan_generator::output::Output::new(&folder);
+        let mut output = sampan_generator::background::Background::new(&folder);
         sampan_generator::generate(&options, &mut |unit| output.write(&unit));
-        assert!(output.findings.is_empty());
+        assert!(output.finish().is_empty());
     }
 
     /// All files below the folder of unit files.
