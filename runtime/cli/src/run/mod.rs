@@ -28,6 +28,7 @@ mod relay;
 mod scope;
 mod secrets;
 pub(crate) mod security;
+mod service_user;
 pub(crate) mod signal;
 pub(crate) mod size;
 mod spec;

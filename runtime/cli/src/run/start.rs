@@ -18,8 +18,9 @@ use super::network::{self, Network, Plan};
 use super::options::Options;
 use super::relay::{self, Relay};
 use super::security::{self, Security};
+use super::service_user::{self, ServiceUser};
 use super::unit::Unit;
-use super::user_namespace::{Mappings, ServiceUser};
+use super::user_namespace::Mappings;
 use super::volumes::{self, Ground};
 use super::{environment, health, limits, output, scope, secrets, signal, spec, user_namespace};
 use crate::Coded;
@@ -91,7 +92,7 @@ pub(crate) fn start(
     };
     // A layer that goes with the container needs no protection from a power cut.
     let root = base.mount(&layer, options.rm, mappings.as_ref())?;
-    let kept = user_namespace::kept_user(options, service_user)?;
+    let kept = service_user::kept_user(options, service_user)?;
     let user = spec::user(root.as_fd(), options, image, kept, mappings.as_ref())?;
 
     let lease = reserve(&plan, options, context, claim)?;
