@@ -38,8 +38,13 @@ fn a_typo_is_marked_and_goes_away() {
     let edit = &actions[0]["edit"]["changes"][&client.uri("web.container")][0];
     assert_eq!((&edit["newText"], &edit["range"]), (&json!("Image"), &found[0]["range"]));
 
-    let found = client.change("web.container", 2, json!([replacement([1, 0], [2, 0], "")]));
-    assert_eq!(found, Vec::<Value>::new());
+    let silence = &actions[1]["edit"]["changes"][&client.uri("web.container")];
+    assert_eq!(silence[0]["newText"], "# sampan: ignore=unknown-key\n");
+    let silence = json!([{ "range": silence[0]["range"], "text": silence[0]["newText"] }]);
+    assert_eq!(client.change("web.container", 2, silence), Vec::<Value>::new());
+
+    let mended = json!([replacement([1, 0], [3, 0], "")]);
+    assert_eq!(client.change("web.container", 3, mended), Vec::<Value>::new());
     assert!(client.goodbye().success());
 }
 
