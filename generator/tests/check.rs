@@ -95,3 +95,12 @@ fn every_rule_is_broken_by_a_fixture() {
     let missing: Vec<_> = expected.difference(&broken).filter(|rule| !elsewhere.contains(*rule)).collect();
     assert!(missing.is_empty(), "no fixture breaks {missing:?}");
 }
+
+#[test]
+fn the_examples_are_fine() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").canonicalize().unwrap();
+    let checked = check(&Options { roots: vec![Root::whole(folder)], ..Options::default() });
+    assert!(checked.units.len() > 5);
+    let found: String = checked.diagnostics.iter().map(line).collect();
+    assert!(found.is_empty(), "{found}");
+}

@@ -10,6 +10,7 @@
 pub use crate::overlay::Overlay;
 
 mod addresses;
+mod available;
 mod commands;
 mod cycles;
 mod files;
@@ -92,6 +93,7 @@ const EACH: &[Pass] = &[
     specifiers::specifiers,
     mounts::mounts,
     network::network,
+    available::available,
     names::by_name,
     commands::commands,
     commands::paths,

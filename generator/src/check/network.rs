@@ -42,6 +42,7 @@ pub(super) fn network(view: &View<'_, '_>, findings: &mut Findings) {
     for network in &networks {
         options(network, findings);
     }
+    alone(&networks, findings);
     without_effect(view, &networks, findings);
     if view.is(&[UnitType::Container, UnitType::Pod]) {
         static_address(view, &networks, findings);
@@ -112,6 +113,16 @@ fn options(network: &Value<'_>, findings: &mut Findings) {
             continue;
         };
         findings.push(wrong);
+    }
+}
+
+/// The host's network, or none, can't be one of several.
+fn alone(networks: &[Value<'_>], findings: &mut Findings) {
+    let single = |network: &&Value<'_>| ["host", "none", "ns"].contains(&mode(network).as_str());
+    if let Some(network) = networks.iter().find(single).filter(|_| networks.len() > 1) {
+        let reason = format!("Network={} can't be combined with another network", network.text);
+        let diagnostic = network.place.diagnose(&rules::BAD_NETWORK, Severity::Error, reason);
+        findings.push(diagnostic.help("keep one of them"));
     }
 }
 

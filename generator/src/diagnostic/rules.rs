@@ -349,6 +349,9 @@ rules! {
     SHADOWED_FILE "shadowed-file" Note []
         "Another file of the same name counts",
         "Of files with one name the first in the order of the search directories counts, the others have no effect.";
+    NOT_IN_SAMPAN "not-in-sampan" Error []
+        "Podman can do this, sampan can't",
+        "The container does not start. Write it in another way, which the message names, or set engine = \"podman\" in /etc/sampan/sampan.toml.";
     UNSUPPORTED_UNIT "unsupported-unit" Error []
         "The engine does not run such units",
         "Set engine = \"podman\" in /etc/sampan/sampan.toml, or leave the file to Podman's own generator.";
