@@ -76,7 +76,8 @@ fn mounts(view: &View<'_, '_>, findings: &mut Findings) {
 fn user_namespace(view: &View<'_, '_>, findings: &mut Findings) {
     let Some(value) = view.text("UserNS").filter(|value| !is_dynamic(&value.text)) else { return };
     let mode = value.text.split(':').next().unwrap_or_default();
-    let has_user = ["User", "DynamicUser"].iter().any(|key| view.systemd("Service", key).is_some());
+    let has_user = view.scene.options.user
+        || ["User", "DynamicUser"].iter().any(|key| view.systemd("Service", key).is_some());
     match mode {
         "keep-id" | "nomap" if !has_user => {
             let reason =
