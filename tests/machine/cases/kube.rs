@@ -19,6 +19,9 @@ pub fn tests() -> Vec<Trial> {
     let test = |name: &str, case| shared(&MACHINE, &format!("kube::{name}"), case);
     vec![
         own("a_deployment_is_services_and_a_stop_leaves_nothing", a_deployment),
+        own("a_start_killed_at_any_time_leaves_nothing", killed_at_any_time),
+        test("several_pods_with_volumes_and_parameters", several_pods),
+        test("a_template_plays_what_its_instance_names", a_template),
         test("a_killed_container_is_restarted_by_systemd", a_killed_container),
         test("a_restart_makes_all_anew", a_restart),
         test("init_containers_run_before", init_containers),
@@ -103,6 +106,66 @@ fn a_deployment(machine: &Machine) -> Result<()> {
         is(machine, "app", "inactive")?;
     }
     nothing_new(machine, &before, "starts and stops of a Deployment")
+}
+
+fn killed_at_any_time(machine: &Machine) -> Result<()> {
+    kube(machine, "app", &deployment(), "")?;
+    start(machine, "app")?;
+    machine.ok(&["systemctl", "stop", "app"])?;
+    let before = Inventory::take(machine)?;
+    for delay in 0..15 {
+        machine.shell(&format!(
+            "systemctl start --no-block app; sleep 0.{:03}; systemctl kill -s KILL app || :; \
+             while [ $(systemctl show -P SubState app) = start ]; do sleep 0.01; done; \
+             systemctl stop app; systemctl reset-failed",
+            delay * 40
+        ))?;
+        nothing_new(machine, &before, &format!("a kill after {} ms", delay * 40))?;
+    }
+    start(machine, "app")?;
+    page(machine)
+}
+
+fn several_pods(machine: &Machine) -> Result<()> {
+    let pod = |name: &str, spec: &str, script: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n{spec}  volumes:\n  - name: data\n    \
+             persistentVolumeClaim: {{claimName: shared}}\n  containers:\n  - name: main\n    image: {BUSYBOX}\n    \
+             imagePullPolicy: IfNotPresent\n    command: [sh, -c, \"{script}\"]\n    volumeMounts:\n    - {{name: data, mountPath: /data}}\n"
+        )
+    };
+    let yaml = "kind: PersistentVolumeClaim\nmetadata: {name: shared}\n".to_owned()
+        + &pod(
+            "writer",
+            "  securityContext:\n    fsGroup: 4000\n    sysctls:\n    - {name: net.ipv4.ip_unprivileged_port_start, value: \"80\"}\n",
+            "id -G > /data/groups; cat /proc/sys/net/ipv4/ip_unprivileged_port_start > /data/start; sleep 1000",
+        )
+        + &pod("server", "  hostNetwork: true\n", "httpd -f -p 8501 -h /data");
+    kube(machine, "several", &yaml, "KubeDownForce=yes")?;
+    start(machine, "several")?;
+    for unit in ["several-writer-main", "several-server-main"] {
+        is(machine, unit, "active")?;
+    }
+    machine.wait("what the other pod wrote", READY, |m| {
+        let start = fetch(m, "http://127.0.0.1:8501/start").unwrap_or_default();
+        let groups = fetch(m, "http://127.0.0.1:8501/groups").unwrap_or_default();
+        Ok(start.trim() == "80" && groups.split_whitespace().any(|group| group == "4000"))
+    })?;
+    machine.ok(&["systemctl", "stop", "several"])?;
+    let exists = machine.run(&["sampan", "volume", "exists", "shared"])?;
+    ensure!(!exists.success(), "KubeDownForce=yes left the volume");
+    remove(machine, "several")
+}
+
+fn a_template(machine: &Machine) -> Result<()> {
+    let file = format!("{UNITS}/inst.yaml");
+    machine.write(&file, &pod("Always", "sleep 1000"))?;
+    install(machine, &[("tmpl@.kube", &format!("[Kube]\nYaml={UNITS}/%i.yaml\n"))])?;
+    start(machine, "tmpl@inst")?;
+    is(machine, "tmpl-main@inst", "active")?;
+    machine.ok(&["systemctl", "stop", "tmpl@inst"])?;
+    is(machine, "tmpl-main@inst", "inactive")?;
+    uninstall(machine, &["tmpl@.kube", "inst.yaml"])
 }
 
 fn a_killed_container(machine: &Machine) -> Result<()> {
