@@ -195,7 +195,7 @@ impl Environment {
 /// `EnvironmentFile=`.
 fn is_variable(name: &str, is_secret: bool) -> bool {
     !name.is_empty()
-        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.starts_with(|c: char| c.is_ascii_digit() || c == '-')
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || (!is_secret && b".-".contains(&byte)))

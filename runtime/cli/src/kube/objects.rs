@@ -91,10 +91,8 @@ impl Objects {
                 let name = name(&pod.metadata, node.at, source)?;
                 self.pod(NamedPod { name, pod, restart_policy: None, file }, node.at, source)?;
             }
-            "Deployment" | "DaemonSet" | "StatefulSet" => {
-                self.workload(node, source, file, &kind, "Always")?
-            }
-            "Job" => self.workload(node, source, file, &kind, "OnFailure")?,
+            "Deployment" | "DaemonSet" | "StatefulSet" => self.workload(node, source, file, "Always")?,
+            "Job" => self.workload(node, source, file, "OnFailure")?,
             "ConfigMap" => {
                 let map = ConfigMap::read(node, "", source)?;
                 let name = name(&map.metadata, node.at, source)?;
@@ -126,7 +124,6 @@ impl Objects {
         node: &Node,
         source: &Source<'_>,
         file: usize,
-        kind: &str,
         default: &'static str,
     ) -> Result<(), Problem> {
         let Workload { metadata, spec, .. } = Workload::read(node, "", source)?;
@@ -142,12 +139,11 @@ impl Objects {
             _ => {}
         }
         let mut pod = spec.template;
-        pod.metadata.labels.extend(metadata.labels);
         for (name, value) in metadata.annotations {
             pod.metadata.annotations.entry(name).or_insert(value);
         }
         // Podman's names, so that what knows them by name goes on to find them.
-        let name = if kind == "Job" { workload } else { format!("{workload}-pod") };
+        let name = format!("{workload}-pod");
         self.pod(NamedPod { name, pod, restart_policy: Some(default), file }, node.at, source)
     }
 
