@@ -247,6 +247,10 @@ pub enum Error {
     #[error("no such image: {0}")]
     NoSuchImage(String),
 
+    /// No artifact of this name in the store.
+    #[error("{0}: artifact not known")]
+    NoSuchArtifact(String),
+
     /// A configuration file that cannot be understood.
     #[error("{}: {reason}", path.display())]
     Config {

@@ -3,8 +3,10 @@
 //! Every byte that a transport hands out passes through [`Verified`]: bounded by the size that the
 //! manifest announces, hashed on the way, and compared at the end.
 
-use std::io::{self, BufReader, Read};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use crate::compression;
 use crate::digest::{Digest, Hasher};
@@ -53,6 +55,29 @@ pub(crate) fn small(transport: &dyn Transport, what: &'static str, blob: &Descri
         .map_err(|error| transfer_error(error, what, &location, blob, 0))?;
     verify(what, &bytes, blob, &location)?;
     Ok(bytes)
+}
+
+/// Fetches a blob into a file as it is, verified.
+pub(crate) fn file(
+    transport: &dyn Transport,
+    blob: &Descriptor,
+    into: &mut File,
+    meter: &Meter<'_>,
+) -> Result<()> {
+    let location = transport.location();
+    let received = |bytes| meter.received(bytes);
+    let mut reader = Verified::new(transport.blob(blob, "file")?, blob, &location, &received);
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return reader.finish(),
+            Ok(count) => into
+                .write_all(&buffer[..count])
+                .map_err(|error| Error::io("write", Path::new("a file of the store"), error))?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(transfer_error(error, "file", &location, blob, reader.count)),
+        }
+    }
 }
 
 /// Fetches a layer, unpacks it into its staging directory while it arrives, and verifies the

@@ -13,11 +13,14 @@
 //!    `unpack`, which writes it below a directory descriptor as if the archive were hostile.
 //! 5. [`Store`] makes the result visible by renames, finds it again and removes it.
 //!
+//! Artifacts (`artifact`) are blobs that are kept as they came.
+//!
 //! Nothing is visible before it is verified, and a process killed at any moment leaves nothing that
 //! the next one has to repair. The crate has no unsafe code, no async runtime and no global state.
 
 #![forbid(unsafe_code)]
 
+mod artifact;
 mod auth;
 mod compression;
 mod digest;
@@ -37,6 +40,7 @@ mod store;
 mod transport;
 mod unpack;
 
+pub use artifact::{Artifact, ArtifactFile, is_file_name, pull_artifact};
 pub use digest::{Digest, InvalidDigest};
 pub use error::{Error, Result};
 pub use healthcheck::Healthcheck;

@@ -117,13 +117,41 @@ pub fn pull(store: &Store, source: &Source, options: &PullOptions<'_>) -> Result
     let Source::Registry { candidates } = source else {
         return Err(Error::reference(&source.to_string(), "not a registry"));
     };
+    at_candidates(candidates, |reference| pull.pull_reference(reference))
+}
+
+/// Tries what a short name may mean, in order.
+pub(crate) fn at_candidates<T>(
+    candidates: &[Reference],
+    pull: impl Fn(&Reference) -> Result<T>,
+) -> Result<T> {
     let mut outcome = Err(Error::reference("", "no reference to pull"));
     for reference in candidates {
-        outcome = pull.pull_reference(reference);
+        outcome = pull(reference);
         match &outcome {
             Err(error) if candidates.len() > 1 && is_about_one_registry(error) => {
                 log::warn!("{error}");
             }
+            _ => break,
+        }
+    }
+    outcome
+}
+
+/// Tries the mirrors of a reference, then its own registry.
+pub(crate) fn at_endpoints<T>(
+    options: &PullOptions<'_>,
+    reference: &Reference,
+    pull: impl Fn(&registry::Client<'_>) -> Result<T>,
+) -> Result<T> {
+    let endpoints = options.registries.endpoints(reference)?;
+    let count = endpoints.len();
+    let mut outcome = Err(Error::reference(&reference.to_string(), "it has no location"));
+    for (number, endpoint) in endpoints.into_iter().enumerate() {
+        let last = number + 1 == count;
+        outcome = pull(&registry::Client::new(endpoint, options, last));
+        match &outcome {
+            Err(error) if !last && is_about_one_registry(error) => log::warn!("{error}"),
             _ => break,
         }
     }
@@ -161,25 +189,13 @@ struct Layer {
 impl Pull<'_> {
     fn pull_reference(&self, reference: &Reference) -> Result<Image> {
         self.options.policy.check_reference(reference)?;
-        let endpoints = self.options.registries.endpoints(reference)?;
         let known = self.known(reference)?;
         if let Some((image, _)) = &known
             && reference.digest().is_some()
         {
             return Ok(image.clone());
         }
-        let count = endpoints.len();
-        let mut outcome = Err(Error::reference(&reference.to_string(), "it has no location"));
-        for (number, endpoint) in endpoints.into_iter().enumerate() {
-            let last = number + 1 == count;
-            let client = registry::Client::new(endpoint, self.options, last);
-            outcome = self.pull_endpoint(&client, reference, known.as_ref());
-            match &outcome {
-                Err(error) if !last && is_about_one_registry(error) => log::warn!("{error}"),
-                _ => break,
-            }
-        }
-        outcome
+        at_endpoints(self.options, reference, |client| self.pull_endpoint(client, reference, known.as_ref()))
     }
 
     fn pull_endpoint(

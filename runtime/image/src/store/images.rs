@@ -163,8 +163,8 @@ impl Store {
         let records = self.image_records()?;
         let layers: HashSet<_> =
             records.iter().flat_map(|record| &record.layers).map(Digest::short).collect();
-        let blobs: HashSet<_> =
-            records.iter().flat_map(|record| [record.config.hex(), record.manifest.hex()]).collect();
+        let images = records.iter().flat_map(|record| [record.config.hex(), record.manifest.hex()]);
+        let blobs: HashSet<_> = images.chain(self.artifact_blobs()?).collect();
         let collected = self.collect_layers(&layers)?;
         for path in self.entries("blobs/sha256")? {
             if !path.file_name().is_some_and(|name| blobs.contains(&*name.to_string_lossy())) {
@@ -337,7 +337,7 @@ impl Store {
         Ok(collected)
     }
 
-    fn entries(&self, directory: &str) -> Result<Vec<PathBuf>> {
+    pub(crate) fn entries(&self, directory: &str) -> Result<Vec<PathBuf>> {
         let path = self.root.join(directory);
         std::fs::read_dir(&path)
             .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())

@@ -1,10 +1,11 @@
 //! The store: images and unpacked layers below one directory.
 //!
 //! ```text
-//! blobs/sha256/<digest>     manifests and configurations, as they came
+//! blobs/sha256/<digest>     manifests, configurations and files of artifacts, as they came
 //! layers/<26 characters>/   unpacked layers, named by the beginning of their diff id in base 32
 //! layers/<…>.json           the layer's whole diff id and size; written before the directory
 //! images/<id>.json          one record per image
+//! artifacts/<digest of name> one record per artifact
 //! names/<digest of name>    one record per name: which image it leads to
 //! tmp/                      what is being written; everything in it may be deleted
 //! lock, records.lock        flock(2) files
@@ -70,8 +71,9 @@ impl Store {
     /// [`Error::Io`] when a directory cannot be made or read, [`Error::NoSpace`].
     pub fn open(root: &Path) -> Result<Self> {
         let store = Self { root: root.to_owned() };
-        let missing =
-            ["tmp", "names", "images", "layers", "blobs/sha256"].iter().any(|name| !root.join(name).is_dir());
+        let missing = ["tmp", "names", "images", "layers", "artifacts", "blobs/sha256"]
+            .iter()
+            .any(|name| !root.join(name).is_dir());
         if missing {
             store.make_directories()?;
         }
@@ -87,7 +89,7 @@ impl Store {
     fn make_directories(&self) -> Result<()> {
         make_directory(&self.root, 0o711)?;
         // 0700: programs of images, setuid ones among them, are not for the host's users.
-        for name in ["blobs", "blobs/sha256", "layers", "images", "names", "tmp"] {
+        for name in ["blobs", "blobs/sha256", "layers", "images", "names", "artifacts", "tmp"] {
             make_directory(&self.root.join(name), 0o700)?;
         }
         Ok(())
@@ -199,6 +201,31 @@ impl Store {
             Ok(metadata) if metadata.len() == bytes.len() as u64 => Ok(()),
             _ => self.write_file(&path, bytes),
         }
+    }
+
+    /// Whether a blob of this size is there; nothing half-written ever has its name.
+    pub(crate) fn has_blob(&self, digest: &Digest, size: u64) -> bool {
+        std::fs::metadata(self.blob_path(digest)).is_ok_and(|metadata| metadata.len() == size)
+    }
+
+    /// Keeps a blob that `fetch` writes and verifies.
+    pub(crate) fn fetch_blob(
+        &self,
+        digest: &Digest,
+        fetch: impl FnOnce(&mut File) -> Result<()>,
+    ) -> Result<()> {
+        let (path, temporary) = (self.blob_path(digest), self.root.join(format!("tmp/{}", unique_name())));
+        let mut file =
+            File::create_new(&temporary).map_err(|error| Error::io("create", &temporary, error))?;
+        let result = fetch(&mut file).and_then(|()| {
+            let kept = file.sync_all().and_then(|()| std::fs::rename(&temporary, &path));
+            kept.map_err(|error| Error::io("write", &path, error))
+        });
+        if result.is_err() {
+            // Should this fail too: tmp/ is cleaned at the next opening.
+            let _ = std::fs::remove_file(&temporary);
+        }
+        result.and_then(|()| sync_parent(&path))
     }
 
     /// Directory of an unpacked layer.

@@ -4,6 +4,7 @@
 //! `fixture` makes images and stores, `server` is the hostile registry. Everything happens on
 //! loopback and in temporary directories.
 
+mod artifacts;
 mod fixture;
 mod hostile;
 mod interrupted;
