@@ -352,9 +352,6 @@ rules! {
     NOT_IN_SAMPAN "not-in-sampan" Error []
         "Podman can do this, sampan can't",
         "The container does not start. Write it in another way, which the message names, or set engine = \"podman\" in /etc/sampan/sampan.toml.";
-    UNSUPPORTED_UNIT "unsupported-unit" Error []
-        "The engine does not run such units",
-        "Set engine = \"podman\" in /etc/sampan/sampan.toml, or leave the file to Podman's own generator.";
     TOO_MANY "too-many" Warning []
         "A file has more mistakes than are told",
         "Of each file a hundred errors and a hundred warnings are told. Mend those first, and look again.";

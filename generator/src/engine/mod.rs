@@ -64,14 +64,6 @@ impl Engine {
         }
     }
 
-    /// Whether the engine runs such units.
-    pub fn runs(self, kind: UnitType) -> bool {
-        match self {
-            Self::Sampan => kind != UnitType::Artifact,
-            Self::Podman => true,
-        }
-    }
-
     /// Whether the name of what such a file makes is known before the file is translated. Under
     /// sampan it always is, so that a file may refer to one that turns out to be broken: that one's
     /// service fails and says why. Podman's Quadlet learns most names only from the translation.

@@ -11,7 +11,6 @@ impl Translator<'_> {
     /// Notes all of it.
     pub(super) fn check(&mut self) {
         self.check_names();
-        self.check_engine();
         self.check_keys();
         self.check_sections();
         self.check_service_users();
@@ -36,19 +35,6 @@ impl Translator<'_> {
                 Diagnostic::whole(&rules::BAD_SERVICE_NAME, Severity::Error, self.unit.path, reason)
                     .help(format!("rename the file: {help}")),
             ),
-        }
-    }
-
-    /// Whether the engine can run such a unit at all.
-    fn check_engine(&mut self) {
-        let kind = self.unit.kind;
-        if !self.engine().runs(kind) {
-            let help = "set engine = \"podman\" in /etc/sampan/sampan.toml, or leave the file to Podman's own generator";
-            self.fail(
-                &rules::UNSUPPORTED_UNIT,
-                format!("sampan itself does not run .{} files; Podman does", kind.extension()),
-                help,
-            );
         }
     }
 

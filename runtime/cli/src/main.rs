@@ -1,5 +1,6 @@
 //! `sampan`: the command line. Each command is a file of its own; this one only tells them apart.
 
+mod artifact;
 mod blame;
 mod build;
 mod check;
@@ -46,8 +47,10 @@ use crate::context::Context;
 const OWN_FAULT: u8 = 125;
 
 /// Containers as systemd services.
+// The last one of an option counts, as in Podman: PodmanArgs= may say something else than a key.
 #[derive(Debug, Parser)]
 #[command(name = "sampan", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(args_override_self = true)]
 struct CommandLine {
     /// Where images, volumes and writable layers are kept
     #[arg(long, value_name = "DIR", default_value = context::DEFAULT_ROOT)]
@@ -90,6 +93,8 @@ enum Command {
     Rmi(images::RemoveOptions),
     /// Work on images
     Image(images::Command),
+    /// Work on artifacts: files that containers have mounted
+    Artifact(artifact::Command),
     /// Work on networks
     Network(network::Command),
     /// Work on volumes
@@ -167,6 +172,7 @@ fn dispatch(command: Command, context: &Context, modules: &[PathBuf]) -> anyhow:
         Command::Images(options) => images::run(options, context),
         Command::Rmi(options) => images::remove(options, context),
         Command::Image(command) => images::command(command, context),
+        Command::Artifact(command) => artifact::command(command, context),
         Command::Network(command) => network::command(command, context),
         Command::Volume(command) => volume::command(command, context),
         Command::Pod(command) => pod::command(command, context, modules),

@@ -94,9 +94,9 @@ pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCod
             retry_delay: options.retry_delay.as_deref(),
             tls_verify: options.tls_verify,
         };
-        let bar = if options.quiet { ProgressBar::hidden() } else { bar() };
-        let image = find_or_fetch(context, &request, &|progress| show(&bar, progress))?;
-        bar.finish_and_clear();
+        let bar = Progressing::new(options.quiet);
+        let image = find_or_fetch(context, &request, &|progress| bar.show(progress))?;
+        bar.finish();
         println!("{}", image.id);
     }
     Ok(ExitCode::SUCCESS)
@@ -160,7 +160,7 @@ pub(crate) fn parse_platform(text: &str) -> Platform {
     }
 }
 
-fn parse_credentials(text: &str) -> Credentials {
+pub(crate) fn parse_credentials(text: &str) -> Credentials {
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
     Credentials { user: user.to_owned(), password: password.to_owned() }
 }
@@ -196,19 +196,36 @@ pub(crate) fn throttled(report: impl Fn(&Progress) + Sync) -> impl Fn(&Progress)
     }
 }
 
-fn bar() -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("{msg}  {bytes:>10}/{total_bytes:<10} {bar:30} {binary_bytes_per_sec}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0).with_style(style)
-}
+/// Progress as a bar on a terminal.
+#[derive(Debug)]
+pub(crate) struct Progressing(ProgressBar);
 
-fn show(bar: &ProgressBar, progress: &Progress) {
-    bar.set_message(if progress.waiting {
-        "waiting for another process".to_owned()
-    } else {
-        format!("layer {}/{}", progress.layer, progress.layers)
-    });
-    bar.set_length(progress.total);
-    bar.set_position(progress.bytes);
+impl Progressing {
+    /// A bar, or none.
+    pub(crate) fn new(quiet: bool) -> Self {
+        if quiet {
+            return Self(ProgressBar::hidden());
+        }
+        let style = ProgressStyle::with_template(
+            "{msg}  {bytes:>10}/{total_bytes:<10} {bar:30} {binary_bytes_per_sec}",
+        )
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self(ProgressBar::new(0).with_style(style))
+    }
+
+    /// Shows how far it is.
+    pub(crate) fn show(&self, progress: &Progress) {
+        self.0.set_message(if progress.waiting {
+            "waiting for another process".to_owned()
+        } else {
+            format!("layer {}/{}", progress.layer, progress.layers)
+        });
+        self.0.set_length(progress.total);
+        self.0.set_position(progress.bytes);
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
 }

@@ -5,6 +5,7 @@
 
 #![allow(unreachable_pub, reason = "the modules of one program")]
 
+mod artifacts;
 mod builds;
 mod bus;
 mod cli;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         // The long ones first.
         stacks::tests(),
         builds::tests(),
+        artifacts::tests(),
         leftovers::tests(),
         many::tests(),
         start_stop::tests(),

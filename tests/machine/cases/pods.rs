@@ -18,6 +18,7 @@ pub fn tests() -> Vec<Trial> {
     let test = |name: &str, case| shared(&MACHINE, &format!("pods::{name}"), case);
     vec![
         own("killed_at_any_system_call", killed_at_any_system_call),
+        own("a_container_killed_at_any_system_call", a_container_killed_at_any_system_call),
         own("a_stop_leaves_nothing", a_stop_leaves_nothing),
         test("containers_share_network_memory_and_name", containers_share),
         test("names_of_pod_and_containers_resolve", names_resolve),
@@ -312,11 +313,16 @@ fn a_stop_leaves_nothing(machine: &Machine) -> Result<()> {
     Ok(())
 }
 
-/// Stands in for `sampan`, as in `leftovers`: `pod create` is killed when it enters the system call whose number is
-/// in the file /run/kill-at; with "count" there, its calls are counted.
+/// Stands in for `sampan`, as in `leftovers`: the command in /run/kill-what, `podcreate` or `runweb`, is killed when it
+/// enters the system call whose number is in /run/kill-at; with "count" there, its calls are counted.
 const KILLER: &str = r#"#!/bin/sh
 at=$(cat /run/kill-at 2>/dev/null)
-case "$1$2:$at" in
+what=$1$2
+[ "$1" != run ] || what=$1$3
+[ "$what" != "$(cat /run/kill-what)" ] || what=$what:$at
+case "$what" in
+runweb:count) exec strace -D -o /run/trace /usr/bin/sampan.real "$@" ;;
+runweb:[0-9]*) exec strace -D -o /dev/null -e inject=all:signal=KILL:when=$at /usr/bin/sampan.real "$@" ;;
 podcreate:count) exec strace -o /run/trace /usr/bin/sampan.real "$@" ;;
 podcreate:[0-9]*) exec strace -o /dev/null -e inject=all:signal=KILL:when=$at /usr/bin/sampan.real "$@" ;;
 esac
@@ -324,11 +330,21 @@ exec /usr/bin/sampan.real "$@"
 "#;
 
 fn killed_at_any_system_call(machine: &Machine) -> Result<()> {
+    killed(machine, "podcreate", "app-pod")
+}
+
+fn a_container_killed_at_any_system_call(machine: &Machine) -> Result<()> {
+    killed(machine, "runweb", "app-web")
+}
+
+/// Kills the command, which `unit` executes, at some thirty system calls from its first to its last one.
+fn killed(machine: &Machine, command: &str, unit: &str) -> Result<()> {
     let before = prepare(machine)?;
     machine.shell("mv /usr/bin/sampan /usr/bin/sampan.real")?;
     machine.write("/usr/bin/sampan", KILLER)?;
+    machine.write("/run/kill-what", command)?;
     machine.shell("chmod 755 /usr/bin/sampan; echo count >/run/kill-at")?;
-    start(machine, "app-pod")?;
+    start(machine, unit)?;
     machine.shell("systemctl stop app-pod; rm /run/kill-at")?;
     let calls: usize = machine.shell("wc -l </run/trace")?.trim().parse()?;
     ensure!(calls > 50, "only {calls} system calls were traced");
@@ -337,7 +353,7 @@ fn killed_at_any_system_call(machine: &Machine) -> Result<()> {
     for step in 0..steps {
         let at = 1 + step * (calls - 1) / (steps - 1);
         machine.write("/run/kill-at", &at.to_string())?;
-        machine.run(&["systemctl", "start", "app-pod"])?;
+        machine.run(&["systemctl", "start", unit])?;
         machine
             .shell("rm /run/kill-at; systemctl stop app-pod app-web app-client; systemctl reset-failed")?;
         nothing_new(machine, &before, &format!("a kill at system call {at} of {calls}"))?;

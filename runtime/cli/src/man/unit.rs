@@ -2,7 +2,6 @@
 //! rest from `prose`.
 
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
-use sampan_generator::Engine;
 use sampan_generator::keys::{self, Key, Since, UnitType};
 
 use super::{heading, prose, see_also};
@@ -14,9 +13,6 @@ pub(super) fn page(kind: UnitType, name: &str) -> String {
     synopsis(&mut roff, kind);
     roff.control("SH", ["DESCRIPTION"]);
     paragraphs(&mut roff, &prose::description(kind));
-    if !Engine::Sampan.runs(kind) {
-        roff.control("PP", []).text(prose::inline(prose::PODMAN_ONLY));
-    }
     roff.control("SH", ["OPTIONS"]);
     roff.text(prose::inline(prose::OPTIONS));
     section(&mut roff, kind.section(), kind.keys().iter().copied());

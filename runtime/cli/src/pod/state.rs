@@ -110,7 +110,6 @@ impl Pods {
     pub(crate) fn create(&self, name: &str) -> anyhow::Result<Option<PodDir>> {
         check_name(name).context("the name of the pod")?;
         let directory = PodDir { name: name.to_owned(), path: self.root.join(name) };
-        // What is in there stands in containers too, whose users may pass through.
         let make = |path: &Path, all| DirBuilder::new().recursive(all).mode(0o700).create(path);
         make(&self.root, true).with_context(|| format!("making {}", self.root.display()))?;
         match make(&directory.path, false) {

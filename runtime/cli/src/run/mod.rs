@@ -2,13 +2,14 @@
 //!
 //! [`run`] decides how long we stay; [`start`] is the order of things. The parts: [`options`] (podman-run's
 //! vocabulary), [`image`] (find or fetch), [`spec`] and its neighbours [`process`], [`environment`], [`security`],
-//! [`mounts`], [`volumes`], [`member`] (what a pod shares), [`files`], [`secrets`], [`output`] (options and image configuration become an OCI runtime Spec),
+//! [`mounts`], [`volumes`], [`artifacts`], [`member`] (what a pod shares), [`files`], [`secrets`], [`output`] (options and image configuration become an OCI runtime Spec),
 //! [`network`] (what to reserve), [`limits`] (the unit's resource control), [`unit`] (what systemd is told),
 //! [`supervise`] and [`relay`] (the cases in which we stay for a while).
 //!
 //! Whatever happens before the container is released can be repeated: a start begins by giving back what an earlier
 //! one of the same name left behind, so being killed at any step costs nothing.
 
+mod artifacts;
 mod claim;
 mod detached;
 mod environment;

@@ -38,6 +38,21 @@ pub(crate) enum Source {
     Tmpfs,
     /// A pseudo-terminal file system of its own.
     DevPts,
+    /// Files of an artifact, to be read.
+    Artifact(Artifact),
+}
+
+/// Which files of an artifact are mounted, and as what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Artifact {
+    /// The artifact's name.
+    pub(crate) name: String,
+    /// Only the file with this digest.
+    pub(crate) digest: Option<String>,
+    /// Only the file with this title.
+    pub(crate) title: Option<String>,
+    /// What the file is called in the container, instead of its title.
+    pub(crate) file: Option<String>,
 }
 
 /// SELinux sharing of a volume's files.
@@ -174,8 +189,17 @@ pub(crate) fn mount(text: &str) -> anyhow::Result<Request> {
         "volume" => source.map_or(Ok(Source::Anonymous), |name| volume_name(name).map(Source::Volume))?,
         "tmpfs" => Source::Tmpfs,
         "devpts" => Source::DevPts,
+        "artifact" => Source::Artifact(Artifact {
+            name: source
+                .filter(|name| !name.is_empty())
+                .context("an artifact mount needs source=")?
+                .to_owned(),
+            digest: get(&["digest"]).map(str::to_owned),
+            title: get(&["title"]).map(str::to_owned),
+            file: get(&["name"]).map(str::to_owned),
+        }),
         other => {
-            bail!("mounts of type {other} are not available; known are bind, volume, tmpfs, devpts")
+            bail!("mounts of type {other} are not available; known are artifact, bind, volume, tmpfs, devpts")
         }
     };
     let mut request = Request::new(source, destination)?;
@@ -197,6 +221,13 @@ fn mount_key(request: &mut Request, key: &str, value: &str) -> anyhow::Result<()
         _ => true,
     };
     match (key, &request.source) {
+        ("digest" | "title" | "name", Source::Artifact(_)) => {}
+        ("ro" | "readonly", Source::Artifact(_)) if yes => {}
+        (_, Source::Artifact(_)) => {
+            bail!(
+                "\"{key}\" does not belong to a mount of an artifact, which is always read-only; known are digest, title, name"
+            )
+        }
         ("ro" | "readonly", _) if yes => request.options.push("ro".into()),
         ("rw", _) if !yes => request.options.push("ro".into()),
         ("ro" | "readonly" | "rw" | "consistency", _) => {}
@@ -276,6 +307,14 @@ mod tests {
         let request = mount("type=bind,src=/srv,dst=/data,readonly,bind-propagation=rslave").unwrap();
         assert_eq!(request.options, ["ro", "rslave"]);
         assert_eq!(mount("source=v,target=/data").unwrap().source, Source::Volume("v".into()));
+        let request = mount("type=artifact,source=quay.io/a/b:1,destination=/models,title=x").unwrap();
+        let Source::Artifact(artifact) = request.source else { panic!("an artifact") };
+        assert_eq!((artifact.name.as_str(), artifact.title.as_deref()), ("quay.io/a/b:1", Some("x")));
+        for wrong in
+            ["type=artifact,dst=/x", "type=artifact,source=a,dst=/x,rw", "type=artifact,source=a,dst=/x,U"]
+        {
+            assert!(mount(wrong).is_err(), "{wrong}");
+        }
         for wrong in
             ["type=bind,dst=/x", "type=nosuch,dst=/x", "type=tmpfs", "type=volume,dst=/x,tmpfs-size=1"]
         {

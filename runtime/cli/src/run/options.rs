@@ -203,7 +203,7 @@ pub(crate) struct Options {
     /// Volume or directory: [SOURCE:]DESTINATION[:OPTIONS]
     #[arg(long, short, value_name = "VOLUME")]
     pub(crate) volume: Vec<String>,
-    /// Mount: type=bind|volume|tmpfs|devpts,source=…,destination=…
+    /// Mount: type=artifact|bind|volume|tmpfs|devpts,source=…,destination=…
     #[arg(long, value_name = "MOUNT")]
     pub(crate) mount: Vec<String>,
     /// Temporary file system: DESTINATION[:OPTIONS]

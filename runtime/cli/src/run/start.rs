@@ -108,6 +108,7 @@ pub(crate) fn start(
     let ground = Ground {
         root: root.as_fd(),
         volumes: &context.volumes(),
+        artifacts: &|name| crate::artifact::find(name, context),
         anonymous: &layer.join("volumes"),
         user: on_host(mappings.as_ref(), user.uid, user.gid),
     };

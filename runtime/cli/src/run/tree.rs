@@ -32,6 +32,20 @@ pub(crate) fn open_in(root: BorrowedFd<'_>, path: &Path) -> anyhow::Result<Optio
     }
 }
 
+/// Whether a root file system has something other than a directory at a place, links and all resolved there.
+///
+/// # Errors
+/// openat2(2)'s, but for "not there".
+pub(crate) fn is_file(root: BorrowedFd<'_>, path: &Path) -> anyhow::Result<bool> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    match fs::openat2(root, path.strip_prefix("/").unwrap_or(path), flags, Mode::empty(), resolve) {
+        Ok(found) => Ok(FileType::from_raw_mode(fs::fstat(&found)?.st_mode) != FileType::Directory),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("opening {} in the image", path.display())),
+    }
+}
+
 /// Opens a directory of the host that we made ourselves.
 ///
 /// # Errors

@@ -5,13 +5,13 @@ use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use oci_spec::runtime::{Mount, MountBuilder};
 use sampan_container::state::UserMount;
 
 use super::mounts::{self, Relabel, Request, Source};
 use super::options::Options;
-use super::tree;
+use super::{artifacts, tree};
 use crate::blame::Blamed as _;
 use crate::containers_conf::ContainersConf;
 use crate::volumes::Volumes;
@@ -73,11 +73,12 @@ fn add_unless_taken(all: &mut Vec<Request>, request: Request) {
 }
 
 /// Where things are, for [`place`].
-#[derive(Debug)]
 pub(crate) struct Ground<'a> {
     /// The container's root, for what an empty volume is filled with.
     pub(crate) root: BorrowedFd<'a>,
     pub(crate) volumes: &'a Volumes,
+    /// Finds an artifact in the store.
+    pub(crate) artifacts: &'a dyn Fn(&str) -> anyhow::Result<sampan_image::Artifact>,
     /// Anonymous volumes are made here and go with the container.
     pub(crate) anonymous: &'a Path,
     /// Who the files are handed to with `U`: the container's user and group, as the host sees them.
@@ -96,6 +97,15 @@ pub(crate) fn place(
     let mut records = Vec::new();
     for (position, request) in requests.iter().enumerate() {
         warn_of_labels(request);
+        if let Source::Artifact(asked) = &request.source {
+            let placed = artifacts::place(asked, &request.destination, ground)
+                .blame("Mount", request.destination.display().to_string())?;
+            for (mount, record) in placed {
+                mounts.push(mount);
+                records.push(record);
+            }
+            continue;
+        }
         let Placed { kind, source, options, volume } = placed(request, position, ground)
             .blame(key(request), request.destination.display().to_string())?;
         records.push(UserMount {
@@ -183,6 +193,8 @@ fn placed(request: &Request, position: usize, ground: &Ground<'_>) -> anyhow::Re
             Ok(Placed::new("bind", data, request, &VOLUME))
         }
         Source::Tmpfs => Ok(Placed::new("tmpfs", "tmpfs", request, &["rprivate"])),
+        // Becomes several mounts, before it comes to this.
+        Source::Artifact(artifact) => bail!("{}: an artifact is no single mount", artifact.name),
         Source::DevPts => Ok(Placed::new(
             "devpts",
             "devpts",

@@ -87,7 +87,8 @@ fn a_broken_transfer_goes_on_where_it_stopped() {
 
 #[test]
 fn what_is_not_what_was_asked_for_is_refused() {
-    let spoil: [(&str, fn(Reply) -> Reply); 3] = [
+    type Spoil = fn(Reply) -> Reply;
+    let spoil: [(&str, Spoil); 3] = [
         ("other content", |mut reply| {
             reply.body[0] ^= 1;
             reply
