@@ -85,7 +85,9 @@ fn startup_checks(machine: &Machine) -> Result<()> {
                 HealthStartupInterval=1s\nHealthStartupSuccess=2";
     busybox(machine, "slow", "sleep 1000", more)?;
     start(machine, "slow")?;
-    ensure!(timers(machine, "slow")? == ["slow-health-startup.timer"], "{:?}", timers(machine, "slow")?);
+    // systemd starts the timer when the service has started, and that is when `systemctl start` returns.
+    machine
+        .wait("the startup timer", PATIENCE, |m| Ok(timers(m, "slow")? == ["slow-health-startup.timer"]))?;
     machine.wait("a startup check", PATIENCE, |m| Ok(m.journal("slow-health")?.contains("startup")))?;
     wait_for(machine, "slow", "starting")?;
     ensure!(!machine.journal("slow-health")?.contains("regular"), "a regular check came too early");
