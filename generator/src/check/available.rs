@@ -10,7 +10,7 @@ use crate::keys::UnitType;
 /// Options of volumes that only Podman has.
 const VOLUME_OPTIONS: [&str; 6] = ["O", "idmap", "upperdir", "workdir", "subpath", "noatime"];
 /// Types of mounts that only Podman has.
-const MOUNT_TYPES: [&str; 4] = ["image", "glob", "artifact", "ramfs"];
+const MOUNT_TYPES: [&str; 3] = ["image", "glob", "ramfs"];
 
 /// All of it.
 pub(super) fn available(view: &View<'_, '_>, findings: &mut Findings) {
@@ -68,7 +68,7 @@ fn mounts(view: &View<'_, '_>, findings: &mut Findings) {
         if MOUNT_TYPES.contains(&kind) {
             let reason = format!("sampan has no mounts of type {kind}");
             let part = format!("type={kind}");
-            refuse(&value, &part, reason, "known are bind, volume, tmpfs and devpts", findings);
+            refuse(&value, &part, reason, "known are artifact, bind, volume, tmpfs and devpts", findings);
         }
     }
 }
