@@ -5,6 +5,9 @@
 //!
 //! `UPDATE=1 cargo test -p sampan-generator --test fixtures` writes the trees anew.
 
+use sampan_generator::keys::keys;
+use sampan_generator::syntax::scanner::{Fold, scan};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -56,6 +59,33 @@ fn modes(fixture: &Path) -> Vec<String> {
     }
     modes.sort();
     modes
+}
+
+/// The keys of the sections of all files below a directory, as `[Section] Key`.
+fn keys_below(directory: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            keys_below(&path, found);
+        } else if let Ok(text) = fs::read_to_string(&path) {
+            for section in scan(&text, Fold::Blank).sections {
+                found.extend(section.entries.iter().map(|entry| format!("[{}] {}", section.name, entry.key)));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_key_stands_in_a_fixture_of_the_native_dialect() {
+    let mut found = BTreeSet::new();
+    for fixture in fs::read_dir(fixtures()).unwrap().map(|entry| entry.unwrap().path()) {
+        if fixture.join("out/sampan").is_dir() {
+            keys_below(&fixture.join("in"), &mut found);
+        }
+    }
+    let names = keys().map(|key| format!("[{}] {}", key.section, key.name));
+    let missing: Vec<_> = names.filter(|name| !found.contains(name)).collect();
+    assert!(missing.is_empty(), "no fixture has {}", missing.join(", "));
 }
 
 #[test]
