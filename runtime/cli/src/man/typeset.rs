@@ -76,8 +76,8 @@ fn within_word(line: &str) -> Option<usize> {
     if width(line) <= WIDTH || line.contains(' ') {
         return None;
     }
-    let commas = line.match_indices(',').map(|(at, _)| at + 1);
-    commas.filter(|at| *at < line.len() && width(&line[..*at]) <= WIDTH).last()
+    let mut commas = line.match_indices(',').map(|(at, _)| at + 1);
+    commas.rfind(|at| *at < line.len() && width(&line[..*at]) <= WIDTH)
 }
 
 /// How long a text is to mandoc(1), which reads other characters than ASCII as `\[u2026]`.
