@@ -7,6 +7,10 @@
 
 use crate::syntax::words::{self, Escapes};
 use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// How many sections are searched one after the other; more than that are looked up in a map.
+const FEW: usize = 16;
 
 /// A unit file that is being made.
 #[derive(Clone, Debug)]
@@ -14,6 +18,8 @@ pub struct Service {
     /// The unit's file name, such as `web.service`.
     pub name: String,
     sections: Vec<String>,
+    /// Where each section is, if they are many.
+    many: HashMap<String, usize>,
     lines: Vec<Line>,
     /// The text of all lines, in the order in which they were added.
     text: String,
@@ -38,6 +44,7 @@ impl Service {
         Self {
             name: name.into(),
             sections: Vec::with_capacity(4),
+            many: HashMap::new(),
             // Room for the services of most containers; others grow.
             lines: Vec::with_capacity(32),
             text: String::with_capacity(2048),
@@ -49,9 +56,27 @@ impl Service {
         &self.text[line.equals + 1..line.end]
     }
 
+    fn section(&self, name: &str) -> Option<usize> {
+        match self.many.is_empty() {
+            true => self.sections.iter().position(|known| known == name),
+            false => self.many.get(name).copied(),
+        }
+    }
+
+    fn add_section(&mut self, name: &str) -> usize {
+        let at = self.sections.len();
+        self.sections.push(name.to_owned());
+        if at == FEW {
+            self.many = self.sections.iter().cloned().zip(0..).collect();
+        } else if at > FEW {
+            self.many.insert(name.to_owned(), at);
+        }
+        at
+    }
+
     /// The places in `lines` of the assignments of a key.
     fn places(&self, section: &str, key: &str) -> impl DoubleEndedIterator<Item = usize> {
-        let section = self.sections.iter().position(|name| name == section);
+        let section = self.section(section);
         (0..self.lines.len()).filter(move |at| {
             let line = &self.lines[*at];
             Some(line.section) == section
@@ -91,10 +116,7 @@ impl Service {
 
     /// Writes a line whose place in the order is not decided yet.
     fn line(&mut self, section: &str, key: &str, value: &str) -> Line {
-        let section = self.sections.iter().position(|name| name == section).unwrap_or_else(|| {
-            self.sections.push(section.to_owned());
-            self.sections.len() - 1
-        });
+        let section = self.section(section).unwrap_or_else(|| self.add_section(section));
         let start = self.text.len();
         push_line(&mut self.text, key, value);
         Line { section, start, equals: start + key.len(), end: self.text.len() - 1 }
@@ -144,11 +166,11 @@ impl Service {
     pub fn print(&self, comment: &str, text: &mut String) {
         text.clear();
         text.extend(["# ", comment, "\n"]);
-        for (at, name) in self.sections.iter().enumerate() {
-            text.extend(["\n[", name, "]\n"]);
-            for line in self.lines.iter().filter(|line| line.section == at) {
-                text.push_str(&self.text[line.start..=line.end]);
-            }
+        let mut lines: Vec<_> = self.lines.iter().collect();
+        lines.sort_by_key(|line| line.section);
+        for section in lines.chunk_by(|a, b| a.section == b.section) {
+            text.extend(["\n[", &self.sections[section[0].section], "]\n"]);
+            section.iter().for_each(|line| text.push_str(&self.text[line.start..=line.end]));
         }
         text.push_str(&self.aside);
     }

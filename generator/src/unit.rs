@@ -8,10 +8,14 @@ use crate::diagnostic::{Diagnostic, Place, Rule, Severity, Source, rules};
 use crate::keys::UnitType;
 use crate::syntax::scanner::{Fold, Item, Mistake, Pieces, RawEntry, items};
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// Room for the entries of most sections; longer ones grow.
 const ROOM: usize = 10;
+
+/// How many sections are searched one after the other; more than that are looked up in a map.
+const FEW: usize = 16;
 
 /// One `Key=Value`, and where it stood.
 #[derive(Clone, Debug)]
@@ -104,12 +108,21 @@ pub struct UnitFile<'t> {
     pub sections: Vec<Section<'t>>,
     /// What is wrong with its syntax.
     pub mistakes: Vec<Diagnostic>,
+    /// Where each section is, if they are many.
+    places: HashMap<Cow<'t, str>, usize>,
 }
 
 impl<'t> UnitFile<'t> {
     /// A unit that holds nothing yet; its file is merged into it, and then the drop-ins.
     pub fn new(kind: UnitType, name: &'t str, path: &'t Path) -> Self {
-        Self { kind, name, path, sections: Vec::with_capacity(4), mistakes: Vec::new() }
+        Self {
+            kind,
+            name,
+            path,
+            sections: Vec::with_capacity(4),
+            mistakes: Vec::new(),
+            places: HashMap::new(),
+        }
     }
 
     /// Adds what a file holds.
@@ -130,15 +143,30 @@ impl<'t> UnitFile<'t> {
 
     /// Where a section is; it is added if it is new.
     fn place_of(&mut self, name: Cow<'t, str>, place: Place<'t>) -> usize {
-        self.sections.iter().position(|section| section.name == name).unwrap_or_else(|| {
-            self.sections.push(Section { name, place, entries: Vec::with_capacity(ROOM) });
-            self.sections.len() - 1
-        })
+        if let Some(known) = self.find(&name) {
+            return known;
+        }
+        let at = self.sections.len();
+        if at > FEW {
+            self.places.insert(name.clone(), at);
+        }
+        self.sections.push(Section { name, place, entries: Vec::with_capacity(ROOM) });
+        if at == FEW {
+            self.places = self.sections.iter().map(|section| section.name.clone()).zip(0..).collect();
+        }
+        at
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        match self.places.is_empty() {
+            true => self.sections.iter().position(|section| section.name == name),
+            false => self.places.get(name).copied(),
+        }
     }
 
     /// A section by its name.
     pub fn section(&self, name: &str) -> Option<&Section<'t>> {
-        self.sections.iter().find(|section| section.name == name)
+        self.find(name).map(|at| &self.sections[at])
     }
 
     /// The last assignment of a key.

@@ -120,6 +120,25 @@ fn a_hundred_thousand_folds_sections_and_comments() {
     assert!(unit.contains(" a a end\n"), "{}", cut(&unit));
 }
 
+/// Sections were once searched one after the other, and a line that looks like a key up to the value's end: half a
+/// minute each.
+#[test]
+fn a_hundred_thousand_different_sections_and_folds_without_a_key() {
+    let input = directory();
+    let sections: String = (0..100_000).map(|n| format!("[S{n}]\nKey{n}=x\n")).collect();
+    fs::write(input.path().join("sections.container"), format!("[Container]\nImage=a/b\n{sections}"))
+        .unwrap();
+    let folds = "x\\\n".repeat(400_000);
+    fs::write(input.path().join("folds.container"), format!("[Container]\nImage=a/b\nExec={folds}end\n"))
+        .unwrap();
+    let begun = Instant::now();
+    let outcome = generate(input.path());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(outcome.unit("sections.service").contains("\n[S99999]\nKey99999=x\n"));
+    assert!(outcome.said.contains("mistakes are left out") && outcome.said.len() < 100_000);
+    assert!(outcome.unit("folds.service").contains("x x end\n"));
+}
+
 #[test]
 fn five_thousand_files_that_need_each_other() {
     let input = directory();

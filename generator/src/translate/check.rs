@@ -107,9 +107,12 @@ impl Translator<'_> {
     /// A line that looks like a key of its own but belongs to the value above, which ends in a
     /// backslash.
     fn swallowed(&mut self, entry: &Entry<'_>, is_key: impl Fn(&str) -> bool) {
-        for at in entry.folds() {
-            let name = entry.value[at..].split('=').next().unwrap_or_default().trim_end();
-            if name.len() < entry.value.len() - at && is_key(name) {
+        let mut folds = entry.folds().peekable();
+        while let Some(at) = folds.next() {
+            let end = folds.peek().copied().unwrap_or(entry.value.len());
+            let Some((name, _)) = entry.value[at..end].split_once('=') else { continue };
+            let name = name.trim_end();
+            if is_key(name) {
                 let reason = format!(
                     "this line belongs to the value of {}=, because the one above ends in a backslash",
                     entry.key
@@ -126,6 +129,11 @@ impl Translator<'_> {
         for section in &self.unit.sections {
             let name = &*section.name;
             if ["Unit", "Service", "Install", "Quadlet", own].contains(&name) || name.starts_with("X-") {
+                continue;
+            }
+            // Looking for what was meant is slow.
+            if self.findings.is_full(Severity::Warning) {
+                self.findings.leave_out();
                 continue;
             }
             let reason =
