@@ -31,6 +31,7 @@ mod load;
 mod neighbour;
 mod output;
 mod overlay;
+pub mod regular;
 pub mod search;
 pub mod service;
 pub mod settings;

@@ -7,15 +7,15 @@ use crate::diagnostic::{Diagnostic, Severity, Source, rules};
 use crate::engine::Engine;
 use crate::keys::UnitType;
 use crate::overlay::Overlay;
+use crate::regular;
 use crate::search::{Found, FoundFile};
 use crate::unit::{self, UnitFile};
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::path::Arg;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// The files that were read.
@@ -135,7 +135,7 @@ pub(crate) fn load(mut found: Found, engine: Engine, overlay: &Overlay) -> Loade
         seen.insert(file.name.as_str());
         // To sampan the name of a link to /dev/null is taken, and nothing comes of it.
         let empty = text.source.text.is_empty() && text.error.is_none();
-        if !(empty && engine == Engine::Sampan && is_null(&text.source.path)) {
+        if !(empty && engine == Engine::Sampan && regular::is_null(&text.source.path)) {
             let (kind, name) = (file.kind, file.name.clone());
             loaded.files.push(File { kind, name, text, dropins: Vec::new() });
         }
@@ -168,40 +168,34 @@ impl Reader<'_> {
     fn unit(&mut self, found: &Found, file: &FoundFile) -> Text {
         let path = found.path_of(file);
         log::debug!("Loading source unit file {}", path.display());
+        if !file.is_regular {
+            return self.text(path, None);
+        }
         if self.directory.as_ref().is_none_or(|(at, _)| *at != file.directory) {
-            let opened = open(CWD, found.directory_of(file), OFlags::PATH | OFlags::DIRECTORY);
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let opened = openat(CWD, found.directory_of(file), flags, Mode::empty());
             self.directory = opened.ok().map(|opened| (file.directory, opened));
         }
-        let opened = match &self.directory {
-            Some((_, directory)) => open(directory, &file.name, OFlags::RDONLY),
-            None => open(CWD, &path, OFlags::RDONLY),
-        };
-        self.text(path, opened)
+        self.text(path, Some(&file.name))
     }
 
     /// The text of a drop-in.
     fn dropin(&mut self, path: &Path) -> Text {
         log::debug!("Loading source drop-in file {}", path.display());
-        self.text(path.to_owned(), open(CWD, path, OFlags::RDONLY))
+        self.text(path.to_owned(), None)
     }
 
-    fn text(&mut self, path: PathBuf, opened: io::Result<OwnedFd>) -> Text {
-        let bytes = match self.overlay.text(&path) {
-            Some(text) => Ok(text.as_bytes().to_vec()),
-            None => opened.and_then(|opened| self.read(opened.into())),
+    /// The text of a file; its name in the open directory is given if it is known to be regular.
+    fn text(&mut self, path: PathBuf, known: Option<&str>) -> Text {
+        let bytes = match (self.overlay.text(&path), known, &self.directory) {
+            (Some(text), ..) => Ok(text.as_bytes().to_vec()),
+            (None, Some(name), Some((_, directory))) => {
+                regular::read_known(directory, name, &mut self.buffer)
+            }
+            (None, ..) => regular::read(&path),
         };
         let error = bytes.as_ref().err().map(|error| cannot_read(&path, error));
         Text { source: Source::new(path, bytes.unwrap_or_default()), error }
-    }
-
-    /// Reads a file, a small one with a single read(2) into the buffer.
-    fn read(&mut self, mut file: fs::File) -> io::Result<Vec<u8>> {
-        let length = file.read(&mut self.buffer)?;
-        let mut bytes = self.buffer[..length].to_vec();
-        if length == self.buffer.len() {
-            file.read_to_end(&mut bytes)?;
-        }
-        Ok(bytes)
     }
 
     /// The names of the drop-ins in a directory.
@@ -216,23 +210,20 @@ impl Reader<'_> {
     }
 }
 
-fn open(directory: impl AsFd, path: impl Arg, flags: OFlags) -> io::Result<OwnedFd> {
-    Ok(openat(directory, path, flags | OFlags::CLOEXEC, Mode::empty())?)
-}
-
-fn is_null(path: &Path) -> bool {
-    fs::canonicalize(path).is_ok_and(|target| target == Path::new("/dev/null"))
-}
-
 fn cannot_read(path: &Path, error: &io::Error) -> Diagnostic {
     let reason = format!("the file can't be read: {error}");
     let diagnostic = Diagnostic::whole(&rules::UNREADABLE, Severity::Error, path, reason);
-    match fs::read_link(path) {
-        Ok(target) => {
-            diagnostic.help(format!("it is a link to {}; create that, or remove the link", target.display()))
+    let help = match (error.kind(), fs::read_link(path)) {
+        (io::ErrorKind::Unsupported, Ok(target)) => {
+            format!("it is a link to {}; let it lead to a text file, or to /dev/null", target.display())
         }
-        Err(_) => diagnostic.help("check the file and its permissions"),
-    }
+        (io::ErrorKind::Unsupported | io::ErrorKind::FileTooLarge, _) => {
+            "put a text file in its place, or remove it".to_owned()
+        }
+        (_, Ok(target)) => format!("it is a link to {}; create that, or remove the link", target.display()),
+        (_, Err(_)) => "check the file and its permissions".to_owned(),
+    };
+    diagnostic.help(help)
 }
 
 /// The drop-ins of a unit in the order in which they are merged: by file name; of equal names the

@@ -242,6 +242,8 @@ pub(crate) struct FoundFile {
     pub(crate) name: String,
     /// Which of the directories it is in, see [`Found::directory_of`].
     pub(crate) directory: usize,
+    /// Whether it is known to be a regular file, and no link.
+    pub(crate) is_regular: bool,
 }
 
 /// A name in a directory.
@@ -325,7 +327,7 @@ impl Found {
             {
                 self.directories.push(directory.to_owned());
                 let directory = self.directories.len() - 1;
-                self.files.push(FoundFile { kind, name: name.to_owned(), directory });
+                self.files.push(FoundFile { kind, name: name.to_owned(), directory, is_regular: true });
             }
         }
     }
@@ -333,7 +335,7 @@ impl Found {
     /// Takes a name in the last of the directories.
     fn entry(&mut self, directory: &Path, name: Name, below: &mut Vec<PathBuf>) {
         if name.kind == FileType::RegularFile {
-            return self.file(name.text);
+            return self.file(name.text, true);
         }
         let path = directory.join(&name.text);
         // Not every file system says in its directories what a name is.
@@ -343,20 +345,20 @@ impl Found {
         };
         let target = if kind.is_symlink() { fs::metadata(&path).ok() } else { None };
         match target.as_ref().map_or(kind, kind_of) {
-            FileType::Fifo | FileType::Unknown => {} // reading a pipe could block the boot
+            FileType::Unknown => {} // it is gone
             FileType::Directory => {
                 if name.text.ends_with(".d") {
                     self.dropins.entry(name.text).or_default().push(path.clone());
                 }
                 below.push(if target.is_some() { fs::canonicalize(&path).unwrap_or(path) } else { path });
             }
-            _ => self.file(name.text),
+            _ => self.file(name.text, false),
         }
     }
 
-    fn file(&mut self, name: String) {
+    fn file(&mut self, name: String, is_regular: bool) {
         if let Some(kind) = UnitType::of(&name) {
-            self.files.push(FoundFile { kind, name, directory: self.directories.len() - 1 });
+            self.files.push(FoundFile { kind, name, directory: self.directories.len() - 1, is_regular });
         }
     }
 }

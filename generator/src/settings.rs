@@ -2,6 +2,8 @@
 
 use crate::diagnostic::{Diagnostic, Severity, rules};
 use crate::engine::Engine;
+use crate::regular;
+use std::io;
 use std::path::Path;
 
 /// Where the settings are.
@@ -16,9 +18,12 @@ struct Settings {
 /// The engine that the file names. Without the file, or with a mistake in it, that is sampan; the
 /// mistake is returned as well.
 pub fn engine(path: &Path) -> (Engine, Option<Diagnostic>) {
-    let text = match std::fs::read_to_string(path) {
+    let read = regular::read(path).and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    });
+    let text = match read {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return (Engine::default(), None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return (Engine::default(), None),
         Err(error) => {
             return (Engine::default(), Some(mistake(path, format!("the file can't be read: {error}"))));
         }

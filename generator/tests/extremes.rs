@@ -190,6 +190,41 @@ fn files_that_cannot_be_read() {
     assert!(!outcome.out.path().join("folder.service").exists());
 }
 
+/// Pipes and devices would hold the boot or fill the memory.
+#[test]
+fn files_that_are_not_regular() {
+    let input = directory();
+    let path = |name: &str| input.path().join(name);
+    let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    pipe(&path("pipe.container"));
+    symlink("pipe.container", path("to-pipe.volume")).unwrap();
+    fs::create_dir(path("dropin.container.d")).unwrap();
+    fs::write(path("dropin.container"), "[Container]\nImage=a/b\n").unwrap();
+    pipe(&path("dropin.container.d/a.conf"));
+    for (name, target) in [("zero", "/dev/zero"), ("random", "/dev/random"), ("masked", "/dev/null")] {
+        symlink(target, path(&format!("{name}.container"))).unwrap();
+    }
+    let has_log = Path::new("/proc/kmsg").exists();
+    if has_log {
+        symlink("/proc/kmsg", path("log.container")).unwrap();
+    }
+    let _socket = std::os::unix::net::UnixListener::bind(path("socket.container")).unwrap();
+    let large = fs::File::create(path("large.container")).unwrap();
+    large.set_len(1 << 40).unwrap();
+    let outcome = generate(input.path());
+    for name in ["pipe.service", "to-pipe-volume.service", "dropin.service"] {
+        outcome.is_stub(name, "it is a pipe, not a regular file");
+    }
+    outcome.is_stub("zero.service", "it is a link to /dev/zero");
+    outcome.is_stub("random.service", "it is a device");
+    outcome.is_stub("socket.service", "it is a socket");
+    outcome.is_stub("large.service", "larger than 64 MiB");
+    if has_log {
+        outcome.is_stub("log.service", "a file of the kernel's");
+    }
+    assert!(!outcome.out.path().join("masked.service").exists());
+}
+
 #[test]
 fn text_of_other_systems_and_no_text_at_all() {
     let input = directory();

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use sampan_generator::format::format;
+use sampan_generator::regular;
 
 use crate::lsp::files;
 
@@ -57,7 +58,7 @@ fn standard_input(check: bool) -> anyhow::Result<bool> {
 
 /// Formats one file; tells whether it changes.
 fn one(path: &Path, check: bool) -> anyhow::Result<bool> {
-    let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    let bytes = regular::read(path).with_context(|| format!("read {}", path.display()))?;
     let Ok(text) = String::from_utf8(bytes) else {
         bail!("{} is not UTF-8 text: save it as UTF-8 first", path.display());
     };

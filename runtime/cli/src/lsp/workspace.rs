@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use gen_lsp_types::Uri;
 use sampan_generator::Root;
 use sampan_generator::check::Overlay;
+use sampan_generator::regular;
 
 use super::files::{self, Role, below, home};
 use super::position::{Encoding, Text};
@@ -155,7 +156,7 @@ impl Workspace {
 
 /// Reads a file as an editor shows it: without a byte order mark, wrong bytes replaced.
 pub(crate) fn read(path: &Path, encoding: Encoding) -> Option<Text> {
-    let bytes = fs::read(path).ok()?;
+    let bytes = regular::read(path).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     Some(Text::new(text.to_owned(), encoding))

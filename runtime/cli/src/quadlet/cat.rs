@@ -39,7 +39,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
 
 /// Adds a file under its head, an empty line above it.
 fn append(text: &mut String, file: &Path) -> anyhow::Result<()> {
-    let bytes = std::fs::read(file).with_context(|| format!("read {}", file.display()))?;
+    let bytes = sampan_generator::regular::read(file).with_context(|| format!("read {}", file.display()))?;
     if !text.is_empty() {
         text.push_str(if text.ends_with('\n') { "\n" } else { "\n\n" });
     }
