@@ -1,11 +1,9 @@
 //! `sampan fmt`: Quadlet files in one style.
 //!
-//! What the style is stands in the generator's `format`. A file is replaced in one step, so that
-//! neither a full disk nor a generator that reads at the same moment sees half of it.
+//! What the style is stands in the generator's `format`.
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,6 +12,7 @@ use sampan_generator::format::format;
 use sampan_generator::regular;
 
 use crate::lsp::files;
+use crate::replacement::replace;
 
 /// `sampan fmt [--check] PATH…`
 #[derive(Debug, clap::Args)]
@@ -37,12 +36,30 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
             changed |= standard_input(options.check)?;
             continue;
         }
-        let files = if path.is_dir() { files::below([path.as_path()]).files } else { vec![path.clone()] };
+        let files = if path.is_dir() { inside(path)? } else { vec![path.clone()] };
         for file in files {
             changed |= one(&file, options.check)?;
         }
     }
     Ok(if changed && options.check { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The Quadlet files of a folder. Those that a link leads to outside of it are left out, and named: only what
+/// is named on the command line is followed wherever it leads.
+fn inside(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let real = fs::canonicalize(folder).with_context(|| format!("find {}", folder.display()))?;
+    let (files, outside): (Vec<_>, Vec<_>) = files::below([folder])
+        .files
+        .into_iter()
+        .partition(|file| fs::canonicalize(file).is_ok_and(|file| file.starts_with(&real)));
+    for file in outside {
+        eprintln!(
+            "{} is left as it is: a link leads to it, or it to a place, outside of {}; name it to format it",
+            file.display(),
+            folder.display()
+        );
+    }
+    Ok(files)
 }
 
 /// Formats standard input to standard output; with `check` prints nothing.
@@ -67,34 +84,16 @@ fn one(path: &Path, check: bool) -> anyhow::Result<bool> {
         return Ok(false);
     }
     if !check {
-        replace(path, &formatted).with_context(|| format!("replace {}", path.display()))?;
+        replace(path, &formatted)?;
     }
     println!("{}", path.display());
     Ok(true)
 }
 
-/// Replaces a file in one step; what a link points to, not the link. Mode and owner stay.
-fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
-    let path = fs::canonicalize(path)?;
-    let before = fs::metadata(&path)?;
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    // The name has no extension of a Quadlet file, so that no generator reads it.
-    let mut new = tempfile::Builder::new().prefix(".sampan-fmt-").tempfile_in(folder)?;
-    new.write_all(text.as_bytes())?;
-    new.as_file().set_permissions(fs::Permissions::from_mode(before.mode() & 0o7777))?;
-    let after = new.as_file().metadata()?;
-    if (after.uid(), after.gid()) != (before.uid(), before.gid()) {
-        std::os::unix::fs::fchown(new.as_file(), Some(before.uid()), Some(before.gid()))
-            .context("give the new file the owner of the old one")?;
-    }
-    new.as_file().sync_all()?;
-    new.persist(&path)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     #[test]
     fn a_file_is_replaced_with_its_mode_and_through_links() {
@@ -102,7 +101,7 @@ mod tests {
         let (file, link) = (folder.path().join("a.container"), folder.path().join("b.container"));
         fs::write(&file, "[Container]\nImage = x\n").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
-        std::os::unix::fs::symlink("a.container", &link).unwrap();
+        symlink("a.container", &link).unwrap();
 
         assert!(one(&link, true).unwrap());
         assert_eq!(fs::read_to_string(&file).unwrap(), "[Container]\nImage = x\n");
@@ -112,6 +111,28 @@ mod tests {
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o640);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    /// A link in a checkout must not have files elsewhere rewritten.
+    #[test]
+    fn in_a_folder_links_that_leave_it_are_not_followed() {
+        let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let text = "[Container]\nImage = x\n";
+        let (own, other) = (folder.path().join("a.container"), outside.path().join("a.container"));
+        fs::write(&own, text).unwrap();
+        fs::write(&other, text).unwrap();
+        symlink(&other, folder.path().join("b.container")).unwrap();
+        symlink(outside.path(), folder.path().join("sub")).unwrap();
+        symlink("a.container", folder.path().join("c.container")).unwrap();
+        let options = |paths: &[&Path]| Options {
+            check: false,
+            paths: paths.iter().map(|path| path.to_path_buf()).collect(),
+        };
+        run(options(&[folder.path()])).unwrap();
+        assert_eq!(fs::read_to_string(&own).unwrap(), "[Container]\nImage=x\n");
+        assert_eq!(fs::read_to_string(&other).unwrap(), text);
+        run(options(&[&folder.path().join("b.container")])).unwrap();
+        assert_eq!(fs::read_to_string(&other).unwrap(), "[Container]\nImage=x\n");
     }
 
     #[test]

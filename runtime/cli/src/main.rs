@@ -24,6 +24,7 @@ mod ps;
 mod pull;
 mod quadlet;
 mod release;
+mod replacement;
 mod rm;
 mod run;
 mod schema;

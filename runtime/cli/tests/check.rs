@@ -105,6 +105,32 @@ fn fixes_are_put_into_the_files() {
     assert!(mended.ends_with("Volume=data.volume:/d\n"));
 }
 
+/// The keys below a mistaken header are known only when that is mended.
+#[test]
+fn fixes_are_repeated_until_nothing_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("web.container");
+    fs::write(&file, "[Contaner]\nImgae=localhost/a:1\nHostNmae=x\n").unwrap();
+    let (code, text, error) = run(folder.path(), &["--fix", "."]);
+    assert_eq!((code, text.as_str()), (0, "1 file, nothing wrong\n"), "{error}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "[Container]\nImage=localhost/a:1\nHostName=x\n");
+}
+
+/// A link in a checkout must not have files elsewhere rewritten.
+#[test]
+fn fixes_stay_inside_of_the_folder() {
+    let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let text = "[Container]\nImage=localhost/a:1\nHostNmae=x\n";
+    let other = outside.path().join("web.container");
+    fs::write(&other, text).unwrap();
+    std::os::unix::fs::symlink(&other, folder.path().join("web.container")).unwrap();
+    let (_, _, error) = run(folder.path(), &["--fix", "."]);
+    assert_eq!(fs::read_to_string(&other).unwrap(), text);
+    assert!(error.contains("web.container is left as it is"), "{error}");
+    run(folder.path(), &["--fix", "web.container"]);
+    assert!(fs::read_to_string(&other).unwrap().contains("HostName=x"));
+}
+
 #[test]
 fn rules_are_listed_and_explained() {
     let stack = stack();

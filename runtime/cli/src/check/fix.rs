@@ -2,35 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::Context as _;
 use sampan_generator::Diagnostic;
 
-/// Mends every file, and tells how many findings that were. A file is replaced in one step, so that
-/// a generator that reads at the same moment doesn't see half of it.
+use crate::replacement::replace;
+
+/// Mends every file that may be changed, and tells how many findings that were.
 ///
 /// # Errors
 /// A file that can't be read or replaced.
-pub(super) fn apply(findings: &[Diagnostic]) -> anyhow::Result<usize> {
-    let mut files: BTreeMap<&Path, Vec<&Diagnostic>> = BTreeMap::new();
-    for finding in findings.iter().filter(|finding| finding.fix.is_some() && finding.line > 0) {
-        files.entry(&finding.file).or_default().push(finding);
-    }
+pub(super) fn apply(findings: &[Diagnostic], may: impl Fn(&Path) -> bool) -> anyhow::Result<usize> {
     let mut count = 0;
-    for (path, mut findings) in files {
+    for (path, mut findings) in by_file(findings).into_iter().filter(|(path, _)| may(path)) {
         let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
         // From the end to the start, so that earlier places stay where they are.
         findings.sort_by_key(|finding| std::cmp::Reverse((finding.line, finding.column)));
         let (mended, some) = mend(&text, &findings);
         if some > 0 {
-            replace(path, &mended).with_context(|| format!("replace {}", path.display()))?;
+            replace(path, &mended)?;
             count += some;
         }
     }
     Ok(count)
+}
+
+/// The files that have a fix, with their fixes.
+pub(super) fn by_file(findings: &[Diagnostic]) -> BTreeMap<&Path, Vec<&Diagnostic>> {
+    let mut files: BTreeMap<&Path, Vec<&Diagnostic>> = BTreeMap::new();
+    for finding in findings.iter().filter(|finding| finding.fix.is_some() && finding.line > 0) {
+        files.entry(&finding.file).or_default().push(finding);
+    }
+    files
 }
 
 /// The text with the fixes, and how many there were. One that overlaps another waits for the next
@@ -62,22 +66,11 @@ fn mend(text: &str, findings: &[&Diagnostic]) -> (String, usize) {
     (lines.concat(), count)
 }
 
-/// Replaces a file's text; links to it and its mode stay.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    let path = fs::canonicalize(path)?;
-    let mode = fs::metadata(&path)?.permissions().mode();
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
-    file.as_file().sync_all()?;
-    file.persist(&path)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
     use sampan_generator::Severity;
     use sampan_generator::diagnostic::{Source, rules};
 
@@ -96,7 +89,7 @@ mod tests {
         let mut stale = finding("Volumn", "Volume");
         stale.text = "Nolumn=x".to_owned();
         let findings = [finding("[Contaner]", "[Container]"), finding("Imgae", "Image"), stale];
-        assert_eq!(apply(&findings).unwrap(), 2);
+        assert_eq!(apply(&findings, |_| true).unwrap(), 2);
         let mended = fs::read_to_string(&path).unwrap();
         assert_eq!(mended, "\u{feff}[Container]\r\nImage=ä # Imgae\r\nVolumn=x\r\n");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);

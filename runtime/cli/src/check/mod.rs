@@ -121,16 +121,35 @@ fn examine(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
         if selection.is_stdin() {
             bail!("--fix can't change standard input");
         }
-        let mended = fix::apply(&found.diagnostics)?;
-        if mended > 0 {
-            eprintln!("{mended} {} mended", if mended == 1 { "finding" } else { "findings" });
-            found = checked(&selection, engine, options.user, host);
-        }
+        found = mend(&selection, found, || checked(&selection, engine, options.user, host.clone()))?;
     }
     tell(options, &found.diagnostics, found.files)?;
     let worst = if options.strict { Severity::Warning } else { Severity::Error };
     let fails = found.diagnostics.iter().any(|diagnostic| diagnostic.severity >= worst);
     Ok(ExitCode::from(u8::from(fails)))
+}
+
+/// How often files are mended and checked again, at most: what a mended section holds is found out by the
+/// next check.
+const MOST_ROUNDS: usize = 10;
+
+/// Mends what can be, until nothing is left to mend; the findings that stay.
+fn mend(selection: &Selection, mut found: Checked, again: impl Fn() -> Checked) -> anyhow::Result<Checked> {
+    let mut mended = 0;
+    for _ in 0..MOST_ROUNDS {
+        match fix::apply(&found.diagnostics, |file| selection.may_change(file))? {
+            0 => break,
+            count => mended += count,
+        }
+        found = again();
+    }
+    if mended > 0 {
+        eprintln!("{mended} {} mended", if mended == 1 { "finding" } else { "findings" });
+    }
+    for file in fix::by_file(&found.diagnostics).keys().filter(|file| !selection.may_change(file)) {
+        eprintln!("{} is left as it is: it is reached through a link; name it to mend it", file.display());
+    }
+    Ok(found)
 }
 
 /// All findings about what was selected.

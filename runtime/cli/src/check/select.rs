@@ -99,6 +99,20 @@ impl Selection {
         self.selects(&finding.file)
     }
 
+    /// Whether `--fix` may change a file: one that was named, wherever a link leads, or one that is inside
+    /// of the folders that were named or, without any, that the generator reads.
+    pub(super) fn may_change(&self, file: &Path) -> bool {
+        if self.files.contains(file) {
+            return true;
+        }
+        let Ok(real) = fs::canonicalize(file) else { return false };
+        if !self.files.is_empty() || !self.directories.is_empty() {
+            return self.directories.iter().any(|folder| real.starts_with(folder));
+        }
+        let mut roots = self.groups.iter().flatten().filter_map(|root| fs::canonicalize(&root.path).ok());
+        roots.any(|root| real.starts_with(root))
+    }
+
     fn selects(&self, file: &Path) -> bool {
         self.files.is_empty()
             || self.files.contains(file)
