@@ -40,7 +40,7 @@ impl Translator<'_> {
             run.word(format!("--sdnotify={notify}"));
             run.word("-d");
         }
-        let root = self.host_user(&mut run);
+        let root = self.host_user(&MAPPINGS, &mut run);
         self.check_sandbox(root);
         self.networks(&NETWORK, &mut run);
         self.user(&USER, &GROUP, &mut run);

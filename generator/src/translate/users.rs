@@ -113,7 +113,9 @@ impl Translator<'_> {
 
     /// Whom `User=` and its kin in `[Service]` make the container's root, and the options for that.
     /// With Podman these are the user that Podman itself runs as.
-    pub(super) fn host_user(&mut self, command: &mut CommandLine) -> HostUser {
+    /// Other users of the host can't be chosen beside them: they would be the administrator's word against itself, and
+    /// could make the container's root the host's.
+    pub(super) fn host_user(&mut self, chosen: &MappingKeys, command: &mut CommandLine) -> HostUser {
         if self.engine() == Engine::Podman {
             return HostUser::Root;
         }
@@ -137,12 +139,27 @@ impl Translator<'_> {
                 return HostUser::Root;
             }
         };
+        self.refuse_chosen_users(chosen, if dynamic { "DynamicUser=" } else { "User=" });
         command.word("--service-user");
         if root == HostUser::Dynamic {
             // systemd.exec(5) says that DynamicUser= implies it.
             command.word("--security-opt=no-new-privileges");
         }
         root
+    }
+
+    /// Beside `named` in `[Service]` only `UserNS=` may say which users the container has.
+    fn refuse_chosen_users(&mut self, keys: &MappingKeys, named: &str) {
+        let maps = keys.modern.iter().copied().filter(|key| key.name != "UserNS");
+        let manual = self.text(keys.remap_users) == Some("manual");
+        for key in maps.chain(manual.then_some(keys.remap_users)) {
+            if self.last(key).is_some_and(|entry| !entry.value.is_empty()) {
+                let reason = format!("{}= can't be used together with {named} in [Service]", key.name);
+                let help = "remove it: the container's root is that user, and its other users are that user's ranges \
+                            in /etc/subuid and /etc/subgid";
+                self.fail_at(&rules::CONFLICTING_KEYS, key, reason, help);
+            }
+        }
     }
 
     /// Notes a key that still works but has a better successor.

@@ -46,6 +46,12 @@ impl ServiceUser {
         Ok(Some(Self { uid: owner.uid(), gid: owner.gid() }))
     }
 
+    /// One of a test's choice.
+    #[cfg(test)]
+    pub(super) fn for_test(uid: u32, gid: u32) -> Self {
+        Self { uid, gid }
+    }
+
     /// Its ranges in a file of subuid(5), by name or by number; often there are none.
     fn ranges(self, file: &str) -> Vec<(u32, u32)> {
         let text = fs::read_to_string(file).unwrap_or_default();

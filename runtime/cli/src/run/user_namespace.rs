@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use oci_spec::runtime::{Linux, LinuxBuilder, LinuxIdMapping, LinuxIdMappingBuilder, Spec};
 
 use super::groups::Users;
@@ -99,12 +99,16 @@ pub(crate) fn lock(options: &Users, runroot: &Path) -> anyhow::Result<Option<Fil
 /// The mappings asked for; `None` is the host's own users.
 ///
 /// # Errors
-/// A malformed map, no free range, or a mode that isn't for a container of root.
+/// A malformed map, no free range, a mode that isn't for a container of root, or one's own choice of the host's users
+/// beside `--service-user`.
 pub(crate) fn mappings(
     options: &Users,
     context: &Places,
     service_user: Option<ServiceUser>,
 ) -> anyhow::Result<Option<Mappings>> {
+    if service_user.is_some() {
+        ensure_unchosen(options)?;
+    }
     if !options.uidmap.is_empty() || !options.gidmap.is_empty() {
         let uids = maps(&options.uidmap).blame("UIDMap", "")?;
         let gids = maps(&options.gidmap).blame("GIDMap", "")?;
@@ -120,6 +124,25 @@ pub(crate) fn mappings(
         return Ok(Some(Mappings { uids: in_a_row(0, &users)?, gids: in_a_row(0, &groups)? }));
     }
     by_mode(options.userns.as_deref().unwrap_or("host"), context, service_user).blame("UserNS", "")
+}
+
+/// `User=` in `[Service]` promises that the container has that user's rights and no others: a map of the unit's own
+/// choice could give it the host's root.
+fn ensure_unchosen(options: &Users) -> anyhow::Result<()> {
+    let chosen = [
+        ("UIDMap", options.uidmap.first()),
+        ("GIDMap", options.gidmap.first()),
+        ("SubUIDMap", options.subuidname.as_ref()),
+        ("SubGIDMap", options.subgidname.as_ref()),
+    ];
+    match chosen.into_iter().find_map(|(key, value)| Some((key, value?))) {
+        None => Ok(()),
+        Some((key, value)) => Err(anyhow!(
+            "with User= in [Service] the container's users are that user and its ranges in {SUBUID} and {SUBGID}: \
+             remove {key}=, or use UserNS="
+        ))
+        .blame(key, value),
+    }
 }
 
 fn by_mode(
@@ -273,6 +296,27 @@ mod tests {
         assert!(mappings.ensure_has(0, 0).is_ok());
         assert!(mappings.ensure_has(0, 5).unwrap_err().to_string().contains("no group 5"));
         assert!(!mappings.has_group(1) && mappings.has_group(0));
+    }
+
+    /// `User=web` with `UIDMap=0:0:65536` would make the container's root the host's.
+    #[test]
+    fn a_service_user_has_no_other_users_than_its_own() {
+        let given = || Some("containers".to_owned());
+        let map = || vec!["0:0:65536".to_owned()];
+        let places = Places::new("/nowhere/r".into(), "/nowhere/s".into());
+        let user = Some(ServiceUser::for_test(33, 33));
+        for (key, options) in [
+            ("UIDMap", Users { uidmap: map(), ..Users::default() }),
+            ("GIDMap", Users { gidmap: map(), ..Users::default() }),
+            ("SubUIDMap", Users { subuidname: given(), ..Users::default() }),
+            ("SubGIDMap", Users { subgidname: given(), ..Users::default() }),
+        ] {
+            let error = mappings(&options, &places, user).unwrap_err();
+            assert!(format!("{error:#}").contains(&format!("remove {key}=")), "{key}: {error:#}");
+        }
+        let maps = Users { uidmap: map(), ..Users::default() };
+        assert!(mappings(&maps, &places, None).unwrap().is_some());
+        assert_eq!(mappings(&Users::default(), &places, user).unwrap().unwrap().on_host(0, 0), (33, 33));
     }
 
     #[test]
