@@ -34,6 +34,8 @@ fn ended(kube: &str, plan: &KubePlan) -> Service {
     ended.add("Unit", "Description", format!("End of {watched} with its last container"));
     // Also while the machine shuts down, when containers end as well: it conflicts with nothing.
     ended.add("Unit", "DefaultDependencies", "no");
+    // Each end counts, also the sixth within ten seconds: the last one must be seen.
+    ended.add("Unit", "StartLimitIntervalSec", "0");
     // A container may end while others are still being started.
     ended.add("Unit", "After", watched.as_str());
     ended.add("Service", "Type", "oneshot");

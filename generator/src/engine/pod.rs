@@ -36,6 +36,8 @@ fn idle(pod: &str, plan: &PodPlan) -> Service {
     idle.add("Unit", "Description", format!("End of {watched} with its last container"));
     // Also while the machine shuts down, when containers end as well: it conflicts with nothing.
     idle.add("Unit", "DefaultDependencies", "no");
+    // Each end counts, also the sixth within ten seconds: the last one must be seen.
+    idle.add("Unit", "StartLimitIntervalSec", "0");
     idle.add("Service", "Type", "oneshot");
     let identifier = watched.trim_end_matches(".service");
     idle.add("Service", "SyslogIdentifier", crate::syntax::words::quote(identifier));
