@@ -120,7 +120,6 @@ pub(crate) fn plan(
         words.pair("--workdir", &environment.expand(directory).0);
     }
     environment.open().for_each(|entry| words.pair("--env", &entry));
-    environment.secret().for_each(|(name, _)| words.pair("--env", name));
     words.extend(&volumes::mounts(container, ground.volumes, ground.places, path, source)?);
     security(&container.security_context, ground.security, &mut words, path, source)?;
     let stop_timeout = ground.stop_timeout;

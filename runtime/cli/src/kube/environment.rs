@@ -80,7 +80,7 @@ impl Environment {
         source: &Source<'_>,
     ) -> Result<(), Problem> {
         match std::str::from_utf8(value) {
-            Ok(value) if is_variable(name, is_secret) && !value.contains('\0') => {
+            Ok(value) if is_variable(name) && !value.contains('\0') => {
                 self.set(name, value.to_owned(), is_secret)
             }
             _ => source.note(at, format!("the entry {name} can't be a variable: left out")),
@@ -104,8 +104,7 @@ impl Environment {
         let Some(name) = &variable.name else {
             return Err(source.problem(variable.at, format!("{path} has no name")));
         };
-        let is_secret = variable.value_from.as_ref().is_some_and(|from| from.secret_key.is_some());
-        if !is_variable(name, is_secret) {
+        if !is_variable(name) {
             return Err(
                 source.problem(name.at, format!("{path}.name: \"{}\" can't be a variable", name.value))
             );
@@ -191,14 +190,11 @@ impl Environment {
     }
 }
 
-/// A C identifier, or with `.` and `-`, which only what is no secret can have: that one comes through systemd's
-/// `EnvironmentFile=`.
-fn is_variable(name: &str, is_secret: bool) -> bool {
+/// A C identifier, or with `.` and `-`.
+fn is_variable(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit() || c == '-')
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || (!is_secret && b".-".contains(&byte)))
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
 fn missing(kind: &str, name: &str) -> String {

@@ -9,7 +9,7 @@
 //! `After=`: the unit is still starting when its containers start, and would wait for itself. The unit's end waits
 //! for theirs in `sampan kube down`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -107,11 +107,11 @@ pub(super) fn start(
 ) -> anyhow::Result<()> {
     let ours = caller.ours()?;
     let environment = places.memory.join(store::environment_name(&plan.short));
-    let mut properties = properties(caller, &ours, plan, service);
-    if !plan.secrets.is_empty() {
-        store::environment(&environment, &plan.secrets)?;
-        properties.push(Property::environment_files(&[environment.display().to_string()]));
+    let environment = (!plan.secrets.is_empty()).then_some(environment);
+    if let Some(path) = &environment {
+        store::environment(path, &plan.secrets)?;
     }
+    let mut properties = properties(caller, &ours, plan, service);
     let beside = match &plan.check {
         Some(check) => {
             let stem = service.strip_suffix(".service").unwrap_or(service);
@@ -123,7 +123,7 @@ pub(super) fn start(
         None => Vec::new(),
     };
     let begun = jiff::Timestamp::now();
-    let command = command(&ours, plan);
+    let command = command(&ours, plan, environment.as_deref());
     let mut tries = 0..FORGET_TRIES;
     let started = loop {
         let started = systemd.start_service_with(service, &command, &properties, &beside);
@@ -141,7 +141,10 @@ pub(super) fn start(
 }
 
 /// `sampan run …`: systemd expands variables in it, which nobody asked for (systemd.service(5), "COMMAND LINES").
-fn command(ours: &[String], plan: &ContainerPlan) -> Vec<String> {
+///
+/// The secret variables are in a file that it reads for the container. In its own environment (`EnvironmentFile=`) a
+/// variable such as `LD_PRELOAD` would give the YAML this program, and with it the host's root.
+fn command(ours: &[String], plan: &ContainerPlan, environment: Option<&Path>) -> Vec<String> {
     let mut words = ours.to_vec();
     words.extend(["run", "--replace", "--rm", "--cgroups=split"].map(str::to_owned));
     if plan.role != Role::Init {
@@ -152,6 +155,9 @@ fn command(ours: &[String], plan: &ContainerPlan) -> Vec<String> {
     }
     if let Some(cpu) = plan.cpu {
         words.extend(["--cpus".to_owned(), format!("{}.{:03}", cpu / 1000, cpu % 1000)]);
+    }
+    if let Some(path) = environment {
+        words.extend(["--env-nul".to_owned(), path.display().to_string().replace('$', "$$")]);
     }
     let expanded = plan.words.iter().chain(&plan.program).map(|word| word.replace('$', "$$"));
     words.extend(expanded);

@@ -106,23 +106,12 @@ pub(super) fn environment_name(container: &str) -> String {
     format!("{container}.env")
 }
 
-/// Writes secret variables as systemd reads them: `EnvironmentFile=` of systemd.exec(5), in double quotes.
+/// Writes secret variables as `sampan run --env-nul` reads them: each with a NUL byte behind it, which none contains.
 ///
 /// # Errors
 /// write(2)'s.
 pub(super) fn environment(path: &Path, variables: &[(String, String)]) -> anyhow::Result<()> {
-    let mut text = String::new();
-    for (name, value) in variables {
-        text.push_str(name);
-        text.push_str("=\"");
-        for c in value.chars() {
-            if matches!(c, '"' | '\\' | '$' | '`') {
-                text.push('\\');
-            }
-            text.push(c);
-        }
-        text.push_str("\"\n");
-    }
+    let text: String = variables.iter().map(|(name, value)| format!("{name}={value}\0")).collect();
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes()))
         .with_context(|| format!("writing {}", path.display()))

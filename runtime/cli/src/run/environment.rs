@@ -62,6 +62,9 @@ pub(crate) fn assemble(
     for file in &options.env_file {
         read_file(&mut environment, file).blame("EnvironmentFile", file.display().to_string())?;
     }
+    if let Some(file) = &options.env_nul {
+        read_exact(&mut environment, file)?;
+    }
     for entry in &options.env {
         add_or_look_up(&mut environment, entry);
     }
@@ -112,6 +115,15 @@ fn read_file(environment: &mut Environment, path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Assignments as `/proc/PID/environ` has them, proc_pid_environ(5). A value may have any characters, also line breaks,
+/// and no entry of it is looked up in this process.
+fn read_exact(environment: &mut Environment, path: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the environment file {}", path.display()))?;
+    let origin = path.display().to_string();
+    text.split_terminator('\0').try_for_each(|entry| add(environment, entry, &origin))
+}
+
 fn host() -> impl Iterator<Item = (String, String)> {
     let text = |s: OsString| s.into_string().ok();
     std::env::vars_os().filter_map(move |(name, value)| Some((text(name)?, text(value)?)))
@@ -128,6 +140,18 @@ mod tests {
             assert!(add(&mut environment, entry, "the image").is_err(), "{entry}");
         }
         assert!(environment.is_empty());
+    }
+
+    #[test]
+    fn values_between_nul_bytes_are_taken_as_they_are() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let entries_in = ["A= two\nlines\r\n", "B=\"q\" $HOME \\ #", "C=", "LD_PRELOAD=/x.so"];
+        std::fs::write(file.path(), entries_in.map(|entry| format!("{entry}\0")).concat()).unwrap();
+        let mut environment = Environment::new();
+        read_exact(&mut environment, file.path()).unwrap();
+        assert_eq!(entries(&environment), entries_in);
+        std::fs::write(file.path(), "PATH\0").unwrap();
+        assert!(read_exact(&mut environment, file.path()).is_err());
     }
 
     #[test]

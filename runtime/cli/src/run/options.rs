@@ -111,6 +111,9 @@ pub(crate) struct Options {
     /// File with environment variables
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
+    /// File of NAME=VALUE, each with a NUL byte behind it: any value, and nothing is looked up
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) env_nul: Option<PathBuf>,
     /// Pass this process's whole environment on
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) env_host: Option<bool>,

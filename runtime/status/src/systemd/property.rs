@@ -59,12 +59,6 @@ impl Property {
         Self::new(name, vec![(path, command.to_vec(), false)])
     }
 
-    /// Files of assignments (`EnvironmentFiles`), all of which must be there: `a(sb)`.
-    pub fn environment_files(paths: &[String]) -> Self {
-        let files: Vec<(String, bool)> = paths.iter().map(|path| (path.clone(), false)).collect();
-        Self::new("EnvironmentFiles", files)
-    }
-
     /// Fields of each journal entry (`LogExtraFields`), as `NAME=VALUE`: `aay`.
     pub fn log_fields(fields: &[String]) -> Self {
         let fields: Vec<Vec<u8>> = fields.iter().map(|field| field.as_bytes().to_vec()).collect();
