@@ -3,9 +3,11 @@
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt, chown};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
+use rustix::fs::{Mode, OFlags, mkdirat, open, openat};
+use rustix::io::Errno;
 
 use super::plan::PodPlan;
 use super::volumes::{Content, HostType};
@@ -78,15 +80,13 @@ fn own(path: &Path, mode: u32, group: Option<u32>) -> anyhow::Result<()> {
 fn host(path: &Path, kind: HostType) -> anyhow::Result<()> {
     let show = path.display();
     match kind {
-        HostType::DirectoryOrCreate => {
-            let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path);
-            return made.with_context(|| format!("making {show} (hostPath of the type DirectoryOrCreate)"));
+        HostType::DirectoryOrCreate if !path.exists() => {
+            missing(path, true)
+                .with_context(|| format!("making {show} (hostPath of the type DirectoryOrCreate)"))?;
         }
         HostType::FileOrCreate if !path.exists() => {
-            let made = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path);
-            return made
-                .map(drop)
-                .with_context(|| format!("making {show} (hostPath of the type FileOrCreate)"));
+            missing(path, false)
+                .with_context(|| format!("making {show} (hostPath of the type FileOrCreate)"))?;
         }
         _ => {}
     }
@@ -98,6 +98,40 @@ fn host(path: &Path, kind: HostType) -> anyhow::Result<()> {
         HostType::Socket => (file_type.is_socket(), "a socket"),
     };
     ensure!(is_right, "{show} must be {wanted} (hostPath), and is not");
+    Ok(())
+}
+
+/// Makes a directory or an empty file, and the directories above it that are missing. Step by step from the root,
+/// and through no symbolic link: a container that has a directory on the way could have put one there, and root would
+/// make what it wants where it wants (CVE-2024-45310).
+fn missing(path: &Path, is_directory: bool) -> anyhow::Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut at = open("/", flags, Mode::empty()).context("opening /")?;
+    let mut so_far = PathBuf::from("/");
+    let mut parts = path.components().filter(|part| *part != Component::RootDir).peekable();
+    while let Some(part) = parts.next() {
+        let Component::Normal(name) = part else { bail!("the path must be absolute and without ..") };
+        so_far.push(name);
+        if parts.peek().is_none() && !is_directory {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let made = openat(&at, name, flags, Mode::from_raw_mode(FILE_MODE));
+            return made.map(drop).with_context(|| format!("making {}", so_far.display()));
+        }
+        let mut opened = openat(&at, name, flags, Mode::empty());
+        if matches!(opened, Err(Errno::NOENT)) {
+            match mkdirat(&at, name, Mode::from_raw_mode(DIRECTORY_MODE)) {
+                Ok(()) | Err(Errno::EXIST) => opened = openat(&at, name, flags, Mode::empty()),
+                Err(error) => return Err(error).with_context(|| format!("making {}", so_far.display())),
+            }
+        }
+        at = match opened {
+            Err(Errno::NOTDIR | Errno::LOOP) => bail!(
+                "{} is a symbolic link or no directory, and nothing is made behind it: write the path it leads to",
+                so_far.display()
+            ),
+            opened => opened.with_context(|| format!("opening {}", so_far.display()))?,
+        };
+    }
     Ok(())
 }
 
@@ -115,4 +149,50 @@ pub(super) fn environment(path: &Path, variables: &[(String, String)]) -> anyhow
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes()))
         .with_context(|| format!("writing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A container that has `/data` could make `/data/logs` a link to `/etc`.
+    #[test]
+    fn links_are_not_followed_to_what_is_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        fs::create_dir(root.join("elsewhere")).unwrap();
+        symlink(root.join("elsewhere"), root.join("link")).unwrap();
+        symlink(root.join("elsewhere/none"), root.join("dangling")).unwrap();
+        for (path, kind) in [
+            ("link/a", HostType::DirectoryOrCreate),
+            ("link/a/b", HostType::DirectoryOrCreate),
+            ("dangling", HostType::DirectoryOrCreate),
+            ("link/a", HostType::FileOrCreate),
+            ("dangling", HostType::FileOrCreate),
+            ("made/../link/a", HostType::DirectoryOrCreate),
+        ] {
+            assert!(host(&root.join(path), kind).is_err(), "{path} {kind:?}");
+        }
+        assert_eq!(fs::read_dir(root.join("elsewhere")).unwrap().count(), 0);
+        let error = host(&root.join("link/a"), HostType::DirectoryOrCreate).unwrap_err();
+        assert!(format!("{error:#}").contains("symbolic link"), "{error:#}");
+    }
+
+    #[test]
+    fn what_is_missing_is_made_and_what_is_there_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        for _ in 0..2 {
+            host(&root.join("a/b/c"), HostType::DirectoryOrCreate).unwrap();
+            host(&root.join("a/b/file"), HostType::FileOrCreate).unwrap();
+        }
+        assert!(root.join("a/b/c").is_dir() && root.join("a/b/file").is_file());
+        assert!(host(&root.join("a/b/file"), HostType::DirectoryOrCreate).is_err());
+        assert!(host(&root.join("a/b"), HostType::FileOrCreate).is_err());
+        // A link to what is there already leads nowhere new.
+        symlink(root.join("a/b"), root.join("link")).unwrap();
+        host(&root.join("link/c"), HostType::DirectoryOrCreate).unwrap();
+    }
 }
