@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::stdio::{dup2_stderr, dup2_stdout, stderr, stdout};
 use sampan_container::process;
 use sampan_container::state::{ContainerDir, State};
@@ -78,7 +79,7 @@ pub(super) fn run(
             let mut output = Output { pipe: Some(File::from(reader)), kept: Vec::new(), size };
             let in_time = output.collect(joined.pidfd(), Instant::now() + timeout)?;
             if !in_time {
-                process::signal(joined.pidfd(), nix::libc::SIGKILL)?;
+                end(&joined)?;
             }
             let status = joined.wait()?;
             let text = String::from_utf8_lossy(&output.kept).into_owned();
@@ -90,6 +91,19 @@ pub(super) fn run(
         }
     };
     Ok(Outcome { start, end: Timestamp::now(), exit_code, output })
+}
+
+/// Kills the check and what it has started: the program leads a session of its own, and its children are in its
+/// process group unless they have left it. Its number is not given away before we have waited for it.
+fn end(joined: &process::Joined) -> anyhow::Result<()> {
+    let group = Pid::from_raw(joined.pid()).context("the check has no process")?;
+    match kill_process_group(group, Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => return Err(error).context("killing the check's process group"),
+    }
+    // Also if it is not the leader yet.
+    process::signal(joined.pidfd(), nix::libc::SIGKILL)?;
+    Ok(())
 }
 
 /// Runs something whose children have the pipe as standard output and error, and takes our own back.
