@@ -30,25 +30,11 @@ pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
     let tags = tags.collect::<anyhow::Result<Vec<_>>>()?;
     let places = Places::make(context)?;
     let network = Network::prepare(options, &tags, context)?;
-    let identifier = places.scratch.path().join("id");
-
-    let mut build = buildah(&places);
-    build.arg("build").arg(path_option("--iidfile=", &identifier));
-    if std::env::var_os(RUNTIME).is_none() {
-        build.arg(path_option("--runtime=", &runtime()?));
-    }
-    // Of several layers only the new ones are written again.
-    if !options.passed.iter().any(|option| option.starts_with("--layers")) {
-        build.arg("--layers");
-    }
-    build.args(network.options()).args(volumes(options, context)?).args(&options.passed);
-    build.args(tags.iter().map(|tag| format!("--tag={tag}")));
-    build.args(&options.context);
-    let built = execute(build);
+    let built = command(options, &tags, &network, &places, context).and_then(execute);
     network.release(context)?;
     built?;
 
-    let image = import(&places, &identifier, context)?;
+    let image = import(&places, context)?;
     let store = context.store()?;
     for tag in &tags {
         store.tag(&image, tag)?;
@@ -59,6 +45,29 @@ pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
     }
     println!("{}", image.id);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The command that builds.
+fn command(
+    options: &Options,
+    tags: &[Reference],
+    network: &Network,
+    places: &Places,
+    context: &Context,
+) -> anyhow::Result<Command> {
+    let mut build = buildah(places);
+    build.arg("build").arg(path_option("--iidfile=", &places.identifier()));
+    if std::env::var_os(RUNTIME).is_none() {
+        build.arg(path_option("--runtime=", &runtime()?));
+    }
+    // Of several layers only the new ones are written again.
+    if !options.passed.iter().any(|option| option.starts_with("--layers")) {
+        build.arg("--layers");
+    }
+    build.args(network.options()).args(volumes(options, context)?).args(&options.passed);
+    build.args(tags.iter().map(|tag| format!("--tag={tag}")));
+    build.args(&options.context);
+    Ok(build)
 }
 
 /// A name of its own for the image: without a registry it is this machine's, as Podman has it.
@@ -86,6 +95,11 @@ impl Places {
         let scratch = tempfile::Builder::new().prefix("handover.").tempdir_in(&root);
         let scratch = scratch.with_context(|| format!("making a directory in {}", root.display()))?;
         Ok(Self { root, runroot: context.runroot().join("build"), scratch })
+    }
+
+    /// The file with the identifier of what was built.
+    fn identifier(&self) -> PathBuf {
+        self.scratch.path().join("id")
     }
 }
 
@@ -139,8 +153,8 @@ fn volumes(options: &Options, context: &Context) -> anyhow::Result<Vec<String>> 
 }
 
 /// Brings what buildah has built into our store. buildah has checked the policy for what it is made of.
-fn import(places: &Places, identifier: &Path, context: &Context) -> anyhow::Result<Image> {
-    let id = std::fs::read_to_string(identifier);
+fn import(places: &Places, context: &Context) -> anyhow::Result<Image> {
+    let id = std::fs::read_to_string(places.identifier());
     let id = id.with_context(|| format!("{PROGRAM} has not said what it has built"))?;
     let layout = places.scratch.path().join("image");
     let mut push = buildah(places);

@@ -1,14 +1,13 @@
 //! The network of a build's RUN instructions: a namespace connected to networks of ours, for as long as it builds.
 
 use std::fs::File;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use anyhow::Context as _;
 use oci_spec::runtime::LinuxNamespaceType as Kind;
 use sampan_container::shared::{Namespaces, Wanted};
-use sampan_image::Reference;
-use sampan_network::Holder;
+use sampan_image::{Digest, Reference};
+use sampan_network::{Holder, Lease, Networks};
 
 use super::Options;
 use crate::blame::Blamed as _;
@@ -53,10 +52,17 @@ impl Network {
                 let networks = context.networks()?;
                 let lease = networks.reserve(&holder, &requests, &[]);
                 let lease = lease.map_err(|error| network::blame(error, &wanted))?;
-                let kinds = Wanted { kinds: &[Kind::Network], mappings: None, hostname: None };
-                let namespaces = Namespaces::new(kinds)?;
+                let namespaces = match connected(&networks, &lease) {
+                    Ok(namespaces) => namespaces,
+                    Err(error) => {
+                        // The error says why; what a failed clean-up leaves, the next build of the name gives back.
+                        if let Err(leftover) = networks.release(&holder.id) {
+                            log::warn!("{leftover}");
+                        }
+                        return Err(error);
+                    }
+                };
                 let netns = namespaces.get(Kind::Network).context("a network namespace was made")?;
-                networks.attach(&lease, netns.as_fd()).blame("Network", "")?;
                 if dns.is_empty() {
                     dns.extend(lease.dns_servers.iter().map(ToString::to_string));
                 }
@@ -83,8 +89,31 @@ impl Network {
     }
 }
 
+/// A network namespace that is connected to what was reserved.
+fn connected(networks: &Networks, lease: &Lease) -> anyhow::Result<Namespaces> {
+    let kinds = Wanted { kinds: &[Kind::Network], mappings: None, hostname: None };
+    let namespaces = Namespaces::new(kinds)?;
+    let netns = namespaces.get(Kind::Network).context("a network namespace was made")?;
+    networks.attach(lease, netns.as_fd()).blame("Network", "")?;
+    Ok(namespaces)
+}
+
+/// The identifier of a build's lease: 64 hexadecimal digits, the same ones whenever the image is built.
 fn holder(tags: &[Reference]) -> String {
-    let mut hasher = DefaultHasher::new();
-    tags.first().map(ToString::to_string).hash(&mut hasher);
-    format!("build{:016x}", hasher.finish())
+    let tag = tags.first().map(ToString::to_string).unwrap_or_default();
+    Digest::of(format!("build {tag}").as_bytes()).hex()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever program builds it: a killed build's lease is given back by the next version as well.
+    #[test]
+    fn a_build_has_the_same_holder_for_ever() {
+        let of = |tag: &str| holder(&[Reference::parse(tag).unwrap()]);
+        assert_eq!(of("localhost/a:1"), "c46627a0aabc1d984563b2f87ab395b2f69e5f869b214ae281bfa8512fcbd7b6");
+        assert_ne!(of("localhost/a:1"), of("localhost/a:2"));
+        assert_eq!(holder(&[]).len(), 64);
+    }
 }
