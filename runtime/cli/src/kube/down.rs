@@ -13,6 +13,7 @@ use super::record::Record;
 use super::service::{self, Caller};
 use super::yaml::File;
 use crate::context::Context;
+use crate::pod::settled;
 use crate::run::unit;
 
 /// Takes down the pods of the files; in a unit those of the unit, whatever has become of the files.
@@ -124,22 +125,15 @@ pub(super) fn ended(unit: &str, context: &Context) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let systemd = Systemd::system().with_context(|| format!("connecting to systemd to stop {unit}"))?;
-    let own = systemd.unit(unit)?;
-    if own.has_job || own.active_state != "active" {
-        return Ok(ExitCode::SUCCESS);
-    }
+    let main: Vec<String> = records.iter().flat_map(|record| record.main.iter().cloned()).collect();
+    let Some(units) = settled::ended(unit, &main, &systemd)? else { return Ok(ExitCode::SUCCESS) };
+    let mut units = units.into_iter();
     for mut record in records {
-        let mut failed = Vec::new();
-        for service in &record.main {
-            let state = systemd.unit(service)?;
-            match state.active_state.as_str() {
-                // It is about to be started again, or stopped.
-                _ if state.has_job => return Ok(ExitCode::SUCCESS),
-                "inactive" => {}
-                "failed" => failed.push(service.clone()),
-                _ => return Ok(ExitCode::SUCCESS),
-            }
-        }
+        let own = record.main.iter().zip(units.by_ref());
+        let failed: Vec<String> = own
+            .filter(|(_, unit)| unit.active_state == "failed")
+            .map(|(service, _)| service.clone())
+            .collect();
         if record.propagation.fails(failed.len(), record.main.len()) {
             record.failed = failed;
             record.write(context)?;

@@ -7,11 +7,11 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use sampan_container::state::Status;
+use sampan_container::state::{ContainerDir, State, Status};
 use sampan_status::systemd::Systemd;
 
-use super::remove;
 use super::state::ExitPolicy;
+use super::{remove, settled};
 use crate::context::Context;
 
 /// Stops the service of a pod without running containers, unless its policy is to stay.
@@ -22,21 +22,15 @@ pub(super) fn run(name: &str, context: &Context) -> anyhow::Result<ExitCode> {
     let Some(unit) = pod.unit.as_deref().filter(|_| pod.exit_policy == ExitPolicy::Stop) else {
         return Ok(ExitCode::SUCCESS);
     };
-    let lives =
-        remove::containers(context, &pod)?.iter().any(|(_, state)| state.live_status() != Status::Stopped);
-    if lives {
-        return Ok(ExitCode::SUCCESS);
-    }
     let systemd = Systemd::system().with_context(|| format!("connecting to systemd to stop {unit}"))?;
-    let service = systemd.unit(unit)?;
-    if service.has_job || service.active_state != "active" {
+    let members = systemd.unit(unit)?.bound_by;
+    if settled::ended(unit, &members, &systemd)?.is_none() {
         return Ok(ExitCode::SUCCESS);
     }
-    for bound in &service.bound_by {
-        let member = systemd.unit(bound)?;
-        if member.has_job || !matches!(member.active_state.as_str(), "inactive" | "failed") {
-            return Ok(ExitCode::SUCCESS);
-        }
+    // One that no unit has.
+    let is_up = |(_, state): &(ContainerDir, State)| state.live_status() != Status::Stopped;
+    if remove::containers(context, &pod)?.iter().any(is_up) {
+        return Ok(ExitCode::SUCCESS);
     }
     println!("the last container of the pod {name} has ended: stopping {unit} (ExitPolicy=stop)");
     systemd.stop(unit)?;

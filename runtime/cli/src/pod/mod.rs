@@ -15,6 +15,7 @@ mod inspect;
 mod list;
 mod members;
 mod remove;
+pub(crate) mod settled;
 mod state;
 
 use std::path::PathBuf;

@@ -219,6 +219,8 @@ impl Unit {
         let job: Option<(u32, OwnedObjectPath)> =
             properties.remove("Job").and_then(|job| job.try_into().ok());
         unit.has_job = job.is_some_and(|(number, _)| number != 0);
+        let number = |name: &str| properties.get(name).and_then(|value| u64::try_from(value).ok());
+        unit.stop_timeout = number("TimeoutStopUSec").unwrap_or_default();
         let number = |name: &str| properties.get(name).and_then(|value| u32::try_from(value).ok());
         unit.main_pid = number("MainPID").unwrap_or_default();
         unit.restarts = number("NRestarts").unwrap_or_default();

@@ -55,6 +55,9 @@ pub struct Unit {
     pub source_path: String,
     /// Whether a job is queued or running for it.
     pub has_job: bool,
+    /// What its stop may take in microseconds (`TimeoutStopUSec`): 2^64 - 1 without a limit, 0 for units that are no
+    /// services.
+    pub stop_timeout: u64,
     /// The units that stop with it (`BindsTo=` in them).
     pub bound_by: Vec<String>,
 }
