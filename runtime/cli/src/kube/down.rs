@@ -18,8 +18,7 @@ use crate::run::unit;
 
 /// Takes down the pods of the files; in a unit those of the unit, whatever has become of the files.
 pub(super) fn run(options: &Down, context: &Context) -> anyhow::Result<ExitCode> {
-    // In the last command of a generated unit, not in a shell's scope.
-    let own = unit::own_unit().filter(|unit| std::env::var("PODMAN_SYSTEMD_UNIT").as_ref() == Ok(unit));
+    let own = unit::generated_unit();
     let mut records = match &own {
         Some(unit) => Record::of_unit(unit, context)?,
         None => Vec::new(),
@@ -90,9 +89,12 @@ pub(super) fn take(record: &Record, force: bool, context: &Context, systemd: &Sy
     if let Some(unit) = &record.unit {
         stop(&service::ended(unit), systemd)?;
     }
-    let caller = Caller { context, modules: &[], unit: None, slice: None, is_one_of_many: false };
-    let words = ["pod", "rm", "--ignore", "--force", &record.pod].map(str::to_owned);
-    play::ours(&caller, &words).with_context(|| format!("removing the pod {}", record.pod))?;
+    // By its identifier: who else has come by the name keeps the pod.
+    if let Some(pod) = play::found(&record.pod, context)?.filter(play::is_ours) {
+        let caller = Caller { context, modules: &[], unit: None, slice: None, is_one_of_many: false };
+        let words = ["pod", "rm", "--ignore", "--force", &pod.id].map(str::to_owned);
+        play::ours(&caller, &words).with_context(|| format!("removing the pod {}", record.pod))?;
+    }
     if force {
         let volumes = context.volumes();
         for name in &record.claims {

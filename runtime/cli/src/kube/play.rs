@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use sampan_status::systemd::Systemd;
 
 use super::container::Role;
@@ -20,9 +20,12 @@ use super::yaml::File;
 use super::{down, store};
 use crate::context::Context;
 use crate::output;
+use crate::pod::Pod;
 use crate::run::unit::{Unit, own_slice};
 use crate::volumes::Config;
 
+/// Marks the pods that are made here, with their unit.
+const LABEL: &str = "io.sampan.kube";
 /// podman-kube-play(1), "Volumes": how a claim says what its volume is.
 const VOLUME_ANNOTATION: &str = "volume.podman.io/";
 
@@ -162,7 +165,40 @@ fn make_way(options: &Play, caller: &Caller<'_>, plans: &[PodPlan], systemd: &Sy
         down::take(record, false, caller.context, systemd)
             .with_context(|| format!("taking down the earlier pod {}", record.pod))?;
     }
-    Ok(())
+    plans.iter().try_for_each(|plan| match found(&plan.name, caller.context)? {
+        Some(pod) if pod.is_complete && !is_ours(&pod) => Err(foreign(&pod)),
+        _ => Ok(()),
+    })
+}
+
+/// The pod of that name.
+///
+/// # Errors
+/// The pods can't be listed.
+pub(super) fn found(name: &str, context: &Context) -> anyhow::Result<Option<Pod>> {
+    let directory = context.pods().list()?.into_iter().find(|directory| directory.name() == name);
+    Ok(directory.and_then(|directory| directory.read().ok()))
+}
+
+/// Whether `sampan kube play` has made a pod. One that it hasn't made is neither replaced nor removed here.
+pub(super) fn is_ours(pod: &Pod) -> bool {
+    pod.labels.contains_key(LABEL)
+}
+
+fn foreign(pod: &Pod) -> anyhow::Error {
+    match &pod.unit {
+        Some(unit) => anyhow!(
+            "there is a pod {} already, of {unit}: stop that first (systemctl stop {unit}), or rename the pod in the \
+             YAML",
+            pod.name
+        ),
+        None => anyhow!(
+            "there is a pod {} already, made by `sampan pod create`: remove it (sampan pod rm {}), or rename the pod in \
+             the YAML",
+            pod.name,
+            pod.name
+        ),
+    }
 }
 
 fn described(plan: &PodPlan, caller: &Caller<'_>, options: &Play) -> anyhow::Result<Record> {
@@ -218,8 +254,9 @@ fn claims(plans: &[PodPlan], objects: &Objects, context: &Context) -> anyhow::Re
 /// One pod, from its volumes to its last container.
 fn pod(plan: &PodPlan, caller: &Caller<'_>, systemd: &Systemd) -> anyhow::Result<()> {
     store::make(plan)?;
-    let mut words = ["pod", "create", "--replace", "--name", &plan.name].map(str::to_owned).to_vec();
+    let mut words = ["pod", "create", "--name", &plan.name].map(str::to_owned).to_vec();
     words.extend(plan.words.iter().cloned());
+    words.extend(["--label".to_owned(), format!("{LABEL}={}", caller.unit.as_deref().unwrap_or_default())]);
     ours(caller, &words).with_context(|| format!("making the pod {}", plan.name))?;
     let mut together = Vec::new();
     for container in &plan.containers {
@@ -264,6 +301,8 @@ pub(super) fn ours(caller: &Caller<'_>, words: &[String]) -> anyhow::Result<()> 
     let ours = caller.ours()?;
     let mut command = Command::new(&ours[0]);
     command.args(&ours[1..]).args(words).stdin(Stdio::null());
+    // It acts for the pod and not as the unit, of which the pod knows nothing.
+    command.env_remove("PODMAN_SYSTEMD_UNIT");
     let output = command.output().context("running sampan itself")?;
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.success() {
@@ -271,4 +310,27 @@ pub(super) fn ours(caller: &Caller<'_>, words: &[String]) -> anyhow::Result<()> 
         return Ok(());
     }
     bail!("{}", said.trim().trim_start_matches("Error: "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_that_was_made_elsewhere_is_nobody_elses() {
+        let pod = |unit: Option<&str>, label: Option<&str>| Pod {
+            name: "web".to_owned(),
+            unit: unit.map(str::to_owned),
+            labels: label.map(|label| (label.to_owned(), String::new())).into_iter().collect(),
+            ..Pod::default()
+        };
+        assert!(is_ours(&pod(None, Some(LABEL))));
+        assert!(!is_ours(&pod(None, None)) && !is_ours(&pod(Some("web-pod.service"), Some("other"))));
+        assert!(
+            foreign(&pod(Some("web-pod.service"), None))
+                .to_string()
+                .contains("systemctl stop web-pod.service")
+        );
+        assert!(foreign(&pod(None, None)).to_string().contains("sampan pod rm web"));
+    }
 }

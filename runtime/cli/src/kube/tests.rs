@@ -98,11 +98,12 @@ fn plans_are_written_in_words_that_are_understood() {
         let file = File::new(name, std::fs::read_to_string(Path::new(FIXTURES).join(name)).unwrap());
         let (plans, _) = plans(&file, &Wishes::default()).unwrap();
         for plan in plans {
-            let pod =
-                ["sampan", "pod", "create", "--replace", "--name", &plan.name].map(str::to_owned).to_vec();
+            let pod = ["sampan", "pod", "create", "--name", &plan.name].map(str::to_owned).to_vec();
             let mut lines = vec![[pod, plan.words].concat()];
             for container in plan.containers {
-                let run = ["sampan", "run", "--replace", "--rm", "-d"].map(str::to_owned).to_vec();
+                let run = ["sampan", "run", "--replace", "--rm", "-d", "--env-nul", "f"]
+                    .map(str::to_owned)
+                    .to_vec();
                 lines.push([run, container.words, container.program].concat());
             }
             for line in lines {

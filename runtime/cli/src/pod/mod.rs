@@ -31,6 +31,7 @@ use self::state::MISSING;
 pub(crate) use self::state::{Pod, PodDir, Pods};
 use crate::Coded;
 use crate::context::Context;
+use crate::run::unit;
 use crate::{output, stop};
 
 /// `sampan pod create|rm|ps|inspect|stop|start|restart|exists|prune`
@@ -154,8 +155,12 @@ fn find(name: &str, ignore: bool, context: &Context) -> anyhow::Result<Option<Po
 
 fn remove_all(options: &Remove, context: &Context) -> anyhow::Result<ExitCode> {
     let names = chosen(&options.pods, options.all, context)?;
+    let caller = unit::generated_unit();
     output::each(&names, |name| {
         let Some(directory) = find(name, options.ignore || options.force, context)? else { return Ok(()) };
+        if caller.as_deref().is_some_and(|caller| belongs_elsewhere(directory.read().ok().as_ref(), caller)) {
+            return Ok(());
+        }
         if options.force
             && let Ok(pod) = directory.read()
         {
@@ -164,6 +169,12 @@ fn remove_all(options: &Remove, context: &Context) -> anyhow::Result<ExitCode> {
         remove::remove(context, &directory, options.force)?;
         output::lines([name])
     })
+}
+
+/// Whether a pod isn't the calling unit's. A unit's end gives back the unit's own pod, and not one that another has
+/// made under the same name (`PodName=`).
+fn belongs_elsewhere(pod: Option<&Pod>, caller: &str) -> bool {
+    pod.is_some_and(|pod| pod.unit.as_deref() != Some(caller))
 }
 
 /// Ends the containers that no unit has within that time; systemd sees to the others.
@@ -192,7 +203,7 @@ fn systemd(unit: &str) -> anyhow::Result<Systemd> {
 }
 
 /// The unit that made a pod.
-fn unit(name: &str, context: &Context) -> anyhow::Result<String> {
+fn unit_of(name: &str, context: &Context) -> anyhow::Result<String> {
     let pod = context.pods().get(name)?.read()?;
     match pod.unit {
         Some(unit) => Ok(unit),
@@ -204,7 +215,7 @@ fn unit(name: &str, context: &Context) -> anyhow::Result<String> {
 }
 
 fn start_one(name: &str, context: &Context) -> anyhow::Result<()> {
-    let unit = unit(name, context)?;
+    let unit = unit_of(name, context)?;
     let systemd = systemd(&unit)?;
     systemd.start(&unit)?;
     for member in systemd.unit(&unit)?.bound_by {
@@ -214,7 +225,7 @@ fn start_one(name: &str, context: &Context) -> anyhow::Result<()> {
 }
 
 fn restart_one(name: &str, context: &Context) -> anyhow::Result<()> {
-    let unit = unit(name, context)?;
+    let unit = unit_of(name, context)?;
     systemd(&unit)?.restart(&unit)?;
     output::lines([name])
 }
@@ -233,4 +244,20 @@ fn prune(force: bool, context: &Context) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two units with the same `PodName=`: the end of the first must not remove the second one's pod.
+    #[test]
+    fn a_units_end_removes_its_own_pod_only() {
+        let pod = |unit: Option<&str>| Pod { unit: unit.map(str::to_owned), ..Pod::default() };
+        assert!(!belongs_elsewhere(Some(&pod(Some("a-pod.service"))), "a-pod.service"));
+        assert!(belongs_elsewhere(Some(&pod(Some("b-pod.service"))), "a-pod.service"));
+        assert!(belongs_elsewhere(Some(&pod(None)), "a-pod.service"));
+        // What was never finished is anybody's to tidy up.
+        assert!(!belongs_elsewhere(None, "a-pod.service"));
+    }
 }

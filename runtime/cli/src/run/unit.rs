@@ -96,6 +96,11 @@ pub(crate) fn own_unit() -> Option<String> {
     unit_of_cgroup(text.lines().find_map(|line| line.strip_prefix("0::"))?)
 }
 
+/// The generated unit of which this process is a command, be it the last one; `None` in a shell's scope.
+pub(crate) fn generated_unit() -> Option<String> {
+    own_unit().filter(|unit| std::env::var("PODMAN_SYSTEMD_UNIT").as_ref() == Ok(unit))
+}
+
 /// The innermost slice of this process's cgroup.
 pub(crate) fn own_slice() -> Option<String> {
     let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
