@@ -131,10 +131,8 @@ fn health(service: &mut Service, plan: &ContainerPlan) -> Vec<Service> {
         timer.add("Unit", "After", watched.as_str());
         timer.add("Timer", "OnActiveSec", interval);
         timer.add("Timer", "OnUnitActiveSec", interval);
-        timer.add("Timer", "AccuracySec", "1s");
-        if suffix != "-health" {
-            timer.add("Timer", "Unit", names.unit("-health", "service"));
-        }
+        timer.add("Timer", "AccuracySec", accuracy(interval));
+        timer.add("Timer", "Unit", names.unit("-health", "service"));
         timer
     };
     let regular = plan.health_interval.as_ref().map(|interval| timer("-health", interval));
@@ -151,6 +149,8 @@ fn health(service: &mut Service, plan: &ContainerPlan) -> Vec<Service> {
     check.add("Unit", "Description", format!("Health check of {watched}"));
     check.add("Unit", "Requisite", watched.as_str());
     check.add("Unit", "After", watched.as_str());
+    // Checks in short intervals are more starts than systemd allows by default.
+    check.add("Unit", "StartLimitIntervalSec", "0");
     check.add("Service", "Type", "oneshot");
     check.add("Service", "SyslogIdentifier", words::quote(watched.trim_end_matches(".service")));
     // Keeps out systemd's own lines about each start, and lets the check's output through.
@@ -158,4 +158,27 @@ fn health(service: &mut Service, plan: &ContainerPlan) -> Vec<Service> {
     check.add("Service", "SyslogLevel", "notice");
     check.add("Service", "ExecStart", plan.base.with(["healthcheck", "run", &container_name]).value());
     startup.into_iter().chain(regular).chain([check]).collect()
+}
+
+/// How late a check may come, so that systemd can wake up for several timers at once: a second, of short intervals
+/// a tenth.
+fn accuracy(interval: &str) -> String {
+    match values::time_span(interval) {
+        Some(seconds) if seconds < 10.0 => format!("{}ms", ((seconds * 100.0) as u64).max(1)),
+        _ => "1s".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_intervals_are_kept_to_a_tenth() {
+        for (interval, expected) in
+            [("1s", "100ms"), ("2m", "1s"), ("10", "1s"), ("250ms", "25ms"), ("1us", "1ms"), ("%i", "1s")]
+        {
+            assert_eq!(accuracy(interval), expected, "{interval}");
+        }
+    }
 }

@@ -107,12 +107,15 @@ fn transient(timer: Timer, service: &str, check: &Healthcheck, name: &str, conte
     for property in ["BindsTo", "After"] {
         command.arg(format!("--timer-property={property}={service}"));
     }
-    command.args(["--timer-property=AccuracySec=1s", "--timer-property=CollectMode=inactive-or-failed"]);
+    command.arg(format!("--timer-property=AccuracySec={}us", accuracy(timer.interval(check)).as_micros()));
+    command.arg("--timer-property=CollectMode=inactive-or-failed");
     for property in ["Requisite", "After"] {
         command.arg(format!("--property={property}={service}"));
     }
     // As in the generator's: systemd's own lines about each start stay out of the journal.
     command.args([
+        // Checks in short intervals are more starts than systemd allows by default.
+        "--property=StartLimitIntervalSec=0",
         "--property=Type=oneshot",
         "--property=LogLevelMax=notice",
         "--property=SyslogLevel=notice",
@@ -120,6 +123,11 @@ fn transient(timer: Timer, service: &str, check: &Healthcheck, name: &str, conte
     command.arg(format!("--property=SyslogIdentifier={}", service.trim_end_matches(".service")));
     command.arg("--").arg("/usr/bin/sampan").args(context.as_options()).args(["healthcheck", "run", name]);
     command
+}
+
+/// How late a check may come: a second, of short intervals a tenth.
+fn accuracy(interval: Duration) -> Duration {
+    (interval / 10).clamp(Duration::from_millis(1), Duration::from_secs(1))
 }
 
 fn execute(command: &mut Command) -> anyhow::Result<()> {
@@ -133,6 +141,13 @@ fn execute(command: &mut Command) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_intervals_are_kept_to_a_tenth() {
+        for (interval, expected) in [(1, 1), (2000, 200), (10_000, 1000), (60_000, 1000)] {
+            assert_eq!(accuracy(Duration::from_millis(interval)), Duration::from_millis(expected));
+        }
+    }
 
     #[test]
     fn timers_are_named_after_the_service() {

@@ -225,6 +225,8 @@ fn health_units(
                 Property::text("Description", &format!("Health check of {service}")),
                 Property::list("Requisite", &watched),
                 Property::list("After", &watched),
+                // Checks in short periods are more starts than systemd allows by default.
+                Property::number("StartLimitIntervalUSec", 0),
                 Property::text("Type", "oneshot"),
                 Property::text("CollectMode", "inactive-or-failed"),
                 Property::text("SyslogIdentifier", service.trim_end_matches(".service")),
@@ -241,7 +243,7 @@ fn health_units(
                 Property::list("BindsTo", &watched),
                 Property::list("After", &watched),
                 Property::timers(&[("OnActiveSec", period), ("OnUnitActiveSec", period)]),
-                Property::number("AccuracyUSec", SECOND),
+                Property::number("AccuracyUSec", (period / 10).clamp(1, SECOND)),
             ],
         },
     ]
