@@ -1,5 +1,5 @@
 //! `sampan rm`: removes containers with their writable layers and anonymous volumes. A name that ends as a
-//! unit file's does (`web.container`) means that file.
+//! unit file's does (`web.container`) means that file, if there is one.
 
 use std::process::ExitCode;
 
@@ -47,7 +47,10 @@ pub(crate) struct Options {
 
 /// Removes each.
 pub(crate) fn run(mut options: Options, context: &Context) -> anyhow::Result<ExitCode> {
-    let (files, containers) = options.containers.into_iter().partition(|name| UnitType::of(name).is_some());
+    let (files, containers) = options
+        .containers
+        .into_iter()
+        .partition(|name| UnitType::of(name).is_some() && !is_container(name, context));
     options.containers = containers;
     let removed = remove_files(files, &options);
     if options.containers.is_empty() && !options.all {
@@ -59,6 +62,12 @@ pub(crate) fn run(mut options: Options, context: &Context) -> anyhow::Result<Exi
         return Ok(ExitCode::FAILURE);
     }
     remove_containers(&options, context)
+}
+
+/// Whether a name that ends as a unit file's does means a container: there is one, and no such file.
+fn is_container(name: &str, context: &Context) -> bool {
+    let is_one = context.containers().is_ok_and(|containers| containers.get(name).is_ok());
+    is_one && !quadlet::rm::is_installed(name)
 }
 
 fn remove_files(names: Vec<String>, options: &Options) -> anyhow::Result<ExitCode> {

@@ -363,6 +363,117 @@ fn rm_takes_a_unit_file_with_its_own_drop_ins_alone() {
     assert!(place.path("usr/share/containers/systemd/dist.container").exists());
 }
 
+/// A list of files can't have files elsewhere removed by way of a link.
+#[test]
+fn rm_and_install_do_not_follow_links_out_of_an_application() {
+    let place = Place::new();
+    let outside = place.path("outside/precious");
+    write(&outside, "1");
+    place.install("shop/web.container", WEB);
+    place.install("shop/.shop.app", "web.container\nconf/precious\n");
+    symlink(place.path("outside"), place.installed("shop/conf")).unwrap();
+    // A new version without that file.
+    place.file("shop/web.container", &WEB.replace("80:80", "81:80"));
+    place.exits(0, "install", &["--replace", "shop"]);
+    assert!(outside.exists());
+    place.install("shop/.shop.app", "web.container\nconf/precious\n");
+    place.exits(0, "quadlet rm", &["shop"]);
+    assert!(outside.exists());
+    assert!(!place.installed("shop/web.container").exists());
+    // Nor a folder of drop-ins that is a link.
+    write(&place.path("outside/a.conf"), "[Container]\nLabel=a=1\n");
+    place.install("db.container", WEB);
+    symlink(place.path("outside"), place.installed("db.container.d")).unwrap();
+    place.exits(0, "quadlet rm", &["db.container"]);
+    assert!(place.path("outside/a.conf").exists());
+    assert!(!place.installed("db.container.d").is_symlink());
+}
+
+#[test]
+fn install_leaves_lists_of_other_applications_out() {
+    let place = Place::new();
+    place.file("shop/web.container", WEB);
+    place.file("shop/.other.app", "web.container\n");
+    place.file("shop/.shop.app", "stale\n");
+    place.exits(0, "install", &["shop"]);
+    assert_eq!(place.listing(), ["shop/.shop.app", "shop/web.container"]);
+    assert_eq!(fs::read_to_string(place.installed("shop/.shop.app")).unwrap(), "web.container\n");
+}
+
+/// Root would copy what only root can read.
+#[test]
+fn install_refuses_links_that_leave_the_tree() {
+    let place = Place::new();
+    place.file("secret", "s");
+    place.file("shop/web.container", WEB);
+    place.file("shop/conf/a.env", "A=1\n");
+    symlink("conf/a.env", place.work.path().join("shop/b.env")).unwrap();
+    place.exits(0, "install", &["shop"]);
+    assert_eq!(fs::read_to_string(place.installed("shop/b.env")).unwrap(), "A=1\n");
+    symlink("../secret", place.work.path().join("shop/sh")).unwrap();
+    let (_, error) = place.exits(125, "install", &["--replace", "shop"]);
+    assert!(error.contains("shop/sh is a link that leaves"), "{error}");
+    assert!(!place.installed("shop/sh").exists());
+}
+
+#[test]
+fn rm_of_all_takes_applications_as_a_whole() {
+    let place = Place::new();
+    place.file("shop/web.container", WEB);
+    place.file("shop/shop.network", "[Network]\n");
+    place.file("shop/web.env", "A=1\n");
+    place.exits(0, "install", &["shop"]);
+    place.install("a.volume", "[Volume]\n");
+    let (names, _) = place.exits(0, "quadlet rm", &["--all"]);
+    let mut names: Vec<_> = names.lines().collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a.volume", "shop"]);
+    assert!(place.listing().is_empty() && !place.installed("shop").exists());
+}
+
+#[test]
+fn rm_takes_a_path_and_an_instance_is_not_its_template() {
+    let place = Place::new();
+    place.install("a/web.container", WEB);
+    place.install("a/job@.container", WEB);
+    symlink("job@.container", place.installed("a/job@1.container")).unwrap();
+    symlink(place.installed("a"), place.work.path().join("way")).unwrap();
+    assert_eq!(place.exits(0, "quadlet rm", &["./way/web.container"]).0, "web.container\n");
+    place.exits(0, "quadlet rm", &["way/job@1.container"]);
+    assert_eq!(place.listing(), ["a/job@.container"]);
+    let (_, error) = place.exits(125, "quadlet rm", &["./way/none.container"]);
+    assert!(error.contains("./way/none.container is no installed unit file"), "{error}");
+}
+
+/// Not to be told what runs is not the same as that nothing runs.
+#[test]
+fn rm_keeps_files_when_systemd_can_not_be_asked() {
+    let place = Place::new();
+    let socket = place.path("bus");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let run = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sampan"));
+        command.args(["quadlet", "rm", "--user", "--reload-systemd=false", "web.container"]);
+        command.env("QUADLET_UNIT_DIRS", place.path(FOLDER));
+        command.env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={}", socket.display()));
+        command
+    };
+    place.install("web.container", WEB);
+    let mut child = run().stderr(std::process::Stdio::piped()).spawn().unwrap();
+    // A bus that hangs up.
+    drop(listener.accept().unwrap());
+    drop(listener);
+    let mut error = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut error).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(125), "{error}");
+    assert!(error.contains("whether its services run is unknown"), "{error}");
+    assert_eq!(place.listing(), ["web.container"]);
+    // Nobody listens there any more, so no systemd runs anything.
+    let output = run().output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(place.listing().is_empty());
+}
+
 #[test]
 fn rm_of_a_name_with_an_extension_means_the_file() {
     let place = Place::new();
@@ -376,7 +487,16 @@ fn rm_of_a_name_with_an_extension_means_the_file() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "sampan-test-none.volume\n");
     assert!(String::from_utf8_lossy(&output.stderr).contains("daemon-reload"));
     assert!(output.status.success() && place.listing().is_empty());
-    // Without an extension it is a container.
+    // Without such a file it is a container, if there is one.
+    let container = place.path("run/sampan/containers/sampan-test-none.volume");
+    fs::create_dir_all(&container).unwrap();
+    place.install("sampan-test-none.volume", "[Volume]\n");
+    assert!(run(&["sampan-test-none.volume"]).status.success());
+    assert!(container.exists() && place.listing().is_empty());
+    let output = run(&["sampan-test-none.volume"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!container.exists());
+    // Without an extension it is always a container.
     let output = run(&["sampan-test-none"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("container"));

@@ -67,6 +67,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether there is no bus at all: its socket does not exist, or nobody listens on it.
+    pub fn is_no_bus(&self) -> bool {
+        let Self::Connect { source: zbus::Error::Connection(error, _), .. } = self else { return false };
+        matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused)
+    }
+
     /// Names the call that failed; for `map_err`.
     pub(crate) fn call(call: impl Into<String>) -> impl FnOnce(zbus::Error) -> Self {
         let call = call.into();

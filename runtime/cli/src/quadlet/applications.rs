@@ -35,7 +35,7 @@ impl Applications {
         let mut found = Vec::new();
         for root in roots {
             let folder = root.path.canonicalize().unwrap_or_else(|_| root.path.clone());
-            let below = entries(&folder).into_iter().filter(|path| path.is_dir());
+            let below = entries(&folder).into_iter().filter(|path| path.is_dir() && !path.is_symlink());
             for folder in std::iter::once(folder.clone()).chain(below) {
                 found.extend(entries(&folder).iter().filter_map(|path| manifest(path)));
             }
@@ -69,6 +69,17 @@ pub(crate) fn manifest_name(name: &str) -> String {
     format!(".{name}.app")
 }
 
+/// Whether a file is a manifest, by its name.
+pub(crate) fn is_manifest(name: &str) -> bool {
+    application_name(name).is_some()
+}
+
+/// The application that a manifest of this name lists.
+fn application_name(manifest: &str) -> Option<&str> {
+    let name = manifest.strip_prefix('.')?;
+    EXTENSIONS.iter().find_map(|extension| name.strip_suffix(extension)).filter(|name| !name.is_empty())
+}
+
 fn is_named(app: &Application, file: &Path) -> bool {
     file.file_name().is_some_and(|name| name == app.name.as_str())
 }
@@ -80,14 +91,19 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     entries
 }
 
-/// Reads a manifest. Lines that would lead out of its folder are left out.
+/// Reads a manifest. Lines that would lead out of its folder, or through a link, are left out.
 fn manifest(path: &Path) -> Option<Application> {
-    let name = path.file_name()?.to_str()?.strip_prefix('.')?;
-    let name = EXTENSIONS.iter().find_map(|extension| name.strip_suffix(extension))?;
+    let name = application_name(path.file_name()?.to_str()?)?;
     let folder = path.parent()?;
     let text = fs::read_to_string(path).ok()?;
     let inside = |line: &&str| Path::new(line).components().all(|part| matches!(part, Component::Normal(_)));
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).filter(inside);
+    let no_link = |line: &&str| {
+        Path::new(line)
+            .ancestors()
+            .skip(1)
+            .all(|above| above == Path::new("") || !folder.join(above).is_symlink())
+    };
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).filter(inside).filter(no_link);
     Some(Application {
         name: name.to_owned(),
         manifest: path.to_owned(),

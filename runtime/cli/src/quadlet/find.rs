@@ -1,6 +1,6 @@
 //! Which unit file a word on the command line names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
 use sampan_generator::check::CheckedUnit;
@@ -14,8 +14,11 @@ use sampan_generator::diagnostic::suggest;
 /// There is none, or there are several.
 pub(crate) fn find<'a>(units: &'a [CheckedUnit], word: &str) -> anyhow::Result<&'a CheckedUnit> {
     if word.contains('/') {
-        let path = std::fs::canonicalize(word).unwrap_or_else(|_| word.into());
-        let found = units.iter().find(|unit| unit.file == path || unit.file == Path::new(word));
+        // An instance is a link to its template: the folder's links are followed first.
+        let at = |path: &Path| units.iter().find(|unit| unit.file == path);
+        let found = at(Path::new(word))
+            .or_else(|| at(&in_real_folder(Path::new(word))?))
+            .or_else(|| at(&std::fs::canonicalize(word).ok()?));
         return found.ok_or_else(|| anyhow!("{word} is no installed unit file; see sampan list"));
     }
     let exactly = |word: &str| units.iter().find(|unit| unit.name == word || unit.service == word);
@@ -40,6 +43,10 @@ pub(crate) fn find<'a>(units: &'a [CheckedUnit], word: &str) -> anyhow::Result<&
             bail!("{word} may be {}: write which", names.join(" or "))
         }
     }
+}
+
+fn in_real_folder(path: &Path) -> Option<PathBuf> {
+    Some(std::fs::canonicalize(path.parent()?).ok()?.join(path.file_name()?))
 }
 
 /// `web@.service` of `web@1.service`, `web@.container` of `web@1.container`, `web@` of `web@1`.

@@ -1,6 +1,6 @@
 //! Where unit files are, which engine their units are for, and which systemd runs them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use sampan_generator::check::{self, Checked};
@@ -114,15 +114,34 @@ impl Place {
     /// # Errors
     /// systemd can't be asked.
     pub(crate) fn states(&self, services: &[String]) -> anyhow::Result<States> {
+        let systemd = self.systemd()?;
         let (templates, plain): (Vec<String>, Vec<String>) =
             services.iter().cloned().partition(|service| service.contains("@."));
-        let systemd = self.systemd()?;
         let mut states = if plain.is_empty() { Vec::new() } else { systemd.named(&plain)? };
         if !templates.is_empty() {
             let patterns: Vec<String> = templates.iter().map(|name| name.replace("@.", "@*.")).collect();
             states.extend(systemd.matching(&patterns)?);
         }
         Ok(States(states))
+    }
+
+    /// The same; where no systemd runs, nothing that it would have started does. Not to be told what runs is
+    /// something else.
+    ///
+    /// # Errors
+    /// There is a systemd that can't be asked.
+    pub(crate) fn states_if_any(&self, services: &[String]) -> anyhow::Result<States> {
+        let elsewhere = !self.environment.root.as_os_str().is_empty();
+        // sd_booted(3)
+        if elsewhere || !self.user && !Path::new("/run/systemd/system").is_dir() {
+            return Ok(States::default());
+        }
+        match self.states(services) {
+            Err(error) if error.downcast_ref().is_some_and(sampan_status::Error::is_no_bus) => {
+                Ok(States::default())
+            }
+            states => states,
+        }
     }
 
     /// Has systemd run its generators and read the units. Below another root there is none to do so.

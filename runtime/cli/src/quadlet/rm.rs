@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, open, openat2, unlinkat};
+use rustix::io::Errno;
 use sampan_generator::Overlay;
 use sampan_generator::check::CheckedUnit;
 
-use super::applications::Applications;
+use super::applications::{Application, Applications};
 use super::find;
 use super::place::{self, Place};
 use crate::output;
@@ -69,8 +71,16 @@ struct Removal {
     name: String,
     /// Services that must not run.
     services: Vec<String>,
-    /// The files to remove.
+    /// What they are below.
+    folder: PathBuf,
+    /// The files to remove, as absolute paths.
     files: Vec<PathBuf>,
+}
+
+/// Whether there is a unit file of this name where the system's are.
+pub(crate) fn is_installed(name: &str) -> bool {
+    let units = place::Chosen::default().place().check(Overlay::new()).units;
+    units.iter().any(|unit| unit.name == name)
 }
 
 /// Removes each, all of them even if one fails.
@@ -115,7 +125,18 @@ fn choose(
     if options.all {
         let distribution = place.distribution();
         let ours = units.iter().filter(|unit| !unit.file.starts_with(&distribution));
-        return ours.map(|unit| of_unit(unit, applications)).collect();
+        let mut chosen: Vec<Removal> = Vec::new();
+        for unit in ours {
+            let removal = match applications.of(&unit.file) {
+                Some(app) => of_application(app, units),
+                None => of_unit(unit, applications),
+            };
+            // Each unit of an application leads to all of it.
+            if chosen.iter().all(|other| other.files != removal.files) {
+                chosen.push(removal);
+            }
+        }
+        return chosen;
     }
     let mut chosen: Vec<Removal> = Vec::new();
     for name in &options.names {
@@ -142,7 +163,11 @@ fn named(
     units: &[CheckedUnit],
     applications: &Applications,
 ) -> anyhow::Result<Option<Removal>> {
-    if let Some(unit) = units.iter().find(|unit| unit.name == name || unit.file == Path::new(name)) {
+    let unit = match name.contains('/') {
+        true => find::find(units, name).ok(),
+        false => units.iter().find(|unit| unit.name == name),
+    };
+    if let Some(unit) = unit {
         ensure!(
             !unit.file.starts_with(place.distribution()),
             "{} belongs to a package: switch it off with ln -s /dev/null {}",
@@ -162,14 +187,18 @@ fn named(
     }
     let plain = name.strip_prefix('.').and_then(|name| name.strip_suffix(".app")).unwrap_or(name);
     let Some(app) = applications.named(plain) else { return Ok(None) };
+    Ok(Some(of_application(app, units)))
+}
+
+/// All files of an application, and the list of them.
+fn of_application(app: &Application, units: &[CheckedUnit]) -> Removal {
     let own = |unit: &&CheckedUnit| app.files.contains(&unit.file);
-    let mut files: Vec<PathBuf> = app.files.clone();
-    files.push(app.manifest.clone());
-    Ok(Some(Removal {
-        name: plain.to_owned(),
+    Removal {
+        name: app.name.clone(),
         services: units.iter().filter(own).map(|unit| unit.service.clone()).collect(),
-        files,
-    }))
+        folder: folder_of(&app.manifest),
+        files: app.files.iter().chain([&app.manifest]).cloned().collect(),
+    }
 }
 
 /// A unit file, its own drop-ins, and what was installed with it.
@@ -177,44 +206,67 @@ fn of_unit(unit: &CheckedUnit, applications: &Applications) -> Removal {
     let mut files = vec![unit.file.clone()];
     let mut drop_ins = unit.file.clone().into_os_string();
     drop_ins.push(".d");
-    files.extend(unit.dropins.iter().filter(|file| file.parent() == Some(Path::new(&drop_ins))).cloned());
-    for app in applications.companions(&unit.file) {
-        files.extend(app.files.iter().cloned());
-        files.push(app.manifest.clone());
+    let drop_ins = Path::new(&drop_ins);
+    match drop_ins.is_symlink() {
+        // What it leads to may be others' too.
+        true => files.push(drop_ins.to_owned()),
+        false => files.extend(unit.dropins.iter().filter(|file| file.parent() == Some(drop_ins)).cloned()),
     }
-    Removal { name: unit.name.clone(), services: vec![unit.service.clone()], files }
+    for app in applications.companions(&unit.file) {
+        files.extend(app.files.iter().chain([&app.manifest]).cloned());
+    }
+    let services = vec![unit.service.clone()];
+    Removal { name: unit.name.clone(), services, folder: folder_of(&unit.file), files }
+}
+
+fn folder_of(file: &Path) -> PathBuf {
+    file.parent().unwrap_or(Path::new("/")).to_owned()
 }
 
 /// Stops what runs, if that is wanted, and removes the files.
 fn remove(removal: &Removal, place: &Place, force: bool) -> anyhow::Result<()> {
     let name = &removal.name;
-    // Without systemd nothing that it started runs.
-    if let Ok(states) = place.states(&removal.services) {
-        let running: Vec<_> = removal.services.iter().flat_map(|service| states.running(service)).collect();
-        if let Some(first) = running.first() {
-            ensure!(
-                force,
-                "{name} was not removed, because {first} runs: stop it first ({} stop {}), or remove it with --force",
-                place.systemctl(),
-                running.join(" ")
-            );
-            let systemd = place.systemd()?;
-            for unit in &running {
-                systemd.stop(unit).with_context(|| format!("stop {unit} to remove {name}"))?;
-            }
+    let states = place.states_if_any(&removal.services);
+    let states =
+        states.with_context(|| format!("{name} was not removed: whether its services run is unknown"))?;
+    let running: Vec<_> = removal.services.iter().flat_map(|service| states.running(service)).collect();
+    if let Some(first) = running.first() {
+        ensure!(
+            force,
+            "{name} was not removed, because {first} runs: stop it first ({} stop {}), or remove it with --force",
+            place.systemctl(),
+            running.join(" ")
+        );
+        let systemd = place.systemd()?;
+        for unit in &running {
+            systemd.stop(unit).with_context(|| format!("stop {unit} to remove {name}"))?;
         }
     }
     let mut folders = BTreeSet::new();
     for file in &removal.files {
-        match fs::remove_file(file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("remove {}", file.display()));
-            }
-            _ => folders.extend(file.parent().map(Path::to_owned)),
-        }
+        unlink(&removal.folder, file).with_context(|| format!("remove {}", file.display()))?;
+        folders.insert(folder_of(file));
     }
     tidy(&folders, place);
     Ok(())
+}
+
+/// Removes a file below a folder, by a way without links: a list of files may come from somebody else, who
+/// could lead it out of the folder. A file that isn't there is no error.
+fn unlink(folder: &Path, file: &Path) -> io::Result<()> {
+    let outside = || io::Error::other(format!("it is not below {}", folder.display()));
+    let name = file.file_name().ok_or_else(outside)?;
+    let way = file.parent().and_then(|above| above.strip_prefix(folder).ok()).ok_or_else(outside)?;
+    let way = if way.as_os_str().is_empty() { Path::new(".") } else { way };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let removed = open(folder, flags, Mode::empty())
+        .and_then(|folder| openat2(folder, way, flags, Mode::empty(), resolve))
+        .and_then(|holder| unlinkat(holder, name, AtFlags::empty()));
+    match removed {
+        Err(Errno::NOENT) => Ok(()),
+        other => Ok(other?),
+    }
 }
 
 /// Removes folders that are empty now, and those above them up to the folders that are searched.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use sampan_generator::keys::UnitType;
 
-use crate::quadlet::applications::manifest_name;
+use crate::quadlet::applications::{is_manifest, manifest_name};
 
 /// Folders of version control are no part of an application.
 const LEFT_OUT: [&str; 3] = [".git", ".hg", ".svn"];
@@ -92,7 +92,7 @@ pub(super) fn gather(words: &[String], folder: &Path) -> anyhow::Result<Vec<Item
         let name = name_of(path)?;
         let metadata = fs::metadata(path).with_context(|| format!("look at {word}"))?;
         if metadata.is_dir() && is_drop_ins(Path::new(&name)) {
-            below(path, &folder.join(&name), &mut items)?;
+            below(path, &real(path)?, &folder.join(&name), &mut items)?;
         } else if metadata.is_dir() {
             application(path, &name, folder, &mut items)?;
         } else if let Some(stem) = name.strip_suffix(".quadlets") {
@@ -147,7 +147,7 @@ fn companions(plain: Vec<Item>, folder: &Path) -> anyhow::Result<Vec<Item>> {
 fn application(path: &Path, name: &str, folder: &Path, items: &mut Vec<Item>) -> anyhow::Result<()> {
     let to = folder.join(name);
     let first = items.len();
-    below(path, &to, items)?;
+    below(path, &real(path)?, &to, items)?;
     ensure!(
         items[first..].iter().any(|item| item.unit_name().is_some()),
         "there is no unit file in {}",
@@ -163,8 +163,13 @@ fn manifest(from: &Path, name: &str, to: &Path, items: &[Item]) -> Item {
     Item { from: from.to_owned(), to: to.join(manifest_name(name)), content: Content::Manifest(text) }
 }
 
-/// All that is in a folder.
-fn below(path: &Path, to: &Path, items: &mut Vec<Item>) -> anyhow::Result<()> {
+fn real(folder: &Path) -> anyhow::Result<PathBuf> {
+    folder.canonicalize().with_context(|| format!("find {}", folder.display()))
+}
+
+/// All that is in a folder but lists of other applications' files, which would have those removed with this
+/// one. `tree` is where the outermost folder really is.
+fn below(path: &Path, tree: &Path, to: &Path, items: &mut Vec<Item>) -> anyhow::Result<()> {
     let entries = fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let mut entries = entries.with_context(|| format!("read the folder {}", path.display()))?;
     entries.sort_by_key(fs::DirEntry::file_name);
@@ -173,11 +178,14 @@ fn below(path: &Path, to: &Path, items: &mut Vec<Item>) -> anyhow::Result<()> {
         let kind = entry.file_type().with_context(|| format!("look at {}", from.display()))?;
         if kind.is_dir() {
             if !LEFT_OUT.iter().any(|name| entry.file_name() == *name) {
-                below(&from, &to, items)?;
+                below(&from, tree, &to, items)?;
             }
             continue;
         }
-        let content = if kind.is_symlink() { link(&from)? } else { Content::Copy };
+        if entry.file_name().to_str().is_some_and(is_manifest) {
+            continue;
+        }
+        let content = if kind.is_symlink() { link(&from, tree)? } else { Content::Copy };
         ensure!(kind.is_file() || kind.is_symlink(), "{} is neither a file nor a folder", from.display());
         items.push(Item { from, to, content });
     }
@@ -185,13 +193,22 @@ fn below(path: &Path, to: &Path, items: &mut Vec<Item>) -> anyhow::Result<()> {
 }
 
 /// A link to a file of the same folder, such as an instance of a template, stays one; any other is
-/// replaced by what it points to.
-fn link(path: &Path) -> anyhow::Result<Content> {
+/// replaced by what it points to, which has to be in the tree: it would be copied with the rights of whoever
+/// installs it.
+fn link(path: &Path, tree: &Path) -> anyhow::Result<Content> {
     let target = fs::read_link(path).with_context(|| format!("read the link {}", path.display()))?;
     if target.components().count() == 1 && target.is_relative() && target.file_name().is_some() {
         return Ok(Content::Link(target));
     }
-    let metadata = fs::metadata(path).with_context(|| format!("follow the link {}", path.display()))?;
+    let end = path.canonicalize().with_context(|| format!("follow the link {}", path.display()))?;
+    ensure!(
+        end.starts_with(tree),
+        "{} is a link that leaves {}, to {}: put the file itself in its place",
+        path.display(),
+        tree.display(),
+        target.display()
+    );
+    let metadata = fs::metadata(&end).with_context(|| format!("look at {}", end.display()))?;
     ensure!(metadata.is_file(), "{} is a link to something that is no file", path.display());
     Ok(Content::Copy)
 }
