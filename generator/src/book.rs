@@ -77,6 +77,11 @@ pub(crate) fn service_name(unit: &UnitFile<'_>) -> String {
     if let Some(name) = named.filter(|name| !name.is_empty()) {
         return name.to_owned();
     }
+    default_service_name(unit)
+}
+
+/// The service's name without `.service` if the file gives it no other.
+pub(crate) fn default_service_name(unit: &UnitFile<'_>) -> String {
     let suffix = unit.kind.service_suffix();
     match unit.stem().strip_suffix('@') {
         Some(stem) => format!("{stem}{suffix}@"),

@@ -159,8 +159,17 @@ impl Generation<'_> {
     /// Translates one file into its units, or into a stub service that says what is wrong.
     fn one(&mut self, unit: &UnitFile<'_>, take: &mut dyn FnMut(GeneratedUnit<'_>)) {
         let sampan = self.target.engine == Engine::Sampan;
-        let name = self.book.get(unit.name).map(book::Card::unit).unwrap_or_default();
+        let mut name = self.book.get(unit.name).map(book::Card::unit).unwrap_or_default();
+        if sampan && !translate::is_unit_name(&name) {
+            name = book::default_service_name(unit) + ".service";
+        }
         let mut translation = translate::unit(unit, &mut self.book, self.target);
+        let companions = translation.units.iter().skip(1).map(|companion| &companion.name);
+        let taken = companions.filter_map(|name| Some((name, *self.owners.get(name)?))).next();
+        if let Some((companion, owner)) = taken {
+            translation.findings.push(companion_collision(unit, owner, companion));
+            translation.units.clear();
+        }
         if translation.units.is_empty() && sampan && translate::is_unit_name(&name) {
             translation.units.push(stub::service(unit, &name, &translation.findings));
         }
@@ -188,5 +197,12 @@ fn collision(unit: &UnitFile<'_>, owner: &Path, name: &str, engine: Engine) -> D
     };
     let reason = format!("{} becomes {name} as well, so this file is left out", owner.display());
     unit.diagnose(&rules::SAME_SERVICE, severity, reason)
+        .help("rename one of the files, or give it another ServiceName=")
+}
+
+/// Another file becomes a unit that this one's service needs beside it.
+fn companion_collision(unit: &UnitFile<'_>, owner: &Path, name: &str) -> Diagnostic {
+    let reason = format!("{} becomes {name}, which goes with the service of this file", owner.display());
+    unit.diagnose(&rules::SAME_SERVICE, Severity::Error, reason)
         .help("rename one of the files, or give it another ServiceName=")
 }
