@@ -9,12 +9,16 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use sampan_image::{Credentials, Image, Platform, Policy, Progress, PullOptions, Registries, Source, Store};
 
+use crate::blame::Blamed as _;
 use crate::context::Context;
 use crate::run::size;
 
 /// `sampan pull [options] IMAGE…`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
+    /// Refused: every tag is pulled by its own name
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set, hide = true)]
+    all_tags: bool,
     /// File with registry credentials, containers-auth.json(5)
     #[arg(long, value_name = "FILE")]
     authfile: Option<PathBuf>,
@@ -24,6 +28,9 @@ pub(crate) struct Options {
     /// Credentials
     #[arg(long, value_name = "USER[:PASSWORD]")]
     creds: Option<String>,
+    /// Refused: images are not decrypted
+    #[arg(long, value_name = "KEY[:PASSPHRASE]", hide = true)]
+    decryption_key: Option<String>,
     /// Operating system and architecture of the image, as linux/arm64/v8
     #[arg(long, value_name = "PLATFORM", conflicts_with_all = ["os", "arch", "variant"])]
     platform: Option<String>,
@@ -72,6 +79,7 @@ pub(crate) struct Request<'a> {
 
 /// Fetches and prints the identifiers, one a line.
 pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCode> {
+    refuse(&options)?;
     let platform = match (&options.platform, &options.os, &options.arch, &options.variant) {
         (Some(text), ..) => Some(parse_platform(text)),
         (None, None, None, None) => None,
@@ -100,6 +108,20 @@ pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCod
         println!("{}", image.id);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Keys of `.image` files that have no meaning here.
+fn refuse(options: &Options) -> anyhow::Result<()> {
+    if options.all_tags {
+        let error = anyhow::anyhow!("--all-tags: pull each tag by its name, in an .image file of its own");
+        return Err(error).blame("AllTags", "");
+    }
+    if options.decryption_key.is_some() {
+        let error =
+            anyhow::anyhow!("--decryption-key: images are not decrypted here; use one that is not encrypted");
+        return Err(error).blame("DecryptionKey", "");
+    }
+    Ok(())
 }
 
 /// The image as the policy says: from the store, or from its source.
@@ -227,5 +249,29 @@ impl Progressing {
     /// Takes the bar away.
     pub(crate) fn finish(&self) {
         self.0.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    /// Generated units have these options; they must not be passed over.
+    #[test]
+    fn what_has_no_meaning_is_refused_with_its_key() {
+        let refused = |words: &str| {
+            let line = Line::try_parse_from(words.split(' ')).unwrap();
+            refuse(&line.options).err().map(|error| format!("{error:#}"))
+        };
+        assert!(refused("pull --all-tags image").unwrap().starts_with("AllTags="));
+        assert!(refused("pull --decryption-key k image").unwrap().starts_with("DecryptionKey="));
+        assert_eq!(refused("pull --all-tags=false image"), None);
     }
 }

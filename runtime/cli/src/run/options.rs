@@ -312,7 +312,9 @@ pub(crate) struct Options {
 mod tests {
     use super::*;
     use clap::Parser;
-    use sampan_generator::keys::{Emit, Key, Kind, Shape, UnitType};
+    use sampan_generator::keys::UnitType;
+
+    use crate::vocabulary::words;
 
     #[derive(Parser)]
     struct Line {
@@ -320,52 +322,22 @@ mod tests {
         options: Options,
     }
 
-    /// A value that the key takes.
-    fn example(key: &Key) -> &'static str {
-        match key.shape {
-            Shape::OneOf(words) => words[0],
-            Shape::Integer => "3",
-            Shape::Duration => "30s",
-            Shape::Size => "64m",
-            _ => "x",
-        }
-    }
-
-    /// The words that the generator writes for the key.
-    fn words(key: &Key) -> Vec<String> {
-        let value = example(key);
-        match key.emit {
-            Emit::Flag(flag) if key.kind == Kind::Boolean => vec![format!("{flag}=false")],
-            Emit::Flag(flag) => vec![flag.to_owned(), value.to_owned()],
-            Emit::Joined(flag) => vec![format!("{flag}={value}")],
-            Emit::Prefixed(flag, prefix) => vec![flag.to_owned(), format!("{prefix}{value}")],
-            Emit::WhenTrue(words) => words.iter().map(|word| (*word).to_owned()).collect(),
-            Emit::Service(_) => Vec::new(),
-            Emit::Own(text) => match text.split(' ').next() {
-                // Options of the program itself, and of no value.
-                Some("--module" | "--rootfs") => Vec::new(),
-                Some("--sdnotify") => vec!["--sdnotify=conmon".to_owned()],
-                Some("--cgroups") => vec!["--cgroups".to_owned(), "split".to_owned()],
-                Some(flag) if flag.starts_with("--") => vec![flag.to_owned(), value.to_owned()],
-                _ => Vec::new(),
-            },
-        }
-    }
-
     #[test]
     fn every_key_of_a_container_is_an_option() {
-        let refused = |key: &&Key| {
-            let line = ["run".to_owned()].into_iter().chain(words(key)).chain(["image".to_owned()]);
+        let refused = |(name, words): (&str, Vec<String>)| {
+            let line = ["run".to_owned()].into_iter().chain(words).chain(["image".to_owned()]);
             match Line::try_parse_from(line) {
-                Err(error) => Some(format!("{}=: {error}", key.name)),
+                Err(error) => Some(format!("{name}=: {error}")),
                 // An unknown option would be taken for the image.
                 Ok(line) if line.options.arguments != ["image"] => {
-                    Some(format!("{}=: {:?}", key.name, line.options.arguments))
+                    Some(format!("{name}=: {:?}", line.options.arguments))
                 }
                 Ok(_) => None,
             }
         };
-        let refused: Vec<_> = UnitType::Container.keys().iter().filter_map(refused).collect();
+        let keys = UnitType::Container.keys().iter();
+        let all = keys.flat_map(|key| words(key).into_iter().map(|words| (key.name, words)));
+        let refused: Vec<_> = all.filter_map(refused).collect();
         assert!(refused.is_empty(), "{}", refused.join("\n"));
     }
 }
