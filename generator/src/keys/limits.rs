@@ -40,11 +40,23 @@ pub(super) fn is_cpu_set(value: &str) -> bool {
 
 /// A size, a share of the host's memory, or no limit.
 pub(super) fn is_limit(value: &str) -> bool {
-    let share = |text: &str| text.parse::<f64>().is_ok_and(|share| (0.0..=100.0).contains(&share));
     match value.strip_suffix('%') {
-        Some(text) => text.starts_with(|c: char| c.is_ascii_digit()) && share(text),
-        None => matches!(value, "infinity" | "-1") || values::bytes(value).is_some(),
+        Some(text) => is_share(text),
+        // To systemd the largest number is none.
+        None => {
+            matches!(value, "infinity" | "-1") || values::bytes(value).is_some_and(|size| size < u64::MAX)
+        }
     }
+}
+
+/// 0 to 100, with two decimals at most (parse_permyriad() of systemd).
+fn is_share(text: &str) -> bool {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    are_digits(whole)
+        && are_digits(decimals)
+        && decimals.len() <= 2
+        && text.parse::<f64>().is_ok_and(|share| share <= 100.0)
 }
 
 /// A limit in bytes, where it is a size: systemd knows `512M` and not `512m`.
@@ -64,9 +76,18 @@ pub(super) fn is_of_device(value: &str, is_amount: impl Fn(&str) -> bool) -> boo
 
 /// Bytes or operations in a second: a number, perhaps with K, M, G or T for thousands and more.
 pub(super) fn is_rate(value: &str) -> bool {
-    let number = value.strip_suffix(['K', 'M', 'G', 'T']).unwrap_or(value);
-    value == "infinity"
-        || number.bytes().all(|b| b.is_ascii_digit()) && number.parse::<u64>().is_ok_and(|rate| rate > 0)
+    let digits = value.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit: u64 = match &value[digits.len()..] {
+        "" => 1,
+        "K" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "T" => 1_000_000_000_000,
+        _ => return value == "infinity",
+    };
+    let number =
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u64>().ok()).flatten();
+    number.and_then(|number| number.checked_mul(unit)).is_some_and(|rate| rate > 0)
 }
 
 #[cfg(test)]
@@ -96,7 +117,22 @@ mod tests {
             assert!(is_limit(value), "{value}");
             assert_eq!(in_bytes(value), expected);
         }
-        for bad in ["", "lots", "120%", "%", "%i", "-5"] {
+        assert!(is_limit("100.00%") && is_limit("0.5%"));
+        for bad in [
+            "",
+            "lots",
+            "120%",
+            "%",
+            "%i",
+            "-5",
+            "1e1%",
+            "50.555%",
+            "50.%",
+            ".5%",
+            "100.01%",
+            "18446744073709551615",
+            "99999999999.5p",
+        ] {
             assert!(!is_limit(bad), "{bad}");
         }
     }
@@ -109,6 +145,10 @@ mod tests {
             assert_eq!(is_cpu_set(value), good, "{value}");
         }
         assert!(is_of_device("/dev/sda 10M", is_rate) && is_of_device("/var 500", is_weight));
+        assert!(is_rate("infinity") && is_rate("18446744T") && is_rate("7"));
+        for bad in ["18446744073709551615T", "18446745T", "", "K", "+1", "1KK", "infinityK"] {
+            assert!(!is_rate(bad), "{bad}");
+        }
         for bad in ["/dev/sda", "10M", "sda 10M", "/dev/sda 10m", "/dev/sda 0", "/dev/sda 1 2"] {
             assert!(!is_of_device(bad, is_rate), "{bad}");
         }
