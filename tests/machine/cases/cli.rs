@@ -8,7 +8,7 @@ use sampan_machine_tests::Machine;
 
 use crate::fixture::{BUSYBOX, Shared, busybox, own_processes, sampan_json, shared, start, uninstall};
 
-static MACHINE: Shared = Shared::new();
+static MACHINE: Shared = Shared::new(module_path!());
 
 pub fn tests() -> Vec<Trial> {
     let test = |name: &str, case| shared(&MACHINE, &format!("cli::{name}"), case);
@@ -29,10 +29,6 @@ pub fn tests() -> Vec<Trial> {
         test("unknown_container_is_an_error", unknown_container_is_an_error),
         test("every_command_has_help", every_command_has_help),
     ]
-}
-
-pub fn end() {
-    MACHINE.end();
 }
 
 /// Starts `NAME.container` with that container name.

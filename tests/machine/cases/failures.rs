@@ -11,7 +11,7 @@ use sampan_machine_tests::registry::STORAGE;
 
 use crate::fixture::{BUSYBOX, Shared, UNITS, busybox, install, shared, start, start_fails, test, uninstall};
 
-static MACHINE: Shared = Shared::new();
+static MACHINE: Shared = Shared::new(module_path!());
 
 pub fn tests() -> Vec<Trial> {
     let on_shared = |name: &str, case| shared(&MACHINE, &format!("failures::{name}"), case);
@@ -32,10 +32,6 @@ pub fn tests() -> Vec<Trial> {
         on_shared("program_that_is_missing", missing_program),
         alone("disk_that_is_full", full_disk),
     ]
-}
-
-pub fn end() {
-    MACHINE.end();
 }
 
 /// The text must hold each of `words`, whatever their case.

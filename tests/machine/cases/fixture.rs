@@ -1,5 +1,6 @@
 //! What every test starts from: a machine with the product, a registry and the images.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -57,8 +58,9 @@ fn build() -> Result<World> {
     Ok(World { options: Options { layers, program, ..Options::default() }, product, cache })
 }
 
-/// Removes what this run has made on the host, after its last test.
+/// Ends the machines and removes what this run has made on the host, after its last test.
 pub fn end() {
+    idle().clear();
     if let Some(Ok(world)) = WORLD.get() {
         let _ = std::fs::remove_dir_all(&world.product);
     }
@@ -124,21 +126,39 @@ pub fn test_in(boot: fn() -> Result<Machine>, name: &str, case: fn(&Machine) -> 
 /// Machines that the tests of a subject use one after the other: as many as run at once. A failed
 /// test doesn't hand its machine on.
 #[derive(Debug)]
-pub struct Shared(Mutex<Vec<Machine>>);
+pub struct Shared {
+    subject: &'static str,
+}
+
+/// Machines that no test uses, each with its subject; the longest idle first.
+static IDLE: Mutex<VecDeque<(&str, Machine)>> = Mutex::new(VecDeque::new());
+
+/// How many machines may be idle. Each takes a part of the host's 128 inotify instances, without
+/// which the next machine doesn't come up.
+const MOST_IDLE: usize = 3;
+
+fn idle() -> MutexGuard<'static, VecDeque<(&'static str, Machine)>> {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Shared {
     /// No machine yet; a test that finds none boots one.
-    pub const fn new() -> Shared {
-        Shared(Mutex::new(Vec::new()))
+    pub const fn new(subject: &'static str) -> Shared {
+        Shared { subject }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Machine>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn take(&self) -> Option<Machine> {
+        let mut idle = idle();
+        let at = idle.iter().position(|(subject, _)| *subject == self.subject)?;
+        idle.remove(at).map(|(_, machine)| machine)
     }
 
-    /// Ends the machines, after the last test.
-    pub fn end(&self) {
-        self.idle().clear();
+    fn give_back(&self, machine: Machine) {
+        let mut idle = idle();
+        idle.push_back((self.subject, machine));
+        let least = if idle.len() > MOST_IDLE { idle.pop_front() } else { None };
+        drop(idle); // ending a machine takes a moment
+        drop(least);
     }
 }
 
@@ -149,14 +169,13 @@ pub fn shared(on: &'static Shared, name: &str, case: fn(&Machine) -> Result<()>)
             return Ok(Completion::ignored_with(reason));
         }
         // Out of its place while in use: a panic drops it.
-        let idle = on.idle().pop();
-        let machine = match idle {
+        let machine = match on.take() {
             Some(machine) => machine,
             None => machine().map_err(|error| Failed::from(format!("{error:#}")))?,
         };
         let outcome = outcome(case(&machine), &machine);
         if outcome.is_ok() {
-            on.idle().push(machine);
+            on.give_back(machine);
         }
         outcome
     })

@@ -8,7 +8,7 @@ use sampan_machine_tests::Machine;
 
 use crate::fixture::{Shared, busybox, install, sampan_json, shared, start, uninstall};
 
-static MACHINE: Shared = Shared::new();
+static MACHINE: Shared = Shared::new(module_path!());
 
 pub fn tests() -> Vec<Trial> {
     let test = |name: &str, case| shared(&MACHINE, &format!("health::{name}"), case);
@@ -21,10 +21,6 @@ pub fn tests() -> Vec<Trial> {
         test("an_unhealthy_container_is_restarted", unhealthy_restarts),
         test("a_long_stop_has_its_time", long_stop),
     ]
-}
-
-pub fn end() {
-    MACHINE.end();
 }
 
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -9,7 +9,7 @@ use sampan_machine_tests::registry::TLS_ADDRESS;
 
 use crate::fixture::{Shared, Skip, install, shared, start, test, uninstall};
 
-static MACHINE: Shared = Shared::new();
+static MACHINE: Shared = Shared::new(module_path!());
 
 pub fn tests() -> Vec<Trial> {
     let on_shared = |name: &str, case| shared(&MACHINE, &format!("images::{name}"), case);
@@ -25,10 +25,6 @@ pub fn tests() -> Vec<Trial> {
         alone("progress_shows_and_extends_the_start", progress_shows_and_extends_the_start),
         alone("one_pull_at_a_time_of_one_image", one_pull_at_a_time),
     ]
-}
-
-pub fn end() {
-    MACHINE.end();
 }
 
 /// Starts the registry that speaks TLS.

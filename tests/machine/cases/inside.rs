@@ -6,7 +6,7 @@ use sampan_machine_tests::Machine;
 
 use crate::fixture::{BUSYBOX, Shared, busybox, install, shared, start, uninstall};
 
-static MACHINE: Shared = Shared::new();
+static MACHINE: Shared = Shared::new(module_path!());
 
 pub fn tests() -> Vec<Trial> {
     let test = |name: &str, case| shared(&MACHINE, &format!("inside::{name}"), case);
@@ -28,10 +28,6 @@ pub fn tests() -> Vec<Trial> {
         test("sandbox_settings_of_the_service", sandbox_settings),
         test("rootfs_instead_of_an_image", rootfs_instead_of_an_image),
     ]
-}
-
-pub fn end() {
-    MACHINE.end();
 }
 
 /// Runs a script in a container to its end, with `more` lines of `[Container]`; returns what it

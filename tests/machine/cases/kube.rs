@@ -12,7 +12,7 @@ use crate::fixture::{
 };
 use crate::leftovers::nothing_new;
 
-static MACHINE: Shared = Shared::new();
+static MACHINE: Shared = Shared::new(module_path!());
 
 pub fn tests() -> Vec<Trial> {
     let own = |name: &str, case| test(&format!("kube::{name}"), case);
@@ -32,10 +32,6 @@ pub fn tests() -> Vec<Trial> {
         test("an_unhealthy_container_is_restarted", unhealthy),
         test("yaml_by_hand", by_hand),
     ]
-}
-
-pub fn end() {
-    MACHINE.end();
 }
 
 const READY: Duration = Duration::from_secs(15);

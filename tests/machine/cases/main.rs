@@ -55,23 +55,6 @@ fn main() -> ExitCode {
         harness::tests(),
     ];
     let conclusion = libtest_mimic::run(&arguments, subjects.into_iter().flatten().collect());
-    for end in [
-        cli::end,
-        failures::end,
-        health::end,
-        images::end,
-        inside::end,
-        kube::end,
-        network::end,
-        pods::end,
-        secrets::end,
-        stacks::end,
-        start_stop::end,
-        unit_files::end,
-        users::end,
-    ] {
-        end();
-    }
     fixture::end();
     conclusion.exit_code()
 }

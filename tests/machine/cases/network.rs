@@ -8,7 +8,7 @@ use sampan_machine_tests::Machine;
 
 use crate::fixture::{BUSYBOX, Shared, busybox, fetch, install, shared, start, uninstall};
 
-static MACHINE: Shared = Shared::new();
+static MACHINE: Shared = Shared::new(module_path!());
 
 pub fn tests() -> Vec<Trial> {
     let test = |name: &str, case| shared(&MACHINE, &format!("network::{name}"), case);
@@ -27,10 +27,6 @@ pub fn tests() -> Vec<Trial> {
         test("aliases_resolve", aliases_resolve),
         test("internal_network_has_no_way_out", internal_network_has_no_way_out),
     ]
-}
-
-pub fn end() {
-    MACHINE.end();
 }
 
 const READY: Duration = Duration::from_secs(10);

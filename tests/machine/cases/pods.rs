@@ -11,7 +11,7 @@ use crate::fixture::{
     BUSYBOX, Shared, busybox, fetch, install, sampan_json, shared, start, start_fails, test, uninstall,
 };
 
-static MACHINE: Shared = Shared::new();
+static MACHINE: Shared = Shared::new(module_path!());
 
 pub fn tests() -> Vec<Trial> {
     let own = |name: &str, case| test(&format!("pods::{name}"), case);
@@ -31,10 +31,6 @@ pub fn tests() -> Vec<Trial> {
         test("volumes_of_a_pod_are_in_each_container", volumes_are_in_each),
         test("pods_by_hand", pods_by_hand),
     ]
-}
-
-pub fn end() {
-    MACHINE.end();
 }
 
 const READY: Duration = Duration::from_secs(10);

@@ -11,7 +11,7 @@ use sampan_machine_tests::Machine;
 
 use crate::fixture::{Shared, busybox, shared, start, start_fails, uninstall};
 
-static MACHINE: Shared = Shared::new();
+static MACHINE: Shared = Shared::new(module_path!());
 
 pub fn tests() -> Vec<Trial> {
     let test = |name: &str, case| shared(&MACHINE, &format!("secrets::{name}"), case);
@@ -20,10 +20,6 @@ pub fn tests() -> Vec<Trial> {
         test("the_units_user_reads_them", with_a_user),
         test("one_that_is_missing_is_named", missing),
     ]
-}
-
-pub fn end() {
-    MACHINE.end();
 }
 
 const DIRECTORY: &str = "Environment=CREDENTIALS_DIRECTORY=/srv/credentials";

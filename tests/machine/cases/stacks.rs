@@ -9,7 +9,7 @@ use sampan_machine_tests::Machine;
 
 use crate::fixture::{Shared, UNITS, fetch, install, own_processes, shared, start};
 
-static MACHINE: Shared = Shared::new();
+static MACHINE: Shared = Shared::new(module_path!());
 
 pub fn tests() -> Vec<Trial> {
     let test = |name: &str, case| shared(&MACHINE, &format!("stacks::{name}"), case);
@@ -20,10 +20,6 @@ pub fn tests() -> Vec<Trial> {
         test("redis_keeps_its_data", redis_keeps_its_data),
         test("examples_start_as_shipped", examples_start_as_shipped),
     ]
-}
-
-pub fn end() {
-    MACHINE.end();
 }
 
 const READY: Duration = Duration::from_secs(30);

@@ -8,7 +8,7 @@ use sampan_machine_tests::Machine;
 
 use crate::fixture::{self, Shared, Skip, busybox, own_processes, shared, start, start_fails, uninstall};
 
-static MACHINE: Shared = Shared::new();
+static MACHINE: Shared = Shared::new(module_path!());
 
 pub fn tests() -> Vec<Trial> {
     let test = |name: &str, case| shared(&MACHINE, &format!("start_stop::{name}"), case);
@@ -36,10 +36,6 @@ pub fn tests() -> Vec<Trial> {
         test("bad_interpreter_is_said_in_words", bad_interpreter_is_said_in_words),
         test("oom_kill_is_a_failure", oom_kill_is_a_failure),
     ]
-}
-
-pub fn end() {
-    MACHINE.end();
 }
 
 const ACTIVE: Duration = Duration::from_secs(10);

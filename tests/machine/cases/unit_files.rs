@@ -6,7 +6,7 @@ use sampan_machine_tests::{Machine, Run};
 
 use crate::fixture::{BUSYBOX, Shared, UNITS, sampan_json, shared};
 
-static MACHINE: Shared = Shared::new();
+static MACHINE: Shared = Shared::new(module_path!());
 
 pub fn tests() -> Vec<Trial> {
     let test = |name: &str, case| shared(&MACHINE, &format!("unit_files::{name}"), case);
@@ -14,10 +14,6 @@ pub fn tests() -> Vec<Trial> {
         test("an_edit_is_told_before_the_reload", an_edit_is_told_before_the_reload),
         test("a_folder_is_installed_and_removed_whole", a_folder_is_installed_and_removed_whole),
     ]
-}
-
-pub fn end() {
-    MACHINE.end();
 }
 
 fn sampan(machine: &Machine, words: &[&str]) -> Result<Run> {

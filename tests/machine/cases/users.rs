@@ -8,7 +8,7 @@ use sampan_machine_tests::Machine;
 
 use crate::fixture::{BUSYBOX, Shared, install, sampan_json, shared, start, start_fails, uninstall};
 
-static MACHINE: Shared = Shared::new();
+static MACHINE: Shared = Shared::new(module_path!());
 
 pub fn tests() -> Vec<Trial> {
     let test = |name: &str, case| shared(&MACHINE, &format!("users::{name}"), case);
@@ -22,10 +22,6 @@ pub fn tests() -> Vec<Trial> {
         test("ready_and_healthy_and_reloaded", ready_healthy_reloaded),
         test("no_privilege_of_the_host_is_left", no_privilege),
     ]
-}
-
-pub fn end() {
-    MACHINE.end();
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);
