@@ -19,6 +19,7 @@ pub fn tests() -> Vec<Trial> {
         test("a_start_that_fails_is_made_again", startup_fails),
         test("results_are_kept", results_are_kept),
         test("an_unhealthy_container_is_restarted", unhealthy_restarts),
+        test("a_late_check_leaves_nothing_behind", late_check),
         test("a_long_stop_has_its_time", long_stop),
     ]
 }
@@ -142,6 +143,20 @@ fn unhealthy_restarts(machine: &Machine) -> Result<()> {
     })?;
     machine.ok(&["systemctl", "stop", "ill"])?;
     uninstall(machine, &["ill.container"])
+}
+
+/// A shell that is killed alone leaves its child in the container, one with every check.
+fn late_check(machine: &Machine) -> Result<()> {
+    let more = "HealthCmd=sleep 777; true\nHealthInterval=disable\nHealthTimeout=1s";
+    busybox(machine, "late", "sleep 1000", more)?;
+    start(machine, "late")?;
+    let run = machine.run(&["sampan", "healthcheck", "run", "systemd-late"])?;
+    ensure!(!run.success(), "a check that takes too long succeeded: {}", run.text());
+    machine.wait("the end of all that the check has started", PATIENCE, |m| {
+        Ok(!m.ok(&["sampan", "exec", "systemd-late", "ps"])?.contains("777"))
+    })?;
+    machine.ok(&["systemctl", "stop", "late"])?;
+    uninstall(machine, &["late.container"])
 }
 
 fn long_stop(machine: &Machine) -> Result<()> {

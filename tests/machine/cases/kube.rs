@@ -31,6 +31,7 @@ pub fn tests() -> Vec<Trial> {
         test("a_job_ends_its_unit", a_job),
         test("an_unhealthy_container_is_restarted", unhealthy),
         test("yaml_by_hand", by_hand),
+        test("a_pod_made_elsewhere_stays", made_elsewhere),
     ]
 }
 
@@ -264,6 +265,8 @@ fn secrets(machine: &Machine) -> Result<()> {
     })?;
     let shown = machine.ok(&["systemctl", "show", "secret-main.service"])?;
     ensure!(!shown.contains("hunter2"), "systemctl show tells the secret");
+    // LD_PRELOAD of a Secret would be the host's root.
+    ensure!(!shown.contains("EnvironmentFiles="), "secrets are in the environment of sampan run");
     let mode = machine.shell("stat -c %a /run/sampan/kube")?;
     ensure!(mode.trim() == "700", "the directory with secrets has the mode {mode}");
     machine.ok(&["systemctl", "stop", "secret"])?;
@@ -308,6 +311,21 @@ fn unhealthy(machine: &Machine) -> Result<()> {
     machine.ok(&["systemctl", "stop", "ill"])?;
     is(machine, "ill-health.timer", "inactive")?;
     remove(machine, "ill")
+}
+
+fn made_elsewhere(machine: &Machine) -> Result<()> {
+    machine.ok(&["sampan", "pod", "create", "--name", "one"])?;
+    kube(machine, "foreign", &pod("Always", "sleep 1000"), "")?;
+    let said = start_fails(machine, "foreign")?;
+    ensure!(said.contains("there is a pod one already"), "{said}");
+    machine.run(&["systemctl", "stop", "foreign"])?;
+    machine.ok(&["sampan", "pod", "exists", "one"])?;
+    machine.ok(&["sampan", "pod", "rm", "one"])?;
+    machine.run(&["systemctl", "reset-failed", "foreign"])?;
+    start(machine, "foreign")?;
+    machine.ok(&["systemctl", "stop", "foreign"])?;
+    ensure!(!machine.run(&["sampan", "pod", "exists", "one"])?.success(), "its own pod is left");
+    remove(machine, "foreign")
 }
 
 fn by_hand(machine: &Machine) -> Result<()> {

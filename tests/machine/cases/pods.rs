@@ -24,6 +24,7 @@ pub fn tests() -> Vec<Trial> {
         test("names_of_pod_and_containers_resolve", names_resolve),
         test("a_restarted_container_finds_the_same_network", a_restart_keeps_the_network),
         test("a_pod_ends_with_its_last_container", a_pod_ends_with_its_last_container),
+        test("a_units_end_leaves_the_pod_of_another", the_pod_of_another),
         test("a_pod_stays_if_its_policy_says_so", a_pod_stays),
         test("users_of_a_pod_are_shared", users_are_shared),
         test("a_service_with_mounts_of_its_own", a_service_with_mounts_of_its_own),
@@ -162,6 +163,17 @@ fn a_pod_ends_with_its_last_container(machine: &Machine) -> Result<()> {
     ensure!(machine.property("app-pod", "Result")? == "success");
     ensure!(!machine.run(&["sampan", "pod", "exists", "app"])?.success(), "the pod is still there");
     uninstall(machine, FILES)
+}
+
+fn the_pod_of_another(machine: &Machine) -> Result<()> {
+    install(machine, &[("first.pod", "[Pod]\nPodName=same\n"), ("second.pod", "[Pod]\nPodName=same\n")])?;
+    start(machine, "first-pod")?;
+    start(machine, "second-pod")?;
+    machine.ok(&["systemctl", "stop", "first-pod"])?;
+    machine.ok(&["sampan", "pod", "exists", "same"])?;
+    machine.ok(&["systemctl", "stop", "second-pod"])?;
+    ensure!(!machine.run(&["sampan", "pod", "exists", "same"])?.success(), "the pod is left");
+    uninstall(machine, &["first.pod", "second.pod"])
 }
 
 fn a_pod_stays(machine: &Machine) -> Result<()> {
