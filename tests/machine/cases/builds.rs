@@ -41,6 +41,8 @@ fn an_image_is_built_and_run(machine: &Machine) -> Result<()> {
     // Again, with all layers cached: the same image. Nothing of the build is left.
     machine.ok(&["systemctl", "restart", "mine-build"])?;
     ensure!(sampan_json(machine, &["image", "inspect", "mine:1"])?[0]["Id"] == image["Id"], "another image");
+    // A restart of the build brings the container back too, which is not waited for.
+    start(machine, "mine")?;
     let left =
         machine.shell("ls /run/sampan/network/leases; ls /var/lib/sampan/build | grep handover || :")?;
     ensure!(left.lines().count() == 1, "only the container has a lease: {left}");

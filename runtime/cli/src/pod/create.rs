@@ -22,7 +22,7 @@ use crate::output;
 use crate::run::files::{self, Facts};
 use crate::run::groups::{Naming, Networking, Users};
 use crate::run::network::{self, Network, Plan};
-use crate::run::unit::Unit;
+use crate::run::unit::{self, Unit};
 use crate::run::user_namespace::{self, Mappings};
 use crate::run::{id, mounts, size};
 
@@ -159,7 +159,8 @@ fn described(options: &Options, conf: &ContainersConf, plan: &Plan) -> anyhow::R
         name,
         is_complete: false,
         created: jiff::Timestamp::now().to_string(),
-        unit: Unit::current().and_then(|unit| unit.name),
+        // Also where a wrapper of the administrator's is the unit's main process.
+        unit: unit::generated_unit().or_else(|| Unit::current()?.name),
         hostname,
         shared,
         host_network,
