@@ -205,8 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn ambient_must_be_inheritable() {
-        assert!(Sets::new(&capabilities(&[Capability::Kill], &[])).is_err());
-        Sets::new(&capabilities(&[Capability::Kill], &[Capability::Kill])).unwrap();
+    fn ambient_without_inheritable_is_left_out() {
+        let ambient = |inheritable: &[Capability]| {
+            let sets = Sets::new(&capabilities(&[Capability::Kill], inheritable)).unwrap();
+            (sets.ambient, sets.inheritable)
+        };
+        assert_eq!(ambient(&[]), (0, 0));
+        assert_eq!(ambient(&[Capability::Chown]), (0, 1));
+        assert_eq!(ambient(&[Capability::Kill]), (1 << 5, 1 << 5));
     }
 }
