@@ -1,5 +1,7 @@
 //! `.build` files: buildah builds, and the image is one of ours.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use sampan_machine_tests::Machine;
@@ -41,8 +43,11 @@ fn an_image_is_built_and_run(machine: &Machine) -> Result<()> {
     // Again, with all layers cached: the same image. Nothing of the build is left.
     machine.ok(&["systemctl", "restart", "mine-build"])?;
     ensure!(sampan_json(machine, &["image", "inspect", "mine:1"])?[0]["Id"] == image["Id"], "another image");
-    // A restart of the build brings the container back too, which is not waited for.
-    start(machine, "mine")?;
+    // A restart of the build brings the container back too, which is not waited for. (To start it
+    // would build once more: the build's service is over when it is done.)
+    machine.wait("the container is back", Duration::from_secs(20), |m| {
+        Ok(m.property("mine", "ActiveState")? == "active")
+    })?;
     let left =
         machine.shell("ls /run/sampan/network/leases; ls /var/lib/sampan/build | grep handover || :")?;
     ensure!(left.lines().count() == 1, "only the container has a lease: {left}");
