@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sampan_generator::syntax::words::{Escapes, join, split};
+use sampan_generator::syntax::words::{Escapes, quote, split};
 
 fuzz_target!(|value: &str| {
     if value.contains('\0') {
@@ -17,12 +17,12 @@ fuzz_target!(|value: &str| {
             assert!(word.at >= last && word.at <= value.len() && value.is_char_boundary(word.at));
             last = word.at;
         }
-        let words: Vec<_> = found.words.iter().map(|word| word.text.as_str()).collect();
-        let line = join(words.iter().copied());
+        let words: Vec<&str> = found.words.iter().map(|word| &*word.text).collect();
+        let line = words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
         assert!(!line.contains('\n'), "{line:?}");
         let again = split(&line, Escapes::Resolved);
         assert!(again.oddities.is_empty(), "{line:?}: {:?}", again.oddities);
-        let again: Vec<_> = again.words.iter().map(|word| word.text.as_str()).collect();
+        let again: Vec<&str> = again.words.iter().map(|word| &*word.text).collect();
         assert_eq!(again, words, "written as {line:?}");
     }
 });
