@@ -13,8 +13,8 @@
 //!    translation of the next.
 //!
 //! [`generate`] is all of that but the writing; [`check`] is the same for people who only want to
-//! know what is wrong, and looks at more than the generator has time for. The crate needs no network, no D-Bus and no `/var`, as systemd.generator(7)
-//! demands, and its output depends on its input alone.
+//! know what is wrong, and looks at more than the generator has time for. The crate needs no network,
+//! no D-Bus and no `/var`, as systemd.generator(7) demands, and its output depends on its input alone.
 
 #![forbid(unsafe_code)]
 
