@@ -1,6 +1,6 @@
 //! `sampan artifact`: files from registries, which containers have mounted.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 use crate::Coded;
 use crate::context::Context;
 use crate::output::{self, Format, human};
-use crate::pull::{self, Progressing};
-use crate::run::size;
+use crate::pull::{Access, Progressing};
 
 /// podman-artifact-rm(1) and its neighbours: there is no such artifact.
 const MISSING: u8 = 1;
@@ -47,30 +46,14 @@ enum Verb {
 
 #[derive(Debug, clap::Args)]
 struct Pull {
-    /// File with registry credentials, containers-auth.json(5)
-    #[arg(long, value_name = "FILE")]
-    authfile: Option<PathBuf>,
-    /// Directory with certificates for the registry
-    #[arg(long, value_name = "DIR")]
-    cert_dir: Option<PathBuf>,
-    /// Credentials
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    creds: Option<String>,
+    #[command(flatten)]
+    access: Access,
     /// Refused: artifacts are not decrypted
     #[arg(long, value_name = "KEY[:PASSPHRASE]", hide = true)]
     decryption_key: Option<String>,
     /// Print the digest alone
     #[arg(long, short, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     quiet: Option<bool>,
-    /// How often to retry a failed fetch
-    #[arg(long, value_name = "N")]
-    retry: Option<u32>,
-    /// Pause between retries, as 10s or 1m
-    #[arg(long, value_name = "DURATION")]
-    retry_delay: Option<String>,
-    /// Verify certificates; false also allows plain HTTP
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    tls_verify: Option<bool>,
     /// The artifact, with its registry
     #[arg(value_name = "ARTIFACT")]
     name: String,
@@ -122,17 +105,11 @@ fn fetch(options: &Pull, context: &Context) -> anyhow::Result<ExitCode> {
     let registries = context.registries()?;
     let policy = Policy::load(Path::new("/")).context("reading policy.json")?;
     let source = Source::parse(&options.name, &registries)?;
-    let credentials = options.creds.as_deref().map(pull::parse_credentials);
+    let credentials = options.access.credentials();
     let bar = Progressing::new(options.quiet == Some(true));
     let report = |progress: &_| bar.show(progress);
     let mut how = PullOptions::new(&registries, &policy);
-    how.auth_file = options.authfile.as_deref();
-    how.cert_dir = options.cert_dir.as_deref();
-    how.credentials = credentials.as_ref();
-    how.tls_verify = options.tls_verify;
-    how.retries = options.retry.unwrap_or(how.retries);
-    how.retry_delay =
-        options.retry_delay.as_deref().map(size::duration).transpose().context("RetryDelay=")?;
+    options.access.apply(credentials.as_ref(), &mut how)?;
     how.progress = &report;
     let artifact = pull_artifact(&context.store()?, &source, &how)?;
     bar.finish();

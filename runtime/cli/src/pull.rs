@@ -19,15 +19,8 @@ pub(crate) struct Options {
     /// Refused: every tag is pulled by its own name
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set, hide = true)]
     all_tags: bool,
-    /// File with registry credentials, containers-auth.json(5)
-    #[arg(long, value_name = "FILE")]
-    authfile: Option<PathBuf>,
-    /// Directory with certificates for the registry
-    #[arg(long, value_name = "DIR")]
-    cert_dir: Option<PathBuf>,
-    /// Credentials
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    creds: Option<String>,
+    #[command(flatten)]
+    access: Access,
     /// Refused: images are not decrypted
     #[arg(long, value_name = "KEY[:PASSPHRASE]", hide = true)]
     decryption_key: Option<String>,
@@ -49,32 +42,67 @@ pub(crate) struct Options {
     /// Print the identifier alone
     #[arg(long, short)]
     quiet: bool,
-    /// How often to retry a failed fetch
-    #[arg(long, value_name = "N")]
-    retry: Option<u32>,
-    /// Pause between retries, as 10s or 1m
-    #[arg(long, value_name = "DURATION")]
-    retry_delay: Option<String>,
-    /// Verify certificates; false also allows plain HTTP
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    tls_verify: Option<bool>,
     /// The images: docker://, oci:, oci-archive:, docker-archive:, dir:, or a plain name
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
 }
 
+/// How a registry is reached: the options that all fetching commands share.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Access {
+    /// File with registry credentials, containers-auth.json(5)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authfile: Option<PathBuf>,
+    /// Directory with certificates for the registry
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cert_dir: Option<PathBuf>,
+    /// Credentials
+    #[arg(long, value_name = "USER[:PASSWORD]")]
+    pub(crate) creds: Option<String>,
+    /// How often to retry a failed fetch
+    #[arg(long, value_name = "N")]
+    pub(crate) retry: Option<u32>,
+    /// Pause between retries, as 10s or 1m
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) retry_delay: Option<String>,
+    /// Verify certificates; false also allows plain HTTP
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) tls_verify: Option<bool>,
+}
+
+impl Access {
+    /// The credentials of `--creds`, which [`Access::apply`] borrows.
+    pub(crate) fn credentials(&self) -> Option<Credentials> {
+        self.creds.as_deref().map(parse_credentials)
+    }
+
+    /// Writes the options into those of a fetch.
+    ///
+    /// # Errors
+    /// `--retry-delay` is no time.
+    pub(crate) fn apply<'a>(
+        &'a self,
+        credentials: Option<&'a Credentials>,
+        fetch: &mut PullOptions<'a>,
+    ) -> anyhow::Result<()> {
+        fetch.auth_file = self.authfile.as_deref();
+        fetch.cert_dir = self.cert_dir.as_deref();
+        fetch.credentials = credentials;
+        fetch.tls_verify = self.tls_verify;
+        fetch.retries = self.retry.unwrap_or(fetch.retries);
+        fetch.retry_delay =
+            self.retry_delay.as_deref().map(size::duration).transpose().context("RetryDelay=")?;
+        Ok(())
+    }
+}
+
 /// How to fetch, in words that `run` and `pull` share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) name: &'a str,
     pub(crate) policy: &'a str,
-    pub(crate) authfile: Option<&'a PathBuf>,
-    pub(crate) cert_dir: Option<&'a PathBuf>,
-    pub(crate) creds: Option<&'a str>,
     pub(crate) platform: Option<Platform>,
-    pub(crate) retry: Option<u32>,
-    pub(crate) retry_delay: Option<&'a str>,
-    pub(crate) tls_verify: Option<bool>,
+    pub(crate) access: &'a Access,
 }
 
 /// Fetches and prints the identifiers, one a line.
@@ -91,17 +119,8 @@ pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCod
         }
     };
     for name in &options.images {
-        let request = Request {
-            name,
-            policy: &options.policy,
-            authfile: options.authfile.as_ref(),
-            cert_dir: options.cert_dir.as_ref(),
-            creds: options.creds.as_deref(),
-            platform: platform.clone(),
-            retry: options.retry,
-            retry_delay: options.retry_delay.as_deref(),
-            tls_verify: options.tls_verify,
-        };
+        let request =
+            Request { name, policy: &options.policy, platform: platform.clone(), access: &options.access };
         let bar = Progressing::new(options.quiet);
         let image = find_or_fetch(context, &request, &|progress| bar.show(progress))?;
         bar.finish();
@@ -158,15 +177,10 @@ fn fetch(
 ) -> anyhow::Result<Image> {
     let policy = Policy::load(std::path::Path::new("/")).context("reading policy.json")?;
     let source = Source::parse(request.name, registries)?;
-    let credentials = request.creds.map(parse_credentials);
+    let credentials = request.access.credentials();
     let mut options = PullOptions::new(registries, &policy);
     options.platform = request.platform.as_ref();
-    options.auth_file = request.authfile.map(PathBuf::as_path);
-    options.cert_dir = request.cert_dir.map(PathBuf::as_path);
-    options.credentials = credentials.as_ref();
-    options.tls_verify = request.tls_verify;
-    options.retries = request.retry.unwrap_or(options.retries);
-    options.retry_delay = request.retry_delay.map(size::duration).transpose().context("RetryDelay=")?;
+    request.access.apply(credentials.as_ref(), &mut options)?;
     options.progress = report;
     Ok(sampan_image::pull(store, &source, &options)?)
 }
@@ -182,7 +196,7 @@ pub(crate) fn parse_platform(text: &str) -> Platform {
     }
 }
 
-pub(crate) fn parse_credentials(text: &str) -> Credentials {
+fn parse_credentials(text: &str) -> Credentials {
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
     Credentials { user: user.to_owned(), password: password.to_owned() }
 }

@@ -41,16 +41,15 @@ pub(crate) fn find(options: &Options, context: &Context, unit: Option<&Unit>) ->
         }
         return Ok(Base::Directory(path));
     }
-    let request = pull::Request {
-        name,
-        policy: &options.pull,
-        authfile: options.authfile.as_ref(),
-        platform: options.platform.as_deref().map(pull::parse_platform),
+    let access = pull::Access {
+        authfile: options.authfile.clone(),
         retry: options.retry,
-        retry_delay: options.retry_delay.as_deref(),
+        retry_delay: options.retry_delay.clone(),
         tls_verify: options.tls_verify,
-        ..pull::Request::default()
+        ..pull::Access::default()
     };
+    let platform = options.platform.as_deref().map(pull::parse_platform);
+    let request = pull::Request { name, policy: &options.pull, platform, access: &access };
     let report = pull::throttled(|progress| {
         let text = pull::describe(progress);
         match unit {
