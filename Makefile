@@ -21,7 +21,7 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 
 bin        := $(CARGO_TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-crates     := -p sampan -p sampan-container -p sampan-status -p sampan-generator
+crates     := -p sampan -p sampan-oci -p sampan-status -p sampan-generator
 programs   := $(addprefix $(bin)/,sampan sampan-runtime sampand sampan-generator)
 generated  := $(bin)/generated
 version    := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
