@@ -1,6 +1,7 @@
 //! Making the container's first process, and holding it until everything else is ready.
 
 use std::fmt;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -15,6 +16,7 @@ use crate::process;
 use crate::program::Program;
 use crate::rootfs::mounts::Common;
 use crate::rootfs::{devices, mounts, options};
+use crate::rootless::{self, Late, Rootfs};
 use crate::seccomp::Filter;
 use crate::security::Labels;
 use crate::setup::{self, Plan};
@@ -33,8 +35,8 @@ pub enum Parent {
 pub struct Creation<'a> {
     /// The container, as the OCI runtime specification describes it. `root.path` isn't read: see `root`.
     pub spec: &'a Spec,
-    /// A detached mount (of [`crate::mount`]) that becomes the container's `/`.
-    pub root: OwnedFd,
+    /// What becomes the container's `/`: a detached mount, or see [`crate::mount::root`].
+    pub root: Rootfs,
     /// Whose child the process becomes.
     pub parent: Parent,
     /// The system call filter; `spec.linux.seccomp` isn't read here: see [`crate::seccomp::from_spec`].
@@ -64,10 +66,10 @@ pub struct Creation<'a> {
 
 impl<'a> Creation<'a> {
     /// A child of systemd, without filter, extra descriptors or cgroup of its own.
-    pub fn new(spec: &'a Spec, root: OwnedFd) -> Self {
+    pub fn new(spec: &'a Spec, root: impl Into<Rootfs>) -> Self {
         Creation {
             spec,
-            root,
+            root: root.into(),
             parent: Parent::Systemd,
             filter: None,
             preserve_fds: 0,
@@ -130,7 +132,9 @@ pub fn create(creation: Creation<'_>) -> Result<Held> {
     };
     plan.namespaces.set_sibling(parent == Parent::Systemd);
     let own_cgroup = own_cgroup.as_ref().map(AsFd::as_fd);
-    let (pid, pidfd) = match plan.namespaces.clone_process(exit_signal, own_cgroup)? {
+    let late = plan.late.is_some();
+    let side = plan.namespaces.clone_process(exit_signal, own_cgroup);
+    let (pid, pidfd) = match side.map_err(|error| if late { explain(error) } else { error })? {
         Side::Child => {
             drop(ours);
             setup::run(plan, theirs)
@@ -140,6 +144,19 @@ pub fn create(creation: Creation<'_>) -> Result<Held> {
     let held = Held { pid, pidfd, channel: ours, network, hooks, terminal: None, listener: None };
     held.adjust(&plan, linux)?;
     Ok(held)
+}
+
+fn explain(error: Error) -> Error {
+    match error.errno() {
+        Some(libc::EPERM) => Error::Unsupported {
+            what: format!("a container without root's privileges ({error})"),
+            reason:
+                "it needs a user namespace in linux.namespaces, which the kernel must permit (sampan-runtime \
+                     spec --rootless writes such a configuration)"
+                    .into(),
+        },
+        _ => error,
+    }
 }
 
 fn required<'s, T>(value: &'s Option<T>, what: &'static str) -> Result<&'s T> {
@@ -168,21 +185,20 @@ fn plan<'a>(creation: Creation<'a>, linux: &'a Linux) -> Result<Plan<'a>> {
             })
         })
         .transpose()?;
-    let common = Common { label: None, propagation };
-    let mounts = spec.mounts().iter().flatten();
-    let bind_devices = namespaces.has_own_users();
+    let (mounts, devices, root, late) = prepare(creation.root, spec, linux, &namespaces, propagation)?;
     Ok(Plan {
         spec,
         process,
-        mounts: mounts.map(|m| mounts::prepare(m, common)).collect::<Result<_>>()?,
-        devices: devices::prepare(linux.devices().as_deref().unwrap_or_default(), bind_devices)?,
+        mounts,
+        devices,
         program: Program::new(process)?,
         credentials: Credentials::new(process)?,
         namespaces,
         labels,
         propagation,
         hooks: Hooks::new(spec, creation.id, creation.bundle),
-        root: creation.root,
+        root,
+        late,
         filter: creation.filter,
         default_rlimits: creation.default_rlimits,
         preserve_fds: creation.preserve_fds,
@@ -190,6 +206,35 @@ fn plan<'a>(creation: Creation<'a>, linux: &'a Linux) -> Result<Plan<'a>> {
         new_keyring: creation.new_keyring,
         start: creation.start,
     })
+}
+
+/// Mounts, devices and the root; or what of it the container's process has to prepare, with a place holder for
+/// the root.
+type Prepared<'a> = (Vec<mounts::Prepared>, Vec<devices::Device>, OwnedFd, Option<Late<'a>>);
+
+fn prepare<'a>(
+    root: Rootfs,
+    spec: &'a Spec,
+    linux: &'a Linux,
+    namespaces: &Namespaces,
+    propagation: Option<(u64, bool)>,
+) -> Result<Prepared<'a>> {
+    let all = spec.mounts().as_deref().unwrap_or_default();
+    let devices = linux.devices().as_deref().unwrap_or_default();
+    match root {
+        Rootfs::Mount(root) => {
+            let common = Common { label: None, propagation };
+            let mounts = all.iter().map(|m| mounts::prepare(m, common)).collect::<Result<_>>()?;
+            Ok((mounts, devices::prepare(devices, namespaces.has_own_users())?, root, None))
+        }
+        Rootfs::Directory(directory) => {
+            let flags =
+                rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+            let root = rustix::fs::open(&directory, flags, rustix::fs::Mode::empty())
+                .call(|| format!("open(rootfs {})", directory.display()))?;
+            Ok((Vec::new(), Vec::new(), root, Some(Late { directory, mounts: all, devices, linux })))
+        }
+    }
 }
 
 /// Nothing that a `Spec` asks for is ignored silently: what isn't done here is an error.
@@ -227,7 +272,11 @@ impl Held {
         if let Some(score) = plan.process.oom_score_adj() {
             // From outside: in a user namespace the process may not write its own file of procfs.
             let path = format!("/proc/{}/oom_score_adj", self.pid);
-            std::fs::write(&path, score.to_string()).call(|| format!("write({path}, {score})"))?;
+            match std::fs::write(&path, score.to_string()) {
+                // Lowering it takes a privilege that isn't to be had then; the caller's own score stays, as with runc.
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied && rootless::unprivileged() => {}
+                result => result.call(|| format!("write({path}, {score})"))?,
+            }
         }
         if plan.namespaces.is_new(LinuxNamespaceType::User) {
             namespaces::write_mappings(self.pid, linux)?;

@@ -74,8 +74,7 @@ impl Credentials {
             drop_bounding(sets.bounding)?;
         }
         thread::set_keep_capabilities(true).call(|| "prctl(PR_SET_KEEPCAPS)".into())?;
-        let groups: Vec<Gid> = self.groups.iter().map(|&g| Gid::from_raw(g)).collect();
-        thread::set_thread_groups(&groups).call(|| format!("setgroups({:?})", self.groups))?;
+        set_groups(&self.groups)?;
         let gid = Gid::from_raw(self.gid);
         thread::set_thread_res_gid(gid, gid, gid).call(|| format!("setgid({})", self.gid))?;
         let uid = Uid::from_raw(self.uid);
@@ -140,6 +139,34 @@ impl Sets {
                 reason: "an effective capability must be permitted".into(),
             }),
         }
+    }
+}
+
+/// Sets the supplementary groups. A user namespace that an unprivileged user has made may forbid that to everyone
+/// (user_namespaces(7), `/proc/pid/setgroups`): none are then none but those that this user has anyway. Whoever joins
+/// such a namespace with more of them gives them up before ([`drop_groups`]).
+pub(crate) fn set_groups(groups: &[u32]) -> Result<()> {
+    let list: Vec<Gid> = groups.iter().map(|&g| Gid::from_raw(g)).collect();
+    let result = thread::set_thread_groups(&list);
+    if result != Err(Errno::PERM) || !current()?.effective.contains(CapabilitySet::SETGID) {
+        return result.call(|| format!("setgroups({groups:?})"));
+    }
+    match groups {
+        [] => Ok(()),
+        _ => Err(Error::Unsupported {
+            what: format!("supplementary groups ({groups:?})"),
+            reason: "this user namespace forbids setgroups(2): map more groups than your own (newgidmap)"
+                .into(),
+        }),
+    }
+}
+
+/// Gives up the supplementary groups before a namespace is joined that may forbid it; without the privilege to,
+/// they are those of the user.
+pub(crate) fn drop_groups() -> Result<()> {
+    match thread::set_thread_groups(&[]) {
+        Err(Errno::PERM) => Ok(()),
+        result => result.call(|| "setgroups([])".into()),
     }
 }
 

@@ -27,7 +27,7 @@ use crate::rootfs::procfs::Procfs;
 use crate::seccomp::Filter;
 use crate::security::{self, Labels};
 use crate::sys::{self, Side, Strings};
-use crate::{process, terminal};
+use crate::{process, rootless, terminal};
 
 /// A program to run in a running container. Make one with [`Exec::new`] and change its fields.
 pub struct Exec<'a> {
@@ -138,7 +138,19 @@ pub fn exec(exec: Exec<'_>) -> Result<Joined> {
     let cgroup = exec.cgroup.as_ref().map(|c| c.try_clone()).transpose().call(|| "dup(cgroup)".into())?;
     let entry = entry(exec)?;
     let (ours, theirs) = channel::pair().call(|| "socketpair()".into())?;
-    let side = sys::clone3(0, libc::SIGCHLD, cgroup.as_ref().map(AsFd::as_fd)).call(|| "clone3(0)".into())?;
+    let cgroup = cgroup.as_ref().map(AsFd::as_fd);
+    let side = match sys::clone3(0, libc::SIGCHLD, cgroup) {
+        // A cgroup that this user can't use: the container has none of its own then, but its caller's.
+        Err(e)
+            if e.kind() == io::ErrorKind::PermissionDenied
+                && cgroup.is_some()
+                && rootless::unprivileged() =>
+        {
+            sys::clone3(0, libc::SIGCHLD, None)
+        }
+        side => side,
+    }
+    .call(|| "clone3(0)".into())?;
     let Side::Parent { pidfd: first, .. } = side else {
         drop(ours);
         join(entry, theirs);
@@ -259,6 +271,9 @@ fn confine(entry: Entry<'_>, channel: &Channel) -> Result<(Launch, Option<OwnedF
     };
     limits::set(entry.process, &entry.default_rlimits)?;
 
+    if entry.userns {
+        crate::credentials::drop_groups()?;
+    }
     // All at once and by the descriptor of the process: either it still is the container's, or nothing is joined.
     // The PID namespace applies to our child only.
     rustix::thread::move_into_thread_name_spaces(entry.pidfd.as_fd(), entry.types)

@@ -42,3 +42,8 @@ pub fn seccomp_architectures() -> Vec<Arch> {
         Arch::ScmpArchRiscv64,
     ]
 }
+
+/// Version of the installed libseccomp.
+pub fn libseccomp_version() -> Option<String> {
+    libseccomp::ScmpVersion::current().ok().map(|v| format!("{}.{}.{}", v.major, v.minor, v.micro))
+}

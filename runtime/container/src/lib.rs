@@ -36,6 +36,7 @@ pub mod features;
 pub mod hooks;
 pub mod mount;
 pub mod process;
+pub mod rootless;
 pub mod seccomp;
 pub mod shared;
 pub mod state;

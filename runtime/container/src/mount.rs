@@ -20,6 +20,7 @@ use rustix::mount::{
 
 use crate::error::{Call, Error, Result};
 use crate::rootfs::mounts::messages;
+use crate::rootless::Rootfs;
 use crate::sys::{self, MountAttr};
 
 /// What an overlay is made of.
@@ -94,6 +95,15 @@ fn attempt(layers: &Layers<'_>) -> Result<OwnedFd> {
     let all = || format!("upperdir={}, workdir={}", layers.upper.display(), layers.work.display());
     fsconfig_create(&context).map_err(|e| explain(e, all()))?;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(|e| explain(e, all()))
+}
+
+/// The directory `dir` as a root file system: a mount of its own as by [`bind`], or, where this process isn't
+/// privileged over its mounts, to be made one by the container's process.
+pub fn root(dir: &Path) -> Result<Rootfs> {
+    match bind(dir) {
+        Err(error) if error.errno() == Some(libc::EPERM) => Ok(Rootfs::Directory(dir.to_owned())),
+        result => result.map(Rootfs::Mount),
+    }
 }
 
 /// The directory `dir` with everything mounted below it, as a mount of its own (`Rootfs=`), cut off from the

@@ -164,6 +164,7 @@ impl Namespaces {
         // Before it is in there: others of that namespace must not look into this process (CVE-2016-9962).
         let born = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .call(|| "prctl(PR_SET_DUMPABLE)".into())
+            .and_then(|()| crate::credentials::drop_groups())
             .and_then(|()| {
                 rustix::thread::move_into_link_name_space(users.as_fd(), Some(Link::User))
                     .call(|| "setns(user)".into())
@@ -213,8 +214,8 @@ fn unsupported(what: &str, reason: &str) -> Error {
     Error::Unsupported { what: what.into(), reason: reason.into() }
 }
 
-/// Writes the mappings of a new user namespace (user_namespaces(7)). The caller is privileged in the parent
-/// namespace, so any mapping is permitted and no helper program is needed.
+/// Writes the mappings of a new user namespace (user_namespaces(7)). If the caller is privileged in the parent
+/// namespace, any mapping is permitted and no helper program is needed.
 pub(crate) fn write_mappings(pid: i32, linux: &Linux) -> Result<()> {
     for (file, mappings) in [("uid_map", linux.uid_mappings()), ("gid_map", linux.gid_mappings())] {
         let mappings = mappings.as_deref().unwrap_or_default();
@@ -227,12 +228,17 @@ pub(crate) fn write_mappings(pid: i32, linux: &Linux) -> Result<()> {
         }
         let text: String = mappings.iter().map(line).collect();
         let path = format!("/proc/{pid}/{file}");
-        std::fs::write(&path, &text).call(|| format!("write({path}, {text:?})"))?;
+        match std::fs::write(&path, &text) {
+            Err(e) if e.raw_os_error() == Some(libc::EPERM) => {
+                crate::rootless::write_mapping(pid, file, mappings)?;
+            }
+            result => result.call(|| format!("write({path}, {text:?})"))?,
+        }
     }
     Ok(())
 }
 
-fn line(mapping: &LinuxIdMapping) -> String {
+pub(crate) fn line(mapping: &LinuxIdMapping) -> String {
     format!("{} {} {}\n", mapping.container_id(), mapping.host_id(), mapping.size())
 }
 

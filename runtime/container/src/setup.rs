@@ -27,6 +27,7 @@ use crate::rootfs::masks::{self, Masks};
 use crate::rootfs::mounts::{self, Common, Prepared};
 use crate::rootfs::procfs::{Namespaced, Procfs};
 use crate::rootfs::{Kind, Links, Root};
+use crate::rootless::{self, Late};
 use crate::seccomp::Filter;
 use crate::security::{self, Labels};
 use crate::sys::{self, MountAttr};
@@ -37,6 +38,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) process: &'a Process,
     pub(crate) root: OwnedFd,
+    /// Mounts, devices and root that this process has to prepare itself.
+    pub(crate) late: Option<Late<'a>>,
     pub(crate) namespaces: Namespaces,
     pub(crate) mounts: Vec<Prepared>,
     pub(crate) devices: Vec<Device>,
@@ -88,8 +91,12 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
     // for the program, and no descriptor may reach a hook or the program by accident (CVE-2024-21626).
     sys::reset_signals().call(|| "reset signals".into())?;
     sys::cloexec_from(3 + plan.preserve_fds).call(|| "close_range(CLOSE_RANGE_CLOEXEC)".into())?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .call(|| "prctl(PR_SET_DUMPABLE)".into())?;
+    // An unprivileged caller may write the mappings of a dumpable process only. Until then there is nobody who
+    // could look into this one but the caller's own user.
+    let open = plan.late.is_some() && plan.namespaces.is_new(LinuxNamespaceType::User);
+    if !open {
+        close_to_others()?;
+    }
 
     // In a user namespace nobody is anybody until the caller has written the mappings.
     if plan.namespaces.is_new(LinuxNamespaceType::User) {
@@ -97,6 +104,9 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
             return Ok(None);
         }
         become_root()?;
+    }
+    if open {
+        close_to_others()?;
     }
     // The session before the terminal, which belongs to a session's leader.
     rustix::process::setsid().call(|| "setsid()".into())?;
@@ -107,6 +117,9 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
     // Labels and sysctls through procfs that nobody else has, opened while no mount of the container is there.
     let label = open_label(&plan)?;
     rustix::process::umask(rustix::fs::Mode::empty());
+    if let Some(late) = plan.late.take() {
+        rootless::prepare(&mut plan, &late)?;
+    }
     enter_mount_namespace(&plan.root)?;
     let slave = build_root(&mut plan, channel)?;
 
@@ -186,11 +199,17 @@ fn wait(channel: &Channel) -> Result<bool> {
     channel.wait().call(|| "wait for the caller".into())
 }
 
+/// Nobody may look into this process from here on.
+fn close_to_others() -> Result<()> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .call(|| "prctl(PR_SET_DUMPABLE)".into())
+}
+
 /// Root of the new user namespace, with none of the caller's groups.
 pub(crate) fn become_root() -> Result<()> {
     use rustix::process::{Gid, Uid};
     let (uid, gid) = (Uid::ROOT, Gid::ROOT);
-    rustix::thread::set_thread_groups(&[]).call(|| "setgroups([])".into())?;
+    crate::credentials::set_groups(&[])?;
     rustix::thread::set_thread_res_gid(gid, gid, gid).call(|| "setgid(0)".into())?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).call(|| "setuid(0)".into())
 }

@@ -252,6 +252,7 @@ impl State {
 #[derive(Clone, Debug)]
 pub struct Containers {
     root: PathBuf,
+    ids: bool,
 }
 
 /// One container's directory.
@@ -285,7 +286,36 @@ pub fn check_name(name: &str) -> Result<()> {
     })
 }
 
+/// Checks the id that an OCI runtime's caller gives to a container: `[a-zA-Z0-9_+.-]+`, as runc has it, but neither
+/// `.` nor `..`, and nothing hidden.
+pub fn check_id(id: &str) -> Result<()> {
+    let good = !id.is_empty()
+        && !id.starts_with('.')
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.+-".contains(&b))
+        && id.len() <= NAME_MAX;
+    if good {
+        return Ok(());
+    }
+    Err(Error::Invalid {
+        what: "container id",
+        value: id.to_owned(),
+        reason: format!(
+            "invalid id format: ids consist of letters, digits, _ . + -, don't begin with . and have at most {NAME_MAX} bytes"
+        ),
+    })
+}
+
 impl Containers {
+    /// The containers of an OCI runtime: as [`Containers::open`], but their names are ids that [`check_id`] accepts,
+    /// and no beginning of one stands for the whole.
+    pub fn of_ids(root: &Path) -> Result<Self> {
+        Self::open(root).map(|containers| Containers { ids: true, ..containers })
+    }
+
+    fn check(&self, name: &str) -> Result<()> {
+        if self.ids { check_id(name) } else { check_name(name) }
+    }
+
     /// The containers below `root`, which is made if it doesn't exist (0700).
     pub fn open(root: &Path) -> Result<Self> {
         DirBuilder::new()
@@ -293,7 +323,7 @@ impl Containers {
             .mode(0o700)
             .create(root)
             .call(|| format!("mkdir({})", root.display()))?;
-        Ok(Containers { root: root.to_owned() })
+        Ok(Containers { root: root.to_owned(), ids: false })
     }
 
     /// Makes the directory of a new container.
@@ -315,7 +345,7 @@ impl Containers {
         let mut all = Vec::new();
         for entry in entries {
             let entry = entry.call(|| format!("readdir({})", self.root.display()))?;
-            if let Some(name) = entry.file_name().to_str().filter(|n| check_name(n).is_ok()) {
+            if let Some(name) = entry.file_name().to_str().filter(|n| self.check(n).is_ok()) {
                 all.push(self.dir(name)?);
             }
         }
@@ -333,6 +363,9 @@ impl Containers {
         if dir.path.is_dir() {
             return Ok(dir);
         }
+        if self.ids {
+            return Err(missing());
+        }
         let mut found = None;
         for dir in self.list()? {
             if dir.read().is_ok_and(|state| state.id.starts_with(name)) && found.replace(dir).is_some() {
@@ -343,7 +376,7 @@ impl Containers {
     }
 
     fn dir(&self, name: &str) -> Result<ContainerDir> {
-        check_name(name)?;
+        self.check(name)?;
         Ok(ContainerDir { name: name.to_owned(), path: self.root.join(name) })
     }
 }

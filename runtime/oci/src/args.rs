@@ -1,67 +1,223 @@
-//! The table of commands and options. Names and meanings are runc's; what isn't done is refused, not ignored.
+//! The table of commands and options: runc's, and those of crun that Podman passes. `table` says how an entry is
+//! written, `read` how a command line is read by them, `help` makes texts of them. What isn't done is refused,
+//! not ignored; the few options that need nothing to be done say so.
 
-use std::path::PathBuf;
+pub(crate) mod help;
+mod read;
+#[macro_use]
+pub(crate) mod table;
 
-use anyhow::{Result, bail};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use sampan_container::state::Containers;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use sampan_container::state::{ContainerDir, Containers};
+
+pub(crate) use read::read;
 
 /// Where the containers of this command line are, apart from those of `sampan run`.
 const DEFAULT_ROOT: &str = "/run/sampan/runtime";
 
-/// An OCI runtime: creates and runs containers from bundles.
-#[derive(Debug, Parser)]
-#[command(name = "sampan-runtime", version = VERSION, disable_help_subcommand = true)]
-pub(crate) struct Arguments {
-    #[command(flatten)]
-    pub(crate) global: Global,
-    #[command(subcommand)]
-    pub(crate) command: Command,
+/// The same below the directory of an unprivileged user (`$XDG_RUNTIME_DIR`).
+const USER_ROOT: &str = "sampan-runtime";
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Run(Command),
+    Help(Option<String>),
+    Version,
 }
 
-/// Of this program, and of the OCI runtime specification ([`sampan_container::defaults::OCI_VERSION`]).
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\nspec: 1.2.1");
-
-/// Options of all commands.
-#[derive(Args, Debug)]
-pub(crate) struct Global {
-    /// Directory for the state of containers
-    #[arg(long, global = true, default_value = DEFAULT_ROOT)]
-    pub(crate) root: PathBuf,
-    /// File that errors are written to, besides standard error
-    #[arg(long, global = true)]
-    pub(crate) log: Option<PathBuf>,
-    /// Format of that file
-    #[arg(long, global = true, value_enum, default_value = "text")]
-    pub(crate) log_format: LogFormat,
-    /// Directory for compiled system call filters
-    #[arg(long, global = true, default_value = sampan_container::seccomp::DEFAULT_CACHE)]
-    pub(crate) seccomp_cache: PathBuf,
-    /// Write debug messages, too
-    #[arg(long, global = true)]
-    pub(crate) debug: bool,
-    /// Make cgroups through systemd
-    #[arg(long, global = true)]
-    systemd_cgroup: bool,
-    /// Who makes cgroups: cgroupfs, systemd or disabled
-    #[arg(long, global = true, value_enum)]
-    cgroup_manager: Option<CgroupManager>,
-    /// Run without root's privileges: true, false or auto
-    #[arg(long, global = true, default_value = "auto")]
-    rootless: String,
+commands! {
+    "create" Create(Create), "Create a container; its program waits for start";
+    "run" Run(Run), "Create a container, start it, wait for its end and delete it";
+    "start" Start(Id), "Start the program of a created container";
+    "state" State(Id), "Print the state of a container as the OCI runtime specification says";
+    "list" List(List), "List containers";
+    "ps" Ps(Ps), "List the processes of a container";
+    "features" Features(Nothing), "Print what this runtime can do";
+    "spec" Spec(SpecOptions), "Write a config.json with default values";
+    "kill" Kill(Kill), "Send a signal to a container's first process";
+    "pause" Pause(Id), "Freeze all processes of a container";
+    "resume" Resume(Id), "Thaw all processes of a container";
+    "delete" Delete(Delete), "Delete a stopped container";
+    "exec" Exec(Box<Exec>), "Run a further program in a running container";
+    "checkpoint" Checkpoint(Box<Checkpoint>), "Save a running container with criu";
+    "restore" Restore(Box<Restore>), "Make a container again from what checkpoint saved";
+    "completions" Completions(Shell), "Print a script that completes commands and options in a shell";
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    Text,
-    Json,
+options! {
+    /// Options of all commands.
+    Global {
+        root: Option<PathBuf> => "--root DIR", "Directory for the state of containers";
+        log: Option<PathBuf> => "--log FILE", "Where errors go besides standard error: a file, journald:NAME or syslog:NAME";
+        log_format: LogFormat => "--log-format FORMAT", "Format of that file: text or json";
+        log_level: LogLevel => "--log-level LEVEL", "What is written there: error, warning or debug";
+        debug: bool => "--debug", "Write debug messages, too";
+        seccomp_cache: Option<PathBuf> => "--seccomp-cache DIR", "Directory for compiled system call filters";
+        systemd_cgroup: bool => "--systemd-cgroup", "Make cgroups through systemd";
+        cgroup_manager: Option<CgroupManager> => "--cgroup-manager NAME", "Who makes cgroups: cgroupfs, systemd or disabled";
+        rootless: String = "auto".into() => "--rootless VALUE", "Run without root's privileges: true, false or auto; it is found out in any case";
+        criu: Option<PathBuf> => "--criu FILE", "Program for checkpoint and restore, instead of criu in $PATH";
+    }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum CgroupManager {
-    Cgroupfs,
-    Systemd,
-    Disabled,
+words!(LogFormat { Text = "text", Json = "json" });
+words!(LogLevel { Error = "error", Warning = "warning", Debug = "debug" });
+words!(CgroupManager { Cgroupfs = "cgroupfs", Systemd = "systemd", Disabled = "disabled" });
+words!(ListFormat { Table = "table", Json = "json" });
+
+/// A command without options.
+#[derive(Debug, Default)]
+pub(crate) struct Nothing;
+
+impl table::Table for Nothing {
+    fn each(&self, _: &mut dyn FnMut(&'static table::Entry)) {}
+
+    fn set(&mut self, _: &str, _: &OsStr) -> Result<bool> {
+        Ok(false)
+    }
+}
+
+options! {
+    /// A command that needs a container.
+    Id {
+        id: String => "ID", "Name of the container";
+    }
+}
+
+options! {
+    Create {
+        id: String => "ID", "Name of the container";
+        bundle: PathBuf = ".".into() => "--bundle -b DIR", "Directory of the bundle, by default the current one";
+        config: Option<PathBuf> => "--config -f FILE", "Configuration, instead of config.json in the bundle";
+        console_socket: Option<PathBuf> => "--console-socket SOCKET", "Unix socket that the master of the container's terminal is sent to";
+        pid_file: Option<PathBuf> => "--pid-file FILE", "File that the process id is written to";
+        no_pivot: bool => "--no-pivot", "Lock the container into its root by chroot instead of pivot_root";
+        no_new_keyring: bool => "--no-new-keyring", "Keep the caller's session keyring";
+        preserve_fds: u32 => "--preserve-fds COUNT", "Pass on this many descriptors from 3 on (and those of $LISTEN_FDS)";
+        no_subreaper: bool => "--no-subreaper", "Nothing: this runtime is never a reaper of processes that lost their parent";
+    }
+}
+
+options! {
+    Run {
+        detach: bool => "--detach -d", "Do not wait for the container's end";
+        keep: bool => "--keep", "Do not delete the container at its end";
+        + create: Create;
+    }
+}
+
+options! {
+    List {
+        format: ListFormat => "--format -f FORMAT", "Output format: table or json";
+        quiet: bool => "--quiet -q", "Print names only";
+    }
+}
+
+options! {
+    Ps {
+        id: String => "ID", "Name of the container";
+        format: ListFormat => "--format -f FORMAT", "Output format: table or json";
+    }
+}
+
+options! {
+    SpecOptions {
+        bundle: PathBuf = ".".into() => "--bundle -b DIR", "Directory to write config.json to";
+        file: Option<PathBuf> => "--file -f FILE", "File to write instead";
+        rootless: bool => "--rootless", "A configuration for users without root's privileges";
+    }
+}
+
+options! {
+    Kill {
+        id: String => "ID", "Name of the container";
+        signal: Option<String> => "[SIGNAL]", "Signal by name or number, by default SIGTERM";
+        all: bool => "--all -a", "Send it to all processes of the container";
+    }
+}
+
+options! {
+    Delete {
+        id: String => "ID", "Name of the container";
+        force: bool => "--force -f", "Kill the container first if it runs; it is no error if it doesn't exist";
+    }
+}
+
+options! {
+    Exec {
+        id: String => "ID", "Name of the container";
+        command: Vec<String> => "[COMMAND]...", "Program and arguments";
+        console_socket: Option<PathBuf> => "--console-socket SOCKET", "Unix socket that the master of the terminal is sent to";
+        cwd: Option<PathBuf> => "--cwd DIR", "Working directory";
+        env: Vec<String> => "--env -e KEY=VALUE", "Environment variable";
+        tty: bool => "--tty -t", "Give the program a terminal";
+        user: Option<String> => "--user -u UID[:GID]", "User and group, as numbers";
+        additional_gids: Vec<u32> => "--additional-gids -g GID", "Supplementary group";
+        process: Option<PathBuf> => "--process -p FILE", "File with the process as JSON (the object process of a configuration)";
+        detach: bool => "--detach -d", "Do not wait for the end";
+        pid_file: Option<PathBuf> => "--pid-file FILE", "File that the process id is written to";
+        process_label: Option<String> => "--process-label LABEL", "SELinux label of the program";
+        apparmor: Option<String> => "--apparmor PROFILE", "AppArmor profile of the program";
+        no_new_privs: bool => "--no-new-privs", "Set no_new_privs";
+        cap: Vec<String> => "--cap -c NAME", "Capability to add to the bounding, effective and permitted set";
+        preserve_fds: u32 => "--preserve-fds COUNT", "Pass on this many descriptors from 3 on";
+        cgroup: Option<String> => "--cgroup PATH", "Run in this cgroup, below the container's";
+        ignore_paused: bool => "--ignore-paused", "Do not refuse if the container is paused; the program then waits, frozen";
+        no_subreaper: bool => "--no-subreaper", "Nothing: this runtime is never a reaper of processes that lost their parent";
+    }
+}
+
+options! {
+    /// What checkpoint and restore have in common.
+    Images {
+        image_path: PathBuf = "checkpoint".into() => "--image-path DIR", "Directory of the images, by default ./checkpoint";
+        work_path: Option<PathBuf> => "--work-path DIR", "Directory for criu's log and working files";
+        tcp_established: bool => "--tcp-established", "Allow open TCP connections";
+        ext_unix_sk: bool => "--ext-unix-sk", "Allow Unix sockets whose other end is outside";
+        shell_job: bool => "--shell-job", "Allow a session or terminal of outside";
+        lazy_pages: bool => "--lazy-pages", "Leave memory to be fetched when it is needed";
+        file_locks: bool => "--file-locks", "Save and restore file locks";
+        manage_cgroups_mode: Option<String> => "--manage-cgroups-mode MODE", "soft, full, strict or ignore";
+        empty_ns: Vec<String> => "--empty-ns TYPE", "Make a namespace, and leave it empty: network";
+        auto_dedup: bool => "--auto-dedup", "Remove what is there twice from the images";
+    }
+}
+
+options! {
+    Checkpoint {
+        id: String => "ID", "Name of the container";
+        parent_path: Option<PathBuf> => "--parent-path DIR", "Images of an earlier --pre-dump, relative to the image directory";
+        leave_running: bool => "--leave-running", "Do not end the container";
+        status_fd: Option<i32> => "--status-fd FD", "criu writes a zero byte there once it serves lazy pages";
+        page_server: Option<String> => "--page-server ADDRESS:PORT", "Send memory to a page server";
+        pre_dump: bool => "--pre-dump", "Save memory only, and leave the container running";
+        + images: Images;
+    }
+}
+
+options! {
+    Restore {
+        id: String => "ID", "Name of the container";
+        bundle: PathBuf = ".".into() => "--bundle -b DIR", "Directory of the bundle, by default the current one";
+        console_socket: Option<PathBuf> => "--console-socket SOCKET", "Refused: containers with a terminal aren't restored";
+        detach: bool => "--detach -d", "Do not wait for the container's end";
+        pid_file: Option<PathBuf> => "--pid-file FILE", "File that the process id is written to";
+        no_subreaper: bool => "--no-subreaper", "Nothing: a restored container is this program's child only while it waits for it";
+        no_pivot: bool => "--no-pivot", "Refused: criu restores the root by pivot_root";
+        lsm_profile: Option<String> => "--lsm-profile TYPE:NAME", "Label of SELinux or AppArmor";
+        lsm_mount_context: Option<String> => "--lsm-mount-context LABEL", "SELinux label of mounts";
+        + images: Images;
+    }
+}
+
+options! {
+    Shell {
+        shell: String => "SHELL", "bash, zsh or fish";
+    }
 }
 
 impl Global {
@@ -72,8 +228,9 @@ impl Global {
                 "the systemd cgroup driver can't be used by sampan-runtime: choose cgroupfs (podman: --cgroup-manager=cgroupfs; containerd: SystemdCgroup = false)"
             );
         }
-        if !["auto", "false"].contains(&self.rootless.as_str()) {
-            bail!("--rootless={}: sampan-runtime runs as root", self.rootless);
+        // Whether there are privileges the kernel knows better than an option; a wrong word is still one.
+        if self.rootless != "auto" {
+            table::truth(&self.rootless).context("--rootless")?;
         }
         Ok(())
     }
@@ -83,180 +240,49 @@ impl Global {
         self.cgroup_manager != Some(CgroupManager::Disabled)
     }
 
+    /// The containers of this caller.
     pub(crate) fn containers(&self) -> Result<Containers> {
-        Ok(Containers::open(&self.root)?)
+        Ok(Containers::of_ids(&self.root()?)?)
+    }
+
+    /// The container with exactly this id: to take a beginning for the whole would delete another one.
+    pub(crate) fn container(&self, id: &str) -> Result<ContainerDir> {
+        Ok(self.containers()?.get(id)?)
+    }
+
+    fn root(&self) -> Result<PathBuf> {
+        match &self.root {
+            Some(root) => Ok(root.clone()),
+            None => match user_directory()? {
+                Some(directory) => Ok(directory.join(USER_ROOT)),
+                None => Ok(DEFAULT_ROOT.into()),
+            },
+        }
+    }
+
+    /// Where compiled filters are kept; nowhere for users who have no directory of their own.
+    pub(crate) fn seccomp_cache(&self) -> Option<PathBuf> {
+        if let Some(cache) = &self.seccomp_cache {
+            return Some(cache.clone());
+        }
+        match user_directory() {
+            Ok(Some(directory)) => Some(directory.join(USER_ROOT).join(".seccomp")),
+            Ok(None) => Some(sampan_container::seccomp::DEFAULT_CACHE.into()),
+            Err(_) => None,
+        }
     }
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Create a container; its program waits for `start`
-    Create(Create),
-    /// Create a container, start it, wait for its end and delete it
-    Run(Run),
-    /// Start the program of a created container
-    Start { id: String },
-    /// Print the state of a container as the OCI runtime specification says
-    State { id: String },
-    /// List containers
-    List(List),
-    /// List the processes of a container
-    Ps(Ps),
-    /// Print what this runtime can do
-    Features,
-    /// Write a config.json with default values
-    Spec(SpecOptions),
-    /// Send a signal to a container's first process
-    Kill(Kill),
-    /// Freeze all processes of a container
-    Pause { id: String },
-    /// Thaw all processes of a container
-    Resume { id: String },
-    /// Delete a stopped container
-    Delete(Delete),
-    /// Run a further program in a running container
-    Exec(Box<Exec>),
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct Create {
-    /// Name of the container
-    pub(crate) id: String,
-    /// Directory of the bundle
-    #[arg(short, long, default_value = ".")]
-    pub(crate) bundle: PathBuf,
-    /// Unix socket that the master of the container's terminal is sent to
-    #[arg(long)]
-    pub(crate) console_socket: Option<PathBuf>,
-    /// File that the process id is written to
-    #[arg(long)]
-    pub(crate) pid_file: Option<PathBuf>,
-    /// Lock the container into its root by chroot instead of pivot_root
-    #[arg(long)]
-    pub(crate) no_pivot: bool,
-    /// Keep the caller's session keyring
-    #[arg(long)]
-    pub(crate) no_new_keyring: bool,
-    /// Pass on this many descriptors from 3 on (and those of $LISTEN_FDS)
-    #[arg(long, default_value_t = 0)]
-    pub(crate) preserve_fds: u32,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct Run {
-    #[command(flatten)]
-    pub(crate) create: Create,
-    /// Do not wait for the container's end
-    #[arg(short, long)]
-    pub(crate) detach: bool,
-    /// Do not delete the container at its end
-    #[arg(long)]
-    pub(crate) keep: bool,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct List {
-    /// Output format
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) format: ListFormat,
-    /// Print names only
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct Ps {
-    /// Name of the container
-    pub(crate) id: String,
-    /// Output format
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) format: ListFormat,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ListFormat {
-    Table,
-    Json,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct SpecOptions {
-    /// Directory to write config.json to
-    #[arg(short, long, default_value = ".")]
-    pub(crate) bundle: PathBuf,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct Kill {
-    /// Name of the container
-    pub(crate) id: String,
-    /// Signal by name or number
-    #[arg(default_value = "SIGTERM")]
-    pub(crate) signal: String,
-    /// Send it to all processes of the container
-    #[arg(short, long)]
-    pub(crate) all: bool,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct Delete {
-    /// Name of the container
-    pub(crate) id: String,
-    /// Kill the container first if it runs; it is no error if it doesn't exist
-    #[arg(short, long)]
-    pub(crate) force: bool,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct Exec {
-    /// Unix socket that the master of the terminal is sent to
-    #[arg(long)]
-    pub(crate) console_socket: Option<PathBuf>,
-    /// Working directory
-    #[arg(long)]
-    pub(crate) cwd: Option<PathBuf>,
-    /// Environment variable (KEY=VALUE)
-    #[arg(short, long)]
-    pub(crate) env: Vec<String>,
-    /// Give the program a terminal
-    #[arg(short, long)]
-    pub(crate) tty: bool,
-    /// User: UID or UID:GID
-    #[arg(short, long)]
-    pub(crate) user: Option<String>,
-    /// Supplementary group id
-    #[arg(short = 'g', long)]
-    pub(crate) additional_gids: Vec<u32>,
-    /// File with the process as JSON (the object `process` of a Spec)
-    #[arg(short, long)]
-    pub(crate) process: Option<PathBuf>,
-    /// Do not wait for the end
-    #[arg(short, long)]
-    pub(crate) detach: bool,
-    /// File that the process id is written to
-    #[arg(long)]
-    pub(crate) pid_file: Option<PathBuf>,
-    /// SELinux label of the program
-    #[arg(long)]
-    pub(crate) process_label: Option<String>,
-    /// AppArmor profile of the program
-    #[arg(long)]
-    pub(crate) apparmor: Option<String>,
-    /// Set no_new_privs
-    #[arg(long)]
-    pub(crate) no_new_privs: bool,
-    /// Capability to add to the bounding, effective and permitted set
-    #[arg(short, long)]
-    pub(crate) cap: Vec<String>,
-    /// Pass on this many descriptors from 3 on
-    #[arg(long, default_value_t = 0)]
-    pub(crate) preserve_fds: u32,
-    /// Run in this cgroup, below the container's
-    #[arg(long)]
-    pub(crate) cgroup: Option<String>,
-    /// Name of the container
-    pub(crate) id: String,
-    /// Program and arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) command: Vec<String>,
+/// The run-time directory of a caller who isn't the system's root: of another user, or root in a user namespace.
+/// `None`: the system's own directories are to be used.
+fn user_directory() -> Result<Option<PathBuf>> {
+    let directory = std::env::var_os("XDG_RUNTIME_DIR").filter(|d| Path::new(d).is_absolute());
+    let root = rustix::process::geteuid().is_root();
+    match directory {
+        Some(directory) if !root || sampan_container::rootless::in_user_namespace() => {
+            Ok(Some(directory.into()))
+        }
+        None if !root => bail!("XDG_RUNTIME_DIR is not set: set it, or give --root"),
+        _ => Ok(None),
+    }
 }

@@ -13,10 +13,11 @@ pub(crate) struct Bundle {
     pub(crate) rootfs: PathBuf,
 }
 
-/// Reads a bundle. Relative paths in its `Spec` become absolute: they are meant relative to the bundle.
-pub(crate) fn read(directory: &Path) -> Result<Bundle> {
+/// Reads a bundle, with its `config.json` or `config` instead. Relative paths in its `Spec` become absolute: they
+/// are meant relative to the bundle.
+pub(crate) fn read(directory: &Path, config: Option<&Path>) -> Result<Bundle> {
     let path = fs::canonicalize(directory).with_context(|| format!("bundle {}", directory.display()))?;
-    let config = path.join("config.json");
+    let config = config.map_or_else(|| path.join("config.json"), Path::to_owned);
     let text = fs::read(&config).with_context(|| format!("read {}", config.display()))?;
     let mut spec: Spec = serde_json::from_slice(&text).with_context(|| format!("{}", config.display()))?;
     check_version(spec.version())?;

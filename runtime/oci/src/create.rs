@@ -61,7 +61,7 @@ pub(crate) fn run(global: &Global, options: &Run) -> Result<u8> {
 /// Makes the container's directory, cgroup and process, and waits until that is ready. Nothing is left over if
 /// any of that fails.
 fn make(global: &Global, options: &Create) -> Result<(ContainerDir, Held)> {
-    let bundle = bundle::read(&options.bundle)?;
+    let bundle = bundle::read(&options.bundle, options.config.as_deref())?;
     let dir = global.containers()?.create(&options.id)?;
     let made = make_in(global, options, &bundle, &dir);
     if made.is_err() {
@@ -87,7 +87,7 @@ fn make_in(global: &Global, options: &Create, bundle: &bundle::Bundle, dir: &Con
     state.cgroup = cgroup.as_ref().map(|c| c.path().to_owned());
     dir.write(&state)?;
 
-    let mut creation = Creation::new(spec, mount::bind(&bundle.rootfs)?);
+    let mut creation = Creation::new(spec, mount::root(&bundle.rootfs)?);
     creation.parent = Parent::Caller;
     creation.id = &options.id;
     creation.bundle = &bundle.path;
@@ -98,7 +98,7 @@ fn make_in(global: &Global, options: &Create, bundle: &bundle::Bundle, dir: &Con
     creation.cgroup = cgroup.as_ref().map(Cgroup::open).transpose()?;
     creation.start = Some(make_fifo(dir)?);
     if let Some(filter) = linux.seccomp() {
-        creation.filter = seccomp::from_spec(filter, Some(&global.seccomp_cache))?;
+        creation.filter = seccomp::from_spec(filter, global.seccomp_cache().as_deref())?;
         for name in creation.filter.iter().flat_map(|f| f.unknown()) {
             log::debug!("the installed libseccomp doesn't know the system call {name}");
         }

@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Deletes a container.
 pub(crate) fn delete(global: &Global, options: &Delete) -> Result<u8> {
     let dir = match global.containers()?.get(&options.id) {
+        // A name that can't be one's is one's that doesn't exist.
         Err(Error::NoSuchContainer(_)) if options.force => return Ok(0),
         dir => dir?,
     };
@@ -41,7 +42,10 @@ pub(crate) fn clean_up(dir: &ContainerDir, force: bool) -> Result<()> {
     };
     let status = state.live_status();
     if !force && matches!(status, Status::Running | Status::Paused) {
-        bail!("container {:?} is {status}: stop it first, or use --force", state.name);
+        bail!(
+            "cannot delete container {:?} that is not stopped: it is {status}; stop it first, or use --force",
+            state.name
+        );
     }
     let cgroup = state.cgroup.as_deref().map(Cgroup::existing).transpose()?;
     if let Some(cgroup) = &cgroup {

@@ -16,14 +16,21 @@ use crate::create::write_pid_file;
 pub(crate) fn exec(global: &Global, options: &Exec) -> Result<u8> {
     // Before anything of the container is touched: from here on this program is out of its reach.
     process::seal_executable()?;
-    let dir = global.containers()?.get(&options.id)?;
+    let dir = global.container(&options.id)?;
     let state = dir.read()?;
     match (state.live_status(), state.pid) {
         (Status::Running | Status::Created, Some(pid)) => {
             run(global, options, &dir.read_spec()?, &state, pid)
         }
+        (Status::Paused, Some(pid)) if options.ignore_paused => {
+            run(global, options, &dir.read_spec()?, &state, pid)
+        }
+        (Status::Paused, _) => bail!(
+            "cannot exec in a paused container: {:?}; resume it first, or use --ignore-paused and resume it later",
+            state.name
+        ),
         (status, _) => {
-            bail!("container {:?} is {status}: cannot exec in a container that is not running", state.name)
+            bail!("cannot exec in a stopped container: {:?} is {status}, container not running", state.name)
         }
     }
 }
@@ -41,7 +48,7 @@ fn run(global: &Global, options: &Exec, spec: &Spec, state: &State, pid: i32) ->
     }
     let filter = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
     if let Some(filter) = filter {
-        exec.filter = seccomp::from_spec(filter, Some(&global.seccomp_cache))?;
+        exec.filter = seccomp::from_spec(filter, global.seccomp_cache().as_deref())?;
     }
     let mut joined = process::exec(exec)?;
     if let Some(listener) = joined.take_listener() {

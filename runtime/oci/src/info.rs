@@ -1,6 +1,5 @@
-//! `state`, `list`, `ps`, `features` and `spec`.
+//! `state`, `list`, `ps` and `features`.
 
-use std::fs::OpenOptions;
 use std::io::Write;
 
 use anyhow::{Context, Result, bail};
@@ -9,14 +8,14 @@ use sampan_container::state::{State, Status};
 use sampan_container::{defaults, features as can};
 use serde_json::{Value, json};
 
-use crate::args::{Global, List, ListFormat, Ps, SpecOptions};
+use crate::args::{Global, List, ListFormat, Ps};
 
 fn print(value: &Value) -> Result<u8> {
     write(&(serde_json::to_string_pretty(value)? + "\n"))
 }
 
 /// Writes to standard output. A reader that has seen enough is no error.
-fn write(text: &str) -> Result<u8> {
+pub(crate) fn write(text: &str) -> Result<u8> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
         result => result.map(|()| 0).context("write(standard output)"),
@@ -40,7 +39,7 @@ fn describe(state: &State) -> Value {
 }
 
 pub(crate) fn state(global: &Global, id: &str) -> Result<u8> {
-    let state = global.containers()?.get(id)?.read()?;
+    let state = global.container(id)?.read()?;
     print(&describe(&state))
 }
 
@@ -73,7 +72,7 @@ pub(crate) fn list(global: &Global, options: &List) -> Result<u8> {
 }
 
 pub(crate) fn ps(global: &Global, options: &Ps) -> Result<u8> {
-    let state = global.containers()?.get(&options.id)?.read()?;
+    let state = global.container(&options.id)?.read()?;
     let Some(path) = &state.cgroup else {
         bail!("container {:?} has no cgroup of its own: its processes can't be told from others", state.name);
     };
@@ -119,21 +118,4 @@ pub(crate) fn features() -> Result<u8> {
             "memoryPolicy": {},
         },
     }))
-}
-
-pub(crate) fn spec(options: &SpecOptions) -> Result<u8> {
-    let mut spec = defaults::spec();
-    if let Some(mut process) = spec.process().clone() {
-        process.set_args(Some(vec!["sh".into()])).set_terminal(Some(true));
-        spec.set_process(Some(process));
-    }
-    let path = options.bundle.join("config.json");
-    let text = serde_json::to_string_pretty(&spec)?;
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .with_context(|| format!("write {}", path.display()))?;
-    Ok(0)
 }

@@ -1,30 +1,32 @@
 //! `sampan-runtime`: the command line that containerd, CRI-O and Podman call an OCI runtime by, with runc's
 //! options. Each command is one file; what they do is in the library.
 
+#[macro_use]
 mod args;
 mod bundle;
 mod console;
 mod create;
+mod criu;
 mod delete;
 mod exec;
 mod info;
 mod messages;
 mod signal;
+mod spec;
 mod start;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use args::{Arguments, Command};
+use args::{Command, Global, Request, help};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let global = &arguments.global;
-    match run(&arguments) {
+    let mut global = Global::default();
+    let result =
+        args::read(std::env::args_os().skip(1), &mut global).and_then(|request| run(&global, &request));
+    match result {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            messages::error(global, &format!("{error:#}"));
+            messages::error(&global, &messages::words(&error));
             let library = error.downcast_ref::<sampan_container::Error>();
             ExitCode::from(library.map_or(1, |e| match e.exit_status() {
                 // Callers tell a program that doesn't exist by the status, everything else by the message.
@@ -35,23 +37,30 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let global = &arguments.global;
+fn run(global: &Global, request: &Request) -> anyhow::Result<u8> {
+    let command = match request {
+        Request::Help(command) => return info::write(&help::help(command.as_deref())),
+        Request::Version => return info::write(&help::version()),
+        Request::Run(command) => command,
+    };
     messages::init(global);
     global.check()?;
-    match &arguments.command {
+    match command {
         Command::Create(options) => create::create(global, options),
         Command::Run(options) => create::run(global, options),
-        Command::Start { id } => start::start(global, id),
-        Command::State { id } => info::state(global, id),
+        Command::Start(options) => start::start(global, &options.id),
+        Command::State(options) => info::state(global, &options.id),
         Command::List(options) => info::list(global, options),
         Command::Ps(options) => info::ps(global, options),
-        Command::Features => info::features(),
-        Command::Spec(options) => info::spec(options),
+        Command::Features(_) => info::features(),
+        Command::Spec(options) => spec::spec(options),
         Command::Kill(options) => signal::kill(global, options),
-        Command::Pause { id } => signal::freeze(global, id, true),
-        Command::Resume { id } => signal::freeze(global, id, false),
+        Command::Pause(options) => signal::freeze(global, &options.id, true),
+        Command::Resume(options) => signal::freeze(global, &options.id, false),
         Command::Delete(options) => delete::delete(global, options),
         Command::Exec(options) => exec::exec(global, options),
+        Command::Checkpoint(options) => criu::dump::checkpoint(global, options),
+        Command::Restore(options) => criu::restore::restore(global, options),
+        Command::Completions(options) => info::write(&help::completions(&options.shell)?),
     }
 }

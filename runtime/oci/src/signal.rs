@@ -33,12 +33,13 @@ pub(crate) fn number(text: &str) -> Result<i32> {
 
 /// Sends a signal.
 pub(crate) fn kill(global: &Global, options: &Kill) -> Result<u8> {
-    let signal = number(&options.signal)?;
-    let dir = global.containers()?.get(&options.id)?;
+    let signal = number(options.signal.as_deref().unwrap_or("SIGTERM"))?;
+    let dir = global.container(&options.id)?;
     let state = dir.read()?;
     let alive = matches!(state.live_status(), Status::Created | Status::Running | Status::Paused);
     if !alive && !options.all {
-        bail!("container {:?} is not running: no such process", state.name);
+        // containerd and Podman look for the first words, and then take the container for ended.
+        bail!("container not running: {:?} is {}, no such process", state.name, state.live_status());
     }
     if options.all {
         return all(&state, signal);
@@ -69,7 +70,7 @@ fn all(state: &State, signal: i32) -> Result<u8> {
 
 /// Freezes or thaws.
 pub(crate) fn freeze(global: &Global, id: &str, frozen: bool) -> Result<u8> {
-    let dir = global.containers()?.get(id)?;
+    let dir = global.container(id)?;
     let _lock = dir.lock()?;
     let mut state = dir.read()?;
     let (from, to) = match frozen {

@@ -12,7 +12,7 @@ use crate::create::FIFO;
 
 /// Starts the program of a created container.
 pub(crate) fn start(global: &Global, id: &str) -> Result<u8> {
-    let dir = global.containers()?.get(id)?;
+    let dir = global.container(id)?;
     release(&dir)?;
     Ok(0)
 }
@@ -23,7 +23,8 @@ pub(crate) fn release(dir: &ContainerDir) -> Result<()> {
     let mut state = dir.read()?;
     match state.live_status() {
         Status::Created => {}
-        status => bail!("container {:?} is {status}: only a created container can be started", state.name),
+        Status::Stopped => bail!("cannot start a container that has stopped: {:?}", state.name),
+        status => bail!("cannot start an already running container: {:?} is {status}", state.name),
     }
     let path = dir.path().join(FIFO);
     let context = || format!("open({})", path.display());

@@ -133,6 +133,11 @@ pub(crate) fn make(root: &Root<'_>, device: &Device) -> Result<()> {
     match rustix::fs::mknodat(&directory, &name, device.kind, mode, device.number) {
         Ok(()) => {}
         Err(Errno::EXIST) => return check_existing(&directory, &name, device),
+        // Root in a user namespace, whatever its capabilities, makes no nodes; the host's tree is still there.
+        Err(Errno::PERM) => {
+            let place = root.mount_point(&device.path, Kind::File, Links::Refuse)?;
+            return attach(&host_node(device)?, &place, &device.path);
+        }
         Err(e) => return Err(e).call(call),
     }
     if device.owner != (0, 0) {

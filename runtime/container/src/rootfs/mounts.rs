@@ -223,7 +223,13 @@ impl Prepared {
         }
         let late = self.options.copy_up;
         let attributes = if late { 0 } else { self.options.attributes.set };
-        let mount = filesystem(kind, source, &data, attributes, &self.destination)?;
+        let mount = match filesystem(kind, source, &data, attributes, &self.destination) {
+            // In a user namespace that the network namespace doesn't belong to.
+            Err(error) if kind == "sysfs" && error.errno() == Some(libc::EPERM) => {
+                host_sysfs(attributes).map_err(|_| error)?
+            }
+            mount => mount?,
+        };
         let call = || format!("attributes of the mount at {}", self.destination.display());
         if late {
             if let Some(old) = old {
@@ -241,6 +247,23 @@ impl Prepared {
         }
         Ok(mount)
     }
+}
+
+/// The host's sysfs with all that is mounted there, read-only: what a new one would show, if the kernel gave one to
+/// a container that has the host's network.
+fn host_sysfs(attributes: u64) -> Result<OwnedFd> {
+    const SYSFS_MAGIC: i64 = 0x6265_6572;
+    let call = || "bind mount /sys".to_owned();
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let mount = rustix::mount::open_tree(CWD, c"/sys", flags).call(call)?;
+    if rustix::fs::fstatfs(&mount).call(call)?.f_type != SYSFS_MAGIC {
+        return Err(Error::File { path: "/sys".into(), reason: "this is no sysfs".into() });
+    }
+    let attributes =
+        MountAttr { set: attributes | rdonly(), propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+    sys::mount_setattr(mount.as_fd(), true, &attributes).call(call)?;
+    Ok(mount)
 }
 
 /// Makes a file system as a detached mount.

@@ -12,6 +12,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
+use super::mounts::PROC_MAGIC;
 use crate::error::{Call, Error, Result};
 
 /// A detached mount of procfs for the PID namespace of the caller.
@@ -24,12 +25,27 @@ impl Procfs {
     pub(crate) fn new() -> Result<Self> {
         let call = || "mount private procfs".to_owned();
         let context = rustix::mount::fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC).call(call)?;
-        rustix::mount::fsconfig_create(&context).call(call)?;
+        match rustix::mount::fsconfig_create(&context) {
+            // Root in a user namespace that the caller's PID namespace doesn't belong to.
+            Err(rustix::io::Errno::PERM) => return Self::of_host(),
+            result => result.call(call)?,
+        }
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
             | MountAttrFlags::MOUNT_ATTR_NODEV
             | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         let mount = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).call(call)?;
         Ok(Procfs { mount })
+    }
+
+    /// The host's own procfs. Only before the container's mounts are there or joined.
+    fn of_host() -> Result<Self> {
+        let call = || "open(/proc)".to_owned();
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mount = rustix::fs::open(c"/proc", flags, Mode::empty()).call(call)?;
+        if rustix::fs::fstatfs(&mount).call(call)?.f_type == PROC_MAGIC {
+            return Ok(Procfs { mount });
+        }
+        Err(Error::File { path: "/proc".into(), reason: "this is no procfs".into() })
     }
 
     /// Opens a file of procfs for writing. `path` is relative, for example `sys/net/ipv4/ip_forward`.

@@ -1,0 +1,3 @@
+//! `checkpoint` and `restore`.
+pub(crate) mod dump;
+pub(crate) mod restore;
