@@ -1,7 +1,6 @@
 //! Making the container's first process, and holding it until everything else is ready.
 
 use std::fmt;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -15,6 +14,7 @@ use crate::namespaces::{self, Namespaces};
 use crate::process;
 use crate::program::Program;
 use crate::rootfs::mounts::Common;
+use crate::rootfs::procfs::Procfs;
 use crate::rootfs::{devices, mounts, options};
 use crate::rootless::{self, Late, Rootfs};
 use crate::seccomp::Filter;
@@ -271,11 +271,11 @@ impl Held {
     fn adjust(&self, plan: &Plan<'_>, linux: &Linux) -> Result<()> {
         if let Some(score) = plan.process.oom_score_adj() {
             // From outside: in a user namespace the process may not write its own file of procfs.
-            let path = format!("/proc/{}/oom_score_adj", self.pid);
-            match std::fs::write(&path, score.to_string()) {
+            let name = format!("{}/oom_score_adj", self.pid);
+            match Procfs::host()?.write(&name, &score.to_string()) {
                 // Lowering it takes a privilege that isn't to be had then; the caller's own score stays, as with runc.
-                Err(e) if e.kind() == io::ErrorKind::PermissionDenied && rootless::unprivileged() => {}
-                result => result.call(|| format!("write({path}, {score})"))?,
+                Err(e) if e.errno() == Some(libc::EACCES) && rootless::unprivileged() => {}
+                result => result?,
             }
         }
         if plan.namespaces.is_new(LinuxNamespaceType::User) {

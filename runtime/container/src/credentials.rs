@@ -63,7 +63,8 @@ impl Credentials {
             uid: user.uid(),
             gid: user.gid(),
             groups: user.additional_gids().clone().unwrap_or_default(),
-            sets: process.capabilities().as_ref().map(Sets::new).transpose()?,
+            // Without a word about capabilities a program has none: the caller's own are the host's.
+            sets: Some(process.capabilities().as_ref().map(Sets::new).transpose()?.unwrap_or_default()),
         })
     }
 

@@ -4,8 +4,9 @@
 //! confined *before* it is in there: a first process of ours joins every namespace but that one, enters the
 //! cgroup, gives up capabilities, loads the filter, finds the program; only its child, which inherits all of
 //! that, is born in the container's PID namespace, and does nothing but execute. Neither is dumpable, so their
-//! memory, descriptors and `/proc/<pid>/exe` are closed to the container (CVE-2016-9962), and what the latter
-//! would lead to is a sealed copy in memory (CVE-2019-5736; [`seal_executable`]).
+//! memory, descriptors and `/proc/<pid>/exe` are closed to the container (CVE-2016-9962). For a container that has
+//! `CAP_SYS_PTRACE` that is no obstacle: therefore the child has no descriptor but its own, and its executable is a
+//! sealed copy in memory (CVE-2019-5736; [`seal_executable`]).
 
 use std::ffi::CString;
 use std::fmt;
@@ -14,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
 use oci_spec::runtime::{LinuxNamespaceType as Kind, PosixRlimit, Process, Spec};
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{MemfdFlags, Mode, SealFlags};
 use rustix::process::DumpableBehavior;
 use rustix::thread::ThreadNameSpaceType as Types;
 
@@ -77,8 +78,7 @@ pub struct Joined {
 /// `/proc/<pid>/exe`; writing to a sealed copy does nothing to the host's file (CVE-2019-5736).
 pub fn seal_executable() -> Result<()> {
     let call = || "execute a sealed copy of this program".to_owned();
-    let own =
-        rustix::fs::open(c"/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call(call)?;
+    let own = Procfs::host()?.own_executable()?;
     let wanted = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
     if rustix::fs::fcntl_get_seals(&own).is_ok_and(|seals| seals.contains(wanted)) {
         return Ok(());
@@ -222,17 +222,22 @@ fn entry(exec: Exec<'_>) -> Result<Entry<'_>> {
 /// The way of the joining process. Never returns.
 fn join(entry: Entry<'_>, channel: Channel) -> ! {
     let name = entry.program.name();
-    let born = confine(entry, &channel).and_then(|launch| {
-        let side = sys::clone3(libc::CLONE_PARENT, 0, None).call(|| "clone3(CLONE_PARENT)".into())?;
-        Ok((side, launch))
+    let first = 3u32.saturating_add(entry.preserve_fds);
+    let born = confine(entry, &channel).and_then(|(launch, terminal)| {
+        // A process of the container with CAP_SYS_PTRACE may look into the child, dumpable or not, from its birth on. It
+        // must find nothing of the host there: directories that the caller has open, above all (CVE-2016-9962).
+        let keep = [launch.as_fd(), channel.as_fd()].into_iter().chain(terminal.as_ref().map(|t| t.as_fd()));
+        sys::descriptors::close_others(first, &keep.collect::<Vec<_>>()).call(|| "close_range()".into())?;
+        let pid = sys::fork_sibling().call(|| "clone(CLONE_PARENT)".into())?;
+        Ok((pid, launch, terminal))
     });
     match born {
-        Ok((Side::Parent { pid, .. }, _)) => {
+        Ok((pid @ 1.., ..)) => {
             // The number is that of our own PID namespace: the container's applies to children only.
             let _ = channel.say(&Word::Joined(pid));
             sys::exit(0)
         }
-        Ok((Side::Child, (launch, terminal))) => {
+        Ok((_, launch, terminal)) => {
             // Its own session, because the session of its maker ends right now and takes a terminal along.
             let session = rustix::process::setsid().map(|_| ());
             let session = session.and_then(|()| match &terminal {
@@ -262,7 +267,8 @@ fn join(entry: Entry<'_>, channel: Channel) -> ! {
 fn confine(entry: Entry<'_>, channel: &Channel) -> Result<(Launch, Option<OwnedFd>)> {
     // As in `setup`: what was inherited first, and nobody may look into this process from here on.
     sys::reset_signals().call(|| "reset signals".into())?;
-    sys::cloexec_from(3 + entry.preserve_fds).call(|| "close_range(CLOSE_RANGE_CLOEXEC)".into())?;
+    sys::cloexec_from(3u32.saturating_add(entry.preserve_fds))
+        .call(|| "close_range(CLOSE_RANGE_CLOEXEC)".into())?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .call(|| "prctl(PR_SET_DUMPABLE)".into())?;
     let label = match entry.labels.is_empty() {
@@ -304,6 +310,9 @@ fn confine(entry: Entry<'_>, channel: &Channel) -> Result<(Launch, Option<OwnedF
     let path = program.find()?;
     let launch = program.prepare(path, trampoline)?;
     security::confine(entry.process, &entry.credentials, entry.filter.as_ref(), channel)?;
+    // Again: a change of the user undoes it where fs.suid_dumpable says so.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .call(|| "prctl(PR_SET_DUMPABLE)".into())?;
     Ok((launch, slave))
 }
 

@@ -4,14 +4,11 @@
 use std::collections::HashMap;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use oci_spec::runtime::{ContainerState, Hook, Process, Spec, State as OciState};
-use rustix::fs::MemfdFlags;
-use rustix::process::{Pid, PidfdFlags};
+use rustix::fs::{Access, MemfdFlags};
 
 use crate::error::{Call, Error, Result};
 use crate::process;
@@ -121,7 +118,7 @@ impl Hooks {
         let input = input(&state).call(call)?;
         let pidfd = match point {
             START_CONTAINER => spawn_inside(hook, input)?,
-            _ => spawn_on_host(hook, input).call(call)?,
+            _ => spawn_on_host(hook, input)?,
         };
         let limit = hook.timeout().map(|seconds| Duration::from_secs(seconds.max(0).unsigned_abs()));
         if !process::wait(pidfd.as_fd(), limit)? {
@@ -140,32 +137,49 @@ impl Hooks {
 /// The one hook that is a program of the container.
 const START_CONTAINER: &str = "startContainer";
 
-fn spawn_on_host(hook: &Hook, input: OwnedFd) -> io::Result<OwnedFd> {
-    let mut command = Command::new(hook.path());
-    let args = hook.args().as_deref().unwrap_or_default();
-    if let Some((name, rest)) = args.split_first() {
-        command.arg0(name).args(rest);
+/// Executes a program of the host. It gets the state and the standard streams, and no other descriptor: what the caller
+/// inherited or keeps for the container's program (`preserve_fds`) is none of a hook's business.
+fn spawn_on_host(hook: &Hook, input: OwnedFd) -> Result<OwnedFd> {
+    let path = hook.path();
+    let process = described(hook, path.display().to_string());
+    if !path.is_absolute() {
+        return Err(Error::Invalid {
+            what: "hooks.path",
+            value: path.display().to_string(),
+            reason: "the path of a hook is absolute".into(),
+        });
     }
-    command.env_clear();
-    for entry in hook.env().iter().flatten() {
-        if let Some((key, value)) = entry.split_once('=') {
-            command.env(key, value);
+    rustix::fs::access(path, Access::EXEC_OK).call(|| format!("execute hook {}", path.display()))?;
+    let (name, arguments, env) = Program::new(&process)?.on_host(path)?;
+    match sys::clone3(0, libc::SIGCHLD, None).call(|| format!("clone3(hook {})", path.display()))? {
+        Side::Parent { pidfd, .. } => Ok(pidfd),
+        Side::Child => {
+            let ready = rustix::stdio::dup2_stdin(&input).is_ok()
+                && sys::reset_signals().is_ok()
+                && sys::descriptors::close_others(3, &[]).is_ok();
+            if ready {
+                sys::execve(&name, &arguments, &env);
+            }
+            sys::exit(126)
         }
     }
-    let child = command.stdin(input).spawn()?;
-    let pid = Pid::from_child(&child);
-    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// A hook as a process, for [`Program`], which checks arguments and environment.
+fn described(hook: &Hook, name: String) -> Process {
+    let mut process = Process::default();
+    process
+        .set_args(Some(hook.args().clone().filter(|a| !a.is_empty()).unwrap_or_else(|| vec![name])))
+        .set_env(hook.env().clone())
+        .set_cwd("/".into());
+    process
 }
 
 /// Executes a program of the container as its own program is executed, by way of the launcher: it could be a script
 /// that names `/proc/self/exe` as its interpreter, too (CVE-2019-5736).
 fn spawn_inside(hook: &Hook, input: OwnedFd) -> Result<OwnedFd> {
-    let mut process = Process::default();
     let name = hook.path().display().to_string();
-    process
-        .set_args(Some(hook.args().clone().unwrap_or_else(|| vec![name.clone()])))
-        .set_env(hook.env().clone())
-        .set_cwd("/".into());
+    let process = described(hook, name.clone());
     let trampoline = sys::trampoline::make(&name).call(|| "memfd_create(launcher)".into())?;
     let launch = Program::new(&process)?.prepare(hook.path().clone(), trampoline)?;
     match sys::clone3(0, libc::SIGCHLD, None).call(|| format!("clone3(hook {name})"))? {

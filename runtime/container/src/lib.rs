@@ -32,6 +32,7 @@ mod terminal;
 
 pub mod cgroup;
 pub mod defaults;
+pub mod document;
 pub mod features;
 pub mod hooks;
 pub mod mount;

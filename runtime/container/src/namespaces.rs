@@ -1,6 +1,5 @@
 //! The namespaces of a container: made new, joined by path, or the caller's own.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use libc::c_int;
@@ -12,7 +11,7 @@ use rustix::thread::LinkNameSpaceType as Link;
 use crate::channel::{self, Channel, Word};
 use crate::error::{Call, Error, Result};
 use crate::process;
-use crate::rootfs::procfs::Namespaced;
+use crate::rootfs::procfs::{self, Namespaced, Procfs};
 use crate::sys::{self, Side};
 
 /// What `linux.namespaces` says, with the joined ones opened.
@@ -192,9 +191,7 @@ impl Namespaces {
             return clone();
         };
         // setns(2) on a PID namespace says where the caller's next children are born, and nothing else.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let own = rustix::fs::open(c"/proc/self/ns/pid", flags, Mode::empty())
-            .call(|| "open(/proc/self/ns/pid)".into())?;
+        let own = Procfs::host()?.namespace(procfs::own_pid(), "pid")?;
         let enter = |file: &OwnedFd| {
             rustix::thread::move_into_link_name_space(file.as_fd(), Some(Link::ProcessID))
                 .call(|| "setns(pid)".into())
@@ -217,6 +214,7 @@ fn unsupported(what: &str, reason: &str) -> Error {
 /// Writes the mappings of a new user namespace (user_namespaces(7)). If the caller is privileged in the parent
 /// namespace, any mapping is permitted and no helper program is needed.
 pub(crate) fn write_mappings(pid: i32, linux: &Linux) -> Result<()> {
+    let procfs = Procfs::host()?;
     for (file, mappings) in [("uid_map", linux.uid_mappings()), ("gid_map", linux.gid_mappings())] {
         let mappings = mappings.as_deref().unwrap_or_default();
         if mappings.is_empty() {
@@ -227,12 +225,11 @@ pub(crate) fn write_mappings(pid: i32, linux: &Linux) -> Result<()> {
             });
         }
         let text: String = mappings.iter().map(line).collect();
-        let path = format!("/proc/{pid}/{file}");
-        match std::fs::write(&path, &text) {
-            Err(e) if e.raw_os_error() == Some(libc::EPERM) => {
+        match procfs.write(&format!("{pid}/{file}"), &text) {
+            Err(e) if e.errno() == Some(libc::EPERM) => {
                 crate::rootless::write_mapping(pid, file, mappings)?;
             }
-            result => result.call(|| format!("write({path}, {text:?})"))?,
+            result => result?,
         }
     }
     Ok(())
@@ -244,8 +241,5 @@ pub(crate) fn line(mapping: &LinuxIdMapping) -> String {
 
 /// The network namespace of a process.
 pub(crate) fn network_of(pid: i32) -> Result<OwnedFd> {
-    let path = format!("/proc/{pid}/ns/net");
-    rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(io::Error::from)
-        .call(|| format!("open({path})"))
+    Procfs::host()?.namespace(pid, "net")
 }

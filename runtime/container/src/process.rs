@@ -1,6 +1,5 @@
 //! A running container's processes: signals, and further programs in it.
 
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::error::{Call, Error, Result};
+use crate::rootfs::procfs::Procfs;
 use crate::sys;
 
 pub use crate::exec::{Exec, Joined, exec, seal_executable};
@@ -21,22 +21,26 @@ pub fn start_time(pid: i32) -> Result<u64> {
 
 /// State letter and start time. A zombie has ended, though its id isn't free yet.
 pub(crate) fn stat(pid: i32) -> Result<(char, u64)> {
-    let path = format!("/proc/{pid}/stat");
-    let text = fs::read_to_string(&path).call(|| format!("read({path})"))?;
+    let text = Procfs::host()?.read(&format!("{pid}/stat"))?;
     // The name in parentheses may contain anything, parentheses too: what counts comes after the last one.
     let fields = text.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect::<Vec<_>>());
     let parsed = fields.and_then(|f| Some((f.first()?.chars().next()?, f.get(19)?.parse().ok()?)));
     parsed.ok_or_else(|| Error::File {
-        path: path.into(),
+        path: format!("/proc/{pid}/stat").into(),
         reason: "this is not the format of proc_pid_stat(5)".into(),
     })
+}
+
+/// Whether this error of [`stat`] means that the process is gone. Any other says nothing about it: a container must
+/// not pass for ended because its process can't be looked at.
+pub(crate) fn gone(error: &Error) -> bool {
+    matches!(error.errno(), Some(libc::ENOENT | libc::ESRCH))
 }
 
 /// Whether the process has a handler for `signal` (`SigCgt` of proc_pid_status(5)). PID 1 of a PID namespace
 /// ignores every signal that it has no handler for, except SIGKILL and SIGSTOP from outside of the namespace.
 pub fn handles(pid: i32, signal: i32) -> Result<bool> {
-    let path = format!("/proc/{pid}/status");
-    let text = fs::read_to_string(&path).call(|| format!("read({path})"))?;
+    let text = Procfs::host()?.read(&format!("{pid}/status"))?;
     let caught = text.lines().find_map(|line| line.strip_prefix("SigCgt:"));
     let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     let bit = u32::try_from(signal - 1).ok().and_then(|n| 1u64.checked_shl(n));
@@ -53,7 +57,8 @@ pub fn handles(pid: i32, signal: i32) -> Result<bool> {
 /// A descriptor of the process `pid`, if it still is the one that started at `start_time`; `None` if it is gone.
 pub fn open(pid: i32, start_time: Option<u64>) -> Result<Option<OwnedFd>> {
     let call = || format!("pidfd_open({pid})");
-    let number = Pid::from_raw(pid).ok_or(Errno::INVAL).call(call)?;
+    // Neither a process group (a negative number) nor the host's first process is ever a container's.
+    let number = Pid::from_raw(pid.max(0)).filter(|_| pid > 1).ok_or(Errno::INVAL).call(call)?;
     let pidfd = match rustix::process::pidfd_open(number, PidfdFlags::empty()) {
         Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
         result => result.call(call)?,
@@ -61,7 +66,7 @@ pub fn open(pid: i32, start_time: Option<u64>) -> Result<Option<OwnedFd>> {
     // Compared after opening: what the descriptor stands for doesn't change any more.
     match (start_time, stat(pid)) {
         (Some(then), Ok((_, now))) if then != now => Ok(None),
-        (Some(_), Err(_)) => Ok(None),
+        (Some(_), Err(error)) => gone(&error).then_some(None).ok_or(error),
         _ => Ok(Some(pidfd)),
     }
 }

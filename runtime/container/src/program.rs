@@ -1,7 +1,7 @@
 //! Finding the program, proving that it can be executed, and executing it.
 
 use std::ffi::{CString, OsStr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -154,6 +154,12 @@ impl Program {
         Ok(Launch { trampoline, arguments: Strings::new(arguments), env: Strings::new(self.env) })
     }
 
+    /// Path, arguments and environment of a program of the host, for execve(2).
+    pub(crate) fn on_host(self, path: &Path) -> Result<(CString, Strings, Strings)> {
+        let path = c_string("hooks.path", &path.to_string_lossy())?;
+        Ok((path, Strings::new(self.arguments), Strings::new(self.env)))
+    }
+
     /// The name of the program, for messages.
     pub(crate) fn name(&self) -> String {
         self.arguments[0].to_string_lossy().into_owned()
@@ -182,6 +188,12 @@ pub(crate) struct Launch {
     trampoline: OwnedFd,
     arguments: Strings,
     env: Strings,
+}
+
+impl AsFd for Launch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.trampoline.as_fd()
+    }
 }
 
 impl Launch {

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{Capability, LinuxSeccomp};
 
 use crate::channel::{Channel, Word};
+use crate::document;
 use crate::error::{Call, Error, Result};
 use crate::sys;
 
@@ -73,13 +74,11 @@ impl Filter {
 pub fn load(profile: &Profile, caps: &HashSet<Capability>, cache: &Path) -> Result<Option<Filter>> {
     let (path, text) = match profile {
         Profile::Unconfined => return Ok(None),
-        Profile::File(path) => (path.clone(), read(path)?),
-        Profile::Default => match std::fs::read(SYSTEM_PROFILE) {
+        Profile::File(path) => (path.clone(), document::read(path)?),
+        Profile::Default => match document::read(Path::new(SYSTEM_PROFILE)) {
             Ok(text) => (SYSTEM_PROFILE.into(), text),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                ("built-in profile".into(), BUILT_IN.into())
-            }
-            Err(e) => return Err(e).call(|| format!("read({SYSTEM_PROFILE})")),
+            Err(e) if e.errno() == Some(libc::ENOENT) => ("built-in profile".into(), BUILT_IN.into()),
+            Err(e) => return Err(e),
         },
     };
     let caps: BTreeSet<String> = caps.iter().map(|c| format!("CAP_{c}")).collect();
@@ -116,10 +115,6 @@ pub fn from_spec(seccomp: &LinuxSeccomp, cache: Option<&Path>) -> Result<Option<
     let filter = compile::compile(seccomp)?;
     cache::store(cache, &key, &filter);
     Ok(Some(filter))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).call(|| format!("read(seccomp profile {})", path.display()))
 }
 
 /// `MAJOR.MINOR.…` of the running kernel.

@@ -90,7 +90,8 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
     // First: what we inherited. Signals that the caller blocks or ignores (Rust ignores SIGPIPE) would stay so
     // for the program, and no descriptor may reach a hook or the program by accident (CVE-2024-21626).
     sys::reset_signals().call(|| "reset signals".into())?;
-    sys::cloexec_from(3 + plan.preserve_fds).call(|| "close_range(CLOSE_RANGE_CLOEXEC)".into())?;
+    sys::cloexec_from(3u32.saturating_add(plan.preserve_fds))
+        .call(|| "close_range(CLOSE_RANGE_CLOEXEC)".into())?;
     // An unprivileged caller may write the mappings of a dumpable process only. Until then there is nobody who
     // could look into this one but the caller's own user.
     let open = plan.late.is_some() && plan.namespaces.is_new(LinuxNamespaceType::User);
@@ -138,11 +139,52 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
     if let Some(slave) = slave {
         terminal::take_over(&slave)?;
     }
-    finish(plan, label, channel)
+    let last = Last {
+        first: 3u32.saturating_add(plan.preserve_fds),
+        process: plan.process,
+        credentials: plan.credentials.clone(),
+        filter: plan.filter.take(),
+        start: plan.start.take(),
+        hooks: plan.hooks.clone(),
+    };
+    let launch = finish(plan, label)?;
+    confine_and_wait(launch, last, channel)
 }
 
-/// What is left once the root is the container's: from process attributes to the final capabilities.
-fn finish(plan: Plan<'_>, label: Option<OwnedFd>, channel: &Channel) -> Result<Option<Launch>> {
+/// What still counts when everything of the plan is made.
+struct Last<'a> {
+    /// The first descriptor that isn't the program's.
+    first: u32,
+    process: &'a Process,
+    credentials: Credentials,
+    filter: Option<Filter>,
+    start: Option<OwnedFd>,
+    hooks: Hooks,
+}
+
+/// Gives up what is left of the host, and waits for the start.
+fn confine_and_wait(launch: Launch, last: Last<'_>, channel: &Channel) -> Result<Option<Launch>> {
+    // What is still open is the caller's: directories of the host, perhaps. Nothing of this container runs yet, but
+    // others in its PID namespace do, and programs that someone executes in it before its start (CVE-2016-9962).
+    let keep = [launch.as_fd(), channel.as_fd()].into_iter().chain(last.start.as_ref().map(|s| s.as_fd()));
+    sys::descriptors::close_others(last.first, &keep.collect::<Vec<_>>()).call(|| "close_range()".into())?;
+    // Last, because everything before would have to pass the filter. What is opened from here on is close-on-exec.
+    security::confine(last.process, &last.credentials, last.filter.as_ref(), channel)?;
+    say(channel, &Word::Ready)?;
+    if !wait(channel)? {
+        return Ok(None);
+    }
+    if let Some(start) = &last.start {
+        // Opened by the caller for both directions, so this is no end of file but a wait, without a path.
+        rustix::io::retry_on_intr(|| rustix::io::read(start, &mut [0u8]))
+            .call(|| "wait for the start".into())?;
+    }
+    last.hooks.start_container()?;
+    Ok(Some(launch))
+}
+
+/// What is left once the root is the container's: from process attributes to the identity and the program.
+fn finish(plan: Plan<'_>, label: Option<OwnedFd>) -> Result<Launch> {
     let linux = plan.spec.linux().as_ref();
     // Limits before the user changes: raising one takes a capability.
     limits::schedule(plan.spec, plan.process)?;
@@ -171,24 +213,7 @@ fn finish(plan: Plan<'_>, label: Option<OwnedFd>, channel: &Channel) -> Result<O
     program.enter_cwd()?;
     program.set_home(|| crate::user::home(plan.process.user().uid()));
     let path = program.find()?;
-    let launch = program.prepare(path, trampoline)?;
-
-    // Last, because everything before would have to pass the filter.
-    security::confine(plan.process, &plan.credentials, plan.filter.as_ref(), channel)?;
-
-    say(channel, &Word::Ready)?;
-    if !wait(channel)? {
-        return Ok(None);
-    }
-    if let Some(start) = &plan.start {
-        // Opened by the caller for both directions, so this is no end of file but a wait, without a path.
-        rustix::io::retry_on_intr(|| rustix::io::read(start, &mut [0u8]))
-            .call(|| "wait for the start".into())?;
-    }
-    plan.hooks.start_container()?;
-    // Again, right before: what hooks or libraries have opened since.
-    sys::cloexec_from(3 + plan.preserve_fds).call(|| "close_range(CLOSE_RANGE_CLOEXEC)".into())?;
-    Ok(Some(launch))
+    program.prepare(path, trampoline)
 }
 
 fn say(channel: &Channel, word: &Word) -> Result<()> {

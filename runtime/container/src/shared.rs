@@ -20,6 +20,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::channel::{self, Channel, Word};
 use crate::error::{Call, Error, Result};
 use crate::namespaces::{flag, write_mappings};
+use crate::rootfs::procfs::{self, Procfs};
 use crate::sys::{self, Side};
 
 /// The kinds that can be shared so, in the order in which a process joins them.
@@ -44,14 +45,18 @@ pub struct Namespaces(Vec<(Kind, OwnedFd)>);
 
 /// Where a namespace of this kind is kept below a directory; `None` for a kind that isn't shared.
 pub fn path(directory: &Path, kind: Kind) -> Option<PathBuf> {
-    let name = match kind {
-        Kind::User => "user",
-        Kind::Network => "net",
-        Kind::Ipc => "ipc",
-        Kind::Uts => "uts",
-        _ => return None,
-    };
-    Some(directory.join("ns").join(name))
+    name(kind).map(|name| directory.join("ns").join(name))
+}
+
+/// The name of a kind in `/proc/<pid>/ns` and in our directories.
+fn name(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::User => Some("user"),
+        Kind::Network => Some("net"),
+        Kind::Ipc => Some("ipc"),
+        Kind::Uts => Some("uts"),
+        _ => None,
+    }
 }
 
 /// Where the memory of `/dev/shm` is kept below a directory.
@@ -90,12 +95,11 @@ impl Namespaces {
             _ => return Err(Error::Died("in new namespaces".into())),
         }
         let open = |kind: &Kind| {
-            let name = path(Path::new("/"), *kind).ok_or_else(|| Error::Unsupported {
+            let name = name(*kind).ok_or_else(|| Error::Unsupported {
                 what: format!("sharing a {kind} namespace"),
                 reason: "user, network, ipc and uts namespaces can be shared".into(),
             })?;
-            let name = format!("/proc/{pid}{}", name.display());
-            Ok((*kind, File::open(&name).call(|| format!("open({name})"))?.into()))
+            Ok((*kind, Procfs::host()?.namespace(pid, name)?))
         };
         Ok(Self(wanted.kinds.iter().map(open).collect::<Result<_>>()?))
     }
@@ -183,14 +187,15 @@ fn unmount(path: &Path) -> Result<()> {
 /// world of mounts of our own, right here.
 fn on_host<T>(directory: &Path, action: impl FnOnce() -> Result<T>) -> Result<T> {
     let open = |path: &Path| File::open(path).call(|| format!("open({})", path.display()));
-    let (home, host) = (open(Path::new("/proc/self/ns/mnt"))?, open(Path::new("/proc/1/ns/mnt"))?);
+    let procfs = Procfs::host()?;
+    let (home, host) = (procfs.namespace(procfs::own_pid(), "mnt")?, procfs.namespace(1, "mnt")?);
     let identity = |path: &Path| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
-    let number = |file: &File| Some(file.metadata().ok()?.ino());
+    let number = |file: &OwnedFd| rustix::fs::fstat(file).ok().map(|stat| stat.st_ino);
     if number(&home) == number(&host) {
         return action();
     }
     let (root, working, here) = (open(Path::new("/"))?, open(Path::new("."))?, identity(directory));
-    let enter = |namespace: &File| {
+    let enter = |namespace: &OwnedFd| {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))
             .call(|| "setns(mnt)".into())
     };

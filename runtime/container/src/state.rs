@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Call, Error, Result};
-use crate::process;
+use crate::{document, process};
 
 /// Where the containers of `sampan run` are.
 pub const DEFAULT_ROOT: &str = "/run/sampan/containers";
@@ -235,7 +235,8 @@ impl State {
         let lives = match self.pid {
             Some(pid) => match process::stat(pid) {
                 // A zombie has ended; its parent just hasn't asked yet.
-                Ok(('Z' | 'X', _)) | Err(_) => false,
+                Ok(('Z' | 'X', _)) => false,
+                Err(error) => !process::gone(&error),
                 Ok((_, now)) => self.start_time.is_none_or(|then| then == now),
             },
             None => return self.status,
@@ -360,7 +361,8 @@ impl Containers {
     pub fn get(&self, name: &str) -> Result<ContainerDir> {
         let missing = || Error::NoSuchContainer(name.to_owned());
         let dir = self.dir(name).map_err(|_| missing())?;
-        if dir.path.is_dir() {
+        // Not a link: what it leads to is no container's.
+        if fs::symlink_metadata(&dir.path).is_ok_and(|metadata| metadata.is_dir()) {
             return Ok(dir);
         }
         if self.ids {
@@ -457,7 +459,10 @@ impl ContainerDir {
 
     fn read_json<T: DeserializeOwned>(&self, file: &str) -> Result<T> {
         let path = self.path.join(file);
-        let text = fs::read(&path).map_err(|e| self.missing(e, &path, "read"))?;
+        let text = document::read(&path).map_err(|e| match e.errno() {
+            Some(libc::ENOENT) => Error::NoSuchContainer(self.name.clone()),
+            _ => e,
+        })?;
         serde_json::from_slice(&text).map_err(|e| Error::File { path, reason: e.to_string() })
     }
 

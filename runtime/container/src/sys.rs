@@ -10,6 +10,7 @@ use std::ptr;
 
 use libc::{c_char, c_int, c_long, c_uint, c_ulong};
 
+pub(crate) mod descriptors;
 pub(crate) mod trampoline;
 
 /// Which side of [`clone3`] the caller finds itself on.
@@ -66,6 +67,25 @@ pub(crate) fn clone3(flags: c_int, exit_signal: c_int, cgroup: Option<BorrowedFd
     // SAFETY: CLONE_PIDFD put a new descriptor there that nobody else owns.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Side::Parent { pid: pid as i32, pidfd })
+}
+
+/// clone(2) with `CLONE_PARENT`: as fork(2), but the child is a sibling, with the caller's exit signal. 0: the caller is
+/// the child.
+///
+/// The older system call, because filters in use refuse clone3(2): they can't look at its flags.
+pub(crate) fn fork_sibling() -> io::Result<i32> {
+    if !single_threaded() {
+        return Err(io::Error::other("the calling process has more than one thread"));
+    }
+    // s390x has the stack first; a null stack and no flag that needs the others make the order of the rest irrelevant.
+    let (first, second) = match cfg!(target_arch = "s390x") {
+        true => (0, libc::CLONE_PARENT as c_ulong),
+        false => (libc::CLONE_PARENT as c_ulong, 0),
+    };
+    // SAFETY: without CLONE_VM the child goes on with its own copy of memory; the process has one thread, so that copy
+    // is whole.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone, first, second, 0, 0, 0) })?;
+    Ok(pid as i32)
 }
 
 /// Of linux/sched.h; libc's constant doesn't fit its type.
@@ -267,6 +287,13 @@ pub(crate) fn fexecve(program: BorrowedFd<'_>, arguments: &Strings, env: &String
             libc::AT_EMPTY_PATH,
         );
     }
+    io::Error::last_os_error()
+}
+
+/// execve(2). Comes back only if it fails.
+pub(crate) fn execve(program: &CStr, arguments: &Strings, env: &Strings) -> io::Error {
+    // SAFETY: the path is a C string; both lists end with a null pointer and their strings live as long as they.
+    unsafe { libc::execve(program.as_ptr(), arguments.pointers.as_ptr(), env.pointers.as_ptr()) };
     io::Error::last_os_error()
 }
 

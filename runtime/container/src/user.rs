@@ -177,16 +177,22 @@ fn no_such(kind: &'static str, name: &str, file: &'static str) -> Error {
 
 /// Reads a file of the image. A missing one is empty.
 fn read(root: &Root<'_>, path: &str) -> Result<String> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let Some(file) = root.find(Path::new(path), flags, Links::Follow)? else {
-        return Ok(String::new());
-    };
     let call = || format!("read(rootfs, {path})");
-    let stat = rustix::fs::fstat(&file).call(call)?;
     let odd = |reason: &str| Error::File { path: path.into(), reason: format!("in the image, {reason}") };
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(odd("this is no regular file"));
+    // Looked at before it is opened for reading: opening a device can do things already.
+    let reading = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mut opened = None;
+    for flags in [OFlags::PATH, reading] {
+        let Some(file) = root.find(Path::new(path), flags, Links::Follow)? else {
+            return Ok(String::new());
+        };
+        let stat = rustix::fs::fstat(&file).call(call)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(odd("this is no regular file"));
+        }
+        opened = Some(file);
     }
+    let Some(file) = opened else { return Ok(String::new()) };
     let mut bytes = Vec::new();
     File::from(file).take(MAX_SIZE + 1).read_to_end(&mut bytes).call(call)?;
     if bytes.len() as u64 > MAX_SIZE {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::Spec;
+use sampan_container::document;
 
 /// A bundle, read.
 pub(crate) struct Bundle {
@@ -18,7 +19,7 @@ pub(crate) struct Bundle {
 pub(crate) fn read(directory: &Path, config: Option<&Path>) -> Result<Bundle> {
     let path = fs::canonicalize(directory).with_context(|| format!("bundle {}", directory.display()))?;
     let config = config.map_or_else(|| path.join("config.json"), Path::to_owned);
-    let text = fs::read(&config).with_context(|| format!("read {}", config.display()))?;
+    let text = document::read(&config)?;
     let mut spec: Spec = serde_json::from_slice(&text).with_context(|| format!("{}", config.display()))?;
     check_version(spec.version())?;
     let Some(root) = spec.root().as_ref() else {

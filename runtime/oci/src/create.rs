@@ -1,12 +1,14 @@
 //! `create` and `run`.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Capability, LinuxNamespaceType, Process, Spec};
 use rustix::fs::{FileType, Mode, OFlags};
 use sampan_container::cgroup::Cgroup;
 use sampan_container::state::{ContainerDir, State, Status};
@@ -62,12 +64,35 @@ pub(crate) fn run(global: &Global, options: &Run) -> Result<u8> {
 /// any of that fails.
 fn make(global: &Global, options: &Create) -> Result<(ContainerDir, Held)> {
     let bundle = bundle::read(&options.bundle, options.config.as_deref())?;
+    if is_seen(&bundle.spec) {
+        // Begins this program anew, from a copy; from there on this does nothing.
+        process::seal_executable()?;
+    }
     let dir = global.containers()?.create(&options.id)?;
     let made = make_in(global, options, &bundle, &dir);
     if made.is_err() {
         delete::clean_up(&dir, true)?;
     }
     Ok((dir, made?))
+}
+
+/// Whether programs of containers may get to see the container's process before it has executed its own program, and
+/// its executable with it, which is this one (CVE-2019-5736): those of others in a PID namespace that it shares, and in
+/// its own namespace those that are executed between `create` and `start`, if they may trace processes.
+pub(crate) fn is_seen(spec: &Spec) -> bool {
+    let namespaces = spec.linux().as_ref().and_then(|l| l.namespaces().as_deref()).unwrap_or_default();
+    let own = |kind| namespaces.iter().any(|n| n.typ() == kind && n.path().is_none());
+    if !own(LinuxNamespaceType::Pid) {
+        return true;
+    }
+    !own(LinuxNamespaceType::User) && spec.process().as_ref().is_some_and(may_trace)
+}
+
+/// Whether the program has `CAP_SYS_PTRACE`, or could get it.
+pub(crate) fn may_trace(process: &Process) -> bool {
+    let sets = process.capabilities().as_ref();
+    let all = sets.into_iter().flat_map(|s| [s.bounding(), s.permitted(), s.inheritable(), s.ambient()]);
+    all.flatten().any(|set| set.contains(&Capability::SysPtrace))
 }
 
 fn make_in(global: &Global, options: &Create, bundle: &bundle::Bundle, dir: &ContainerDir) -> Result<Held> {
@@ -93,7 +118,7 @@ fn make_in(global: &Global, options: &Create, bundle: &bundle::Bundle, dir: &Con
     creation.bundle = &bundle.path;
     creation.no_pivot = options.no_pivot;
     creation.new_keyring = !options.no_new_keyring;
-    creation.preserve_fds = options.preserve_fds + listen_fds();
+    creation.preserve_fds = options.preserve_fds.saturating_add(listen_fds());
     creation.resources_applied = cgroup.is_some();
     creation.cgroup = cgroup.as_ref().map(Cgroup::open).transpose()?;
     creation.start = Some(make_fifo(dir)?);
@@ -168,9 +193,13 @@ pub(crate) fn write_pid_file(path: Option<&Path>, pid: i32) -> Result<()> {
     let Some(path) = path else {
         return Ok(());
     };
+    // In a directory that others write to, too, the name may be taken, by a link for instance.
     let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    fs::write(&new, pid.to_string())
+    new.push(format!(".{}.new", std::process::id()));
+    let options = OpenOptions::new().write(true).create_new(true).mode(0o644).clone();
+    options
+        .open(&new)
+        .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
         .and_then(|()| fs::rename(&new, path))
         .with_context(|| format!("write {}", path.display()))
 }

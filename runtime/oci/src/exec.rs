@@ -1,16 +1,16 @@
 //! `exec`.
 
-use std::fs;
+use std::fs::File;
 
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
 use sampan_container::process::{self, Exec as Program};
-use sampan_container::seccomp;
 use sampan_container::state::{State, Status};
+use sampan_container::{document, seccomp};
 
 use crate::args::{Exec, Global};
 use crate::console;
-use crate::create::write_pid_file;
+use crate::create::{is_seen, may_trace, write_pid_file};
 
 /// Runs a further program in a running container.
 pub(crate) fn exec(global: &Global, options: &Exec) -> Result<u8> {
@@ -37,6 +37,12 @@ pub(crate) fn exec(global: &Global, options: &Exec) -> Result<u8> {
 
 fn run(global: &Global, options: &Exec, spec: &Spec, state: &State, pid: i32) -> Result<u8> {
     let program = program(options, spec)?;
+    if state.status == Status::Created && may_trace(&program) && !is_seen(spec) {
+        bail!(
+            "container {:?} isn't started, and its configuration doesn't give CAP_SYS_PTRACE: a program with it could reach the runtime; start the container first",
+            state.name
+        );
+    }
     if options.console_socket.is_some() && program.terminal() != Some(true) {
         bail!("--console-socket is given, but the program has no terminal");
     }
@@ -70,7 +76,9 @@ fn run(global: &Global, options: &Exec, spec: &Spec, state: &State, pid: i32) ->
 /// The process: from a file, or the container's own with what the options change.
 fn program(options: &Exec, spec: &Spec) -> Result<Process> {
     if let Some(path) = &options.process {
-        let text = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+        // May be a pipe: then it is the caller who is waited for.
+        let file = File::open(path).with_context(|| format!("read {}", path.display()))?;
+        let text = document::read_from(path, file)?;
         let mut process: Process =
             serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
         if options.tty {

@@ -84,7 +84,9 @@ pub(crate) fn ps(global: &Global, options: &Ps) -> Result<u8> {
     let mut text = format!("{:<8} COMMAND\n", "PID");
     for pid in pids {
         let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let words = command.split(|&b| b == 0).map(|w| String::from_utf8_lossy(w).into_owned());
+        // The container's own words: no control character of theirs reaches a terminal.
+        let words =
+            command.split(|&b| b == 0).map(|w| String::from_utf8_lossy(w).replace(char::is_control, "?"));
         text += &format!("{pid:<8} {}\n", words.collect::<Vec<_>>().join(" ").trim_end());
     }
     write(&text)

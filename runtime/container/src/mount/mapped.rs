@@ -10,13 +10,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use oci_spec::runtime::{Linux, LinuxIdMapping};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::private::Private;
 use super::{Layers, attempt, compat};
 use crate::error::{Call, Error, Result};
 use crate::namespaces::write_mappings;
+use crate::rootfs::procfs::Procfs;
 use crate::sys::{self, MountAttr, Side};
 
 /// See [`super::overlay_mapped`].
@@ -88,11 +89,7 @@ fn user_namespace(linux: &Linux) -> Result<OwnedFd> {
             nix::unistd::pause();
         },
         Side::Parent { pid, pidfd } => {
-            let opened = write_mappings(pid, linux).and_then(|()| {
-                let path = format!("/proc/{pid}/ns/user");
-                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-                rustix::fs::openat(CWD, &path, flags, Mode::empty()).call(|| format!("open({path})"))
-            });
+            let opened = write_mappings(pid, linux).and_then(|()| Procfs::host()?.namespace(pid, "user"));
             sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL).call(|| format!("kill({pid})"))?;
             sys::wait_exit(pidfd.as_fd()).call(|| format!("waitid({pid})"))?;
             opened

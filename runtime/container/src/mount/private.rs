@@ -8,6 +8,7 @@ use rustix::mount::{MountPropagationFlags, OpenTreeFlags, mount_change, open_tre
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::{Call, Result};
+use crate::rootfs::procfs::{self, Procfs};
 
 /// The caller's own mount namespace, to come back to; dropped, the private one ends with all that was mounted there.
 #[derive(Debug)]
@@ -23,11 +24,9 @@ impl Private {
     /// # Errors
     /// unshare(2)'s and mount(2)'s.
     pub(super) fn enter() -> Result<Self> {
-        let open = |path: &str| {
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-            rustix::fs::openat(CWD, path, flags, Mode::empty()).call(|| format!("open({path})"))
-        };
-        let private = Self { home: open("/proc/self/ns/mnt")?, directory: open(".")? };
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let directory = rustix::fs::openat(CWD, c".", flags, Mode::empty()).call(|| "open(.)".into())?;
+        let private = Self { home: Procfs::host()?.namespace(procfs::own_pid(), "mnt")?, directory };
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).call(|| "unshare(CLONE_NEWNS)".into())?;
         let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
         mount_change("/", slave).call(|| "mount(/, MS_REC | MS_SLAVE)".into())?;

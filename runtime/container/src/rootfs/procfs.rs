@@ -4,16 +4,32 @@
 //! sysctl would then go to a file of the attacker's choice (CVE-2019-16884, CVE-2019-19921, CVE-2025-52881),
 //! for example to another procfs file such as `sysrq-trigger`. A new, detached mount has no name, so nothing
 //! can be mounted on it; `RESOLVE_NO_XDEV` and `RESOLVE_NO_SYMLINKS` keep every access inside of it.
+//!
+//! The caller uses the host's own `/proc` ([`Procfs::host`]), after it has shown that it is one: somebody may have
+//! mounted something over it, or over a file of it, too.
 
 use std::ffi::CStr;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use super::mounts::PROC_MAGIC;
 use crate::error::{Call, Error, Result};
+
+/// Inode of the root of every procfs (`PROC_ROOT_INO` of the kernel): a part of one mounted elsewhere has another.
+const PROC_ROOT: u64 = 1;
+
+/// `NSFS_MAGIC` of linux/magic.h.
+const NSFS_MAGIC: i64 = 0x6e73_6673;
+
+/// Every access stays in this mount: nothing mounted over a file is entered, no link is followed.
+const INSIDE: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
 
 /// A detached mount of procfs for the PID namespace of the caller.
 #[derive(Debug)]
@@ -27,7 +43,7 @@ impl Procfs {
         let context = rustix::mount::fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC).call(call)?;
         match rustix::mount::fsconfig_create(&context) {
             // Root in a user namespace that the caller's PID namespace doesn't belong to.
-            Err(rustix::io::Errno::PERM) => return Self::of_host(),
+            Err(rustix::io::Errno::PERM) => return Self::host(),
             result => result.call(call)?,
         }
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
@@ -37,30 +53,78 @@ impl Procfs {
         Ok(Procfs { mount })
     }
 
-    /// The host's own procfs. Only before the container's mounts are there or joined.
-    fn of_host() -> Result<Self> {
+    /// The `/proc` of the calling process, which must be a whole procfs of its own PID namespace: in another's, a
+    /// number would be another process (CVE-2025-52881, and libpathrs on why the magic number isn't enough).
+    pub(crate) fn host() -> Result<Self> {
         let call = || "open(/proc)".to_owned();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mount = rustix::fs::open(c"/proc", flags, Mode::empty()).call(call)?;
-        if rustix::fs::fstatfs(&mount).call(call)?.f_type == PROC_MAGIC {
+        let mount = rustix::fs::openat(CWD, c"/proc", flags, Mode::empty()).call(call)?;
+        let procfs = rustix::fs::fstatfs(&mount).call(call)?.f_type == PROC_MAGIC;
+        let whole = rustix::fs::fstat(&mount).call(call)?.st_ino == PROC_ROOT;
+        let own = own_pid().to_string();
+        let ours = || {
+            rustix::fs::readlinkat(&mount, c"self", Vec::new()).is_ok_and(|l| l.to_bytes() == own.as_bytes())
+        };
+        if procfs && whole && ours() {
             return Ok(Procfs { mount });
         }
-        Err(Error::File { path: "/proc".into(), reason: "this is no procfs".into() })
+        Err(Error::File {
+            path: "/proc".into(),
+            reason: "this isn't the procfs of this process's PID namespace: what is mounted there can't be trusted"
+                .into(),
+        })
     }
 
     /// Opens a file of procfs for writing. `path` is relative, for example `sys/net/ipv4/ip_forward`.
     pub(crate) fn open_to_write(&self, path: &Path) -> Result<OwnedFd> {
-        rustix::fs::openat2(
-            &self.mount,
-            path,
-            OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
-            Mode::empty(),
-            ResolveFlags::BENEATH
-                | ResolveFlags::NO_SYMLINKS
-                | ResolveFlags::NO_MAGICLINKS
-                | ResolveFlags::NO_XDEV,
-        )
-        .call(|| format!("open(/proc/{})", path.display()))
+        self.open(path, OFlags::WRONLY)
+    }
+
+    fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        rustix::fs::openat2(&self.mount, path, flags, Mode::empty(), INSIDE)
+            .call(|| format!("open(/proc/{})", path.display()))
+    }
+
+    /// Writes a file of procfs, such as `17/uid_map`, by one write(2).
+    pub(crate) fn write(&self, path: &str, text: &str) -> Result<()> {
+        let file = self.open_to_write(Path::new(path))?;
+        let call = || format!("write(/proc/{path}, {text:?})");
+        match rustix::io::write(&file, text.as_bytes()).call(call)? {
+            written if written == text.len() => Ok(()),
+            _ => Err(io::Error::from(io::ErrorKind::WriteZero)).call(call),
+        }
+    }
+
+    /// Reads a file of procfs. A process chooses its own name, which needn't be text: what isn't is replaced.
+    pub(crate) fn read(&self, path: &str) -> Result<String> {
+        let mut file = std::fs::File::from(self.open(Path::new(path), OFlags::RDONLY)?);
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).call(|| format!("read(/proc/{path})"))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Opens a namespace of a process by the name that it has in `/proc/<pid>/ns`, and proves that it is one.
+    pub(crate) fn namespace(&self, pid: i32, name: &str) -> Result<OwnedFd> {
+        let call = || format!("open(/proc/{pid}/ns/{name})");
+        let directory = self.open(Path::new(&format!("{pid}/ns")), OFlags::PATH | OFlags::DIRECTORY)?;
+        // The one link of procfs that is followed: it leads to the namespace itself.
+        let file = rustix::fs::openat(&directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .call(call)?;
+        if rustix::fs::fstatfs(&file).call(call)?.f_type == NSFS_MAGIC {
+            return Ok(file);
+        }
+        Err(Error::File {
+            path: format!("/proc/{pid}/ns/{name}").into(),
+            reason: "this is no namespace".into(),
+        })
+    }
+
+    /// Opens the executable of the calling process.
+    pub(crate) fn own_executable(&self) -> Result<OwnedFd> {
+        let directory = self.open(Path::new(&own_pid().to_string()), OFlags::PATH | OFlags::DIRECTORY)?;
+        rustix::fs::openat(&directory, c"exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .call(|| "open(/proc/self/exe)".into())
     }
 
     /// Opens an attribute of the calling thread that a security module reads, `attr/exec` or
@@ -76,6 +140,11 @@ impl Procfs {
         rustix::io::write(&file, value.as_bytes()).call(|| format!("sysctl {name}={value}"))?;
         Ok(())
     }
+}
+
+/// The number of the calling process in its PID namespace.
+pub(crate) fn own_pid() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
 }
 
 /// `net.ipv4.ip_forward` as a path. As in sysctl(8): whichever of `.` and `/` comes first is the separator,
