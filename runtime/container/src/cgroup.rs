@@ -1,32 +1,39 @@
 //! Cgroups (version 2), where nobody else makes them.
 //!
-//! Under systemd a container lives in its unit's own cgroup and its limits are systemd's directives: nothing of
-//! this module is used then but [`of`]. `sampan-runtime`, which has no unit, makes cgroups itself: a directory
-//! below the mount of cgroup2, its limits written before anything runs in it, its first process born in it
-//! (`CLONE_INTO_CGROUP`; writing `cgroup.procs` would cost milliseconds).
+//! Under systemd a container of `sampan run` lives in its unit's own cgroup and its limits are systemd's directives:
+//! nothing of this module is used then but [`of`]. `sampan-runtime`, which has no unit, makes cgroups itself: a
+//! directory below the mount of cgroup2, its limits written before anything runs in it, its first process born in it
+//! (`CLONE_INTO_CGROUP`; writing `cgroup.procs` would cost milliseconds). Or it has systemd make a scope for it, and
+//! writes the same limits to the files of that one ([`Cgroup::adopt`]).
+//!
+//! From `linux.resources` to files and values: `limits`. Making controllers available and writing: `apply`. The
+//! processes of a cgroup: `processes`. What they use: [`stats`].
 //!
 //! What can't be honoured is refused with the reason: a controller that the kernel has bound to version 1 or that
 //! a parent keeps to itself gives no limit, and a container without the limit that was asked for is worse than none.
+//! Where nothing is asked, none is needed.
 
+mod apply;
 mod devices;
 mod limits;
+mod processes;
+pub mod stats;
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use oci_spec::runtime::LinuxResources;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::error::{Call, Error, Result};
 
+pub use limits::{Limit, limits};
+
 /// Where cgroups go that have no path of their own in the `Spec`.
 const DEFAULT_PARENT: &str = "sampan";
-
-/// Pause between two looks at a cgroup that empties.
-const TICK: Duration = Duration::from_millis(5);
 
 /// A cgroup that belongs to one container.
 #[derive(Clone, Debug)]
@@ -37,6 +44,13 @@ pub struct Cgroup {
 
 /// The mount point of cgroup2, if there is one.
 fn mount_point() -> Option<PathBuf> {
+    // Where everybody mounts it, alone or beside version 1. Asking is much cheaper than reading all mounts.
+    for path in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+        const CGROUP2_SUPER_MAGIC: u32 = 0x6367_7270;
+        if rustix::fs::statfs(path).is_ok_and(|s| s.f_type as u32 == CGROUP2_SUPER_MAGIC) {
+            return Some(path.into());
+        }
+    }
     let text = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let found = text.lines().find_map(|line| {
         let (left, right) = line.split_once(" - ")?;
@@ -96,15 +110,14 @@ pub(crate) fn refuse_limits(resources: &LinuxResources, makes_devices: bool) -> 
             reason: "the container has no cgroup of its own that it could be set for".into(),
         })
     };
-    if let Some(limit) = limits::files(resources)?.first() {
+    if let Some(limit) = limits::of_new(resources)?.first() {
         return refuse(format!("the limit {}={}", limit.file, limit.value));
     }
-    match resources.devices().as_deref().unwrap_or_default() {
-        [_, ..] if makes_devices => {
-            refuse("restricting devices (linux.resources.devices) with CAP_MKNOD".into())
-        }
-        _ => Ok(()),
+    let rules = resources.devices().as_deref().unwrap_or_default();
+    if makes_devices && devices::restrict(rules)? {
+        return refuse("restricting devices (linux.resources.devices) with CAP_MKNOD".into());
     }
+    Ok(())
 }
 
 impl Cgroup {
@@ -114,9 +127,9 @@ impl Cgroup {
     /// # Errors
     /// A limit that can't be set; a cgroup that exists and has processes.
     pub fn create(path: Option<&Path>, id: &str, resources: Option<&LinuxResources>) -> Result<Option<Self>> {
-        let files = resources.map(limits::files).transpose()?.unwrap_or_default();
+        let limits = resources.map(limits::of_new).transpose()?.unwrap_or_default();
         let Some(mount) = mount_point() else {
-            return none_possible(&files, "there is no mount of cgroup2");
+            return none_possible(&limits, "there is no mount of cgroup2");
         };
         let path = match path.filter(|p| !p.as_os_str().is_empty()) {
             Some(path) => relative(path)?,
@@ -124,22 +137,35 @@ impl Cgroup {
         };
         let cgroup = Cgroup { mount, path };
         // Once more if it failed: the end of another container may have taken our common parent away meanwhile.
-        if let Err(error) = cgroup.make_directories(&files).or_else(|_| cgroup.make_directories(&files)) {
-            return none_possible(&files, &error.to_string());
+        let fresh = match cgroup.make_directories().or_else(|_| cgroup.make_directories()) {
+            Ok(fresh) => fresh,
+            Err(error) => return none_possible(&limits, &error.to_string()),
+        };
+        if !fresh {
+            cgroup.refuse_populated()?;
         }
-        let populated = cgroup.read("cgroup.events").unwrap_or_default();
-        if populated.lines().any(|line| line == "populated 1") {
-            return Err(Error::Invalid {
-                what: "linux.cgroupsPath",
-                value: cgroup.path.display().to_string(),
-                reason: "there are processes in this cgroup; a container needs one of its own".into(),
-            });
-        }
-        let result = cgroup.apply(&files, resources);
-        if result.is_err() {
+        // What an old one of this name has kept has to be set back.
+        let limits = match (fresh, resources) {
+            (false, Some(resources)) => limits::limits(resources)?,
+            _ => limits,
+        };
+        let result = cgroup.apply(&limits, resources, fresh);
+        if result.is_err() && fresh {
             cgroup.remove(Duration::ZERO)?;
         }
         result.map(|()| Some(cgroup))
+    }
+
+    /// Takes on a cgroup that systemd has made for the container, by its path below the mount of cgroup2, and sets
+    /// these limits, also those that systemd knows: it may not be done with them, and can't do all of them.
+    ///
+    /// # Errors
+    /// As [`Cgroup::create`].
+    pub fn adopt(path: &Path, resources: Option<&LinuxResources>) -> Result<Self> {
+        let cgroup = Self::existing(path)?;
+        let limits = resources.map(limits::of_new).transpose()?.unwrap_or_default();
+        cgroup.apply(&limits, resources, true)?;
+        Ok(cgroup)
     }
 
     /// A cgroup made earlier, by its path below the mount of cgroup2.
@@ -156,7 +182,8 @@ impl Cgroup {
         &self.path
     }
 
-    fn directory(&self) -> PathBuf {
+    /// The directory, from the root of the host's file system.
+    pub fn directory(&self) -> PathBuf {
         self.mount.join(&self.path)
     }
 
@@ -165,44 +192,49 @@ impl Cgroup {
         open(&self.directory())
     }
 
-    fn make_directories(&self, files: &[limits::Limit]) -> io::Result<()> {
-        let mut directory = self.mount.clone();
-        let controllers: Vec<&str> = files.iter().filter_map(|f| f.controller()).collect();
-        for part in &self.path {
-            // Enabled one by one, and only where available: what is missing is found when the limit is written.
-            for controller in &controllers {
-                let _ = fs::write(directory.join("cgroup.subtree_control"), format!("+{controller}"));
-            }
-            directory.push(part);
-            match fs::create_dir(&directory) {
-                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(io::Error::new(e.kind(), format!("mkdir({}): {e}", directory.display())));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+    /// Opens a cgroup below this one, which the container may have made and named: nothing leads out of here.
+    pub fn open_below(&self, path: &Path) -> Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let path = relative(path)?;
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { &path };
+        rustix::fs::openat2(self.open()?, path, flags, Mode::empty(), resolve)
+            .call(|| format!("open({})", self.directory().join(path).display()))
     }
 
-    fn apply(&self, files: &[limits::Limit], resources: Option<&LinuxResources>) -> Result<()> {
-        for limit in files {
-            let file = self.directory().join(&limit.file);
-            fs::write(&file, &limit.value).map_err(|e| Error::Unsupported {
-                what: format!("the limit {}={}", limit.file, limit.value),
-                reason: match (e.kind(), limit.controller()) {
-                    (io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied, Some(controller)) => format!(
-                        "the controller {controller} isn't available below {} (bound to cgroup version 1, or not delegated)",
-                        self.mount.display()
-                    ),
-                    _ => e.to_string(),
-                },
-            })?;
+    /// Makes the directories. `false`: the last one was there already.
+    fn make_directories(&self) -> io::Result<bool> {
+        let directory = self.directory();
+        let failed =
+            |e: io::Error, path: &Path| io::Error::new(e.kind(), format!("mkdir({}): {e}", path.display()));
+        match fs::create_dir(&directory) {
+            Ok(()) => return Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(failed(e, &directory)),
         }
-        let rules = resources.and_then(|r| r.devices().as_deref()).unwrap_or_default();
-        if rules.is_empty() {
-            return Ok(());
+        if let Some(parent) = directory.parent() {
+            fs::create_dir_all(parent).map_err(|e| failed(e, parent))?;
         }
-        devices::attach(self.open()?.as_fd(), &self.directory(), rules)
+        match fs::create_dir(&directory) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            result => result.map(|()| true).map_err(|e| failed(e, &directory)),
+        }
+    }
+
+    fn refuse_populated(&self) -> Result<()> {
+        let events = self.read("cgroup.events").unwrap_or_default();
+        let is = |line| events.lines().any(|l| l == line);
+        if is("populated 1") || is("frozen 1") {
+            return Err(Error::Invalid {
+                what: "linux.cgroupsPath",
+                value: self.path.display().to_string(),
+                reason:
+                    "there are processes in this cgroup, or it is frozen; a container needs one of its own"
+                        .into(),
+            });
+        }
+        Ok(())
     }
 
     fn read(&self, file: &str) -> Result<String> {
@@ -210,81 +242,32 @@ impl Cgroup {
         fs::read_to_string(&path).call(|| format!("read({})", path.display()))
     }
 
-    /// All processes in the cgroup and the cgroups below it.
-    pub fn processes(&self) -> Result<Vec<i32>> {
-        let mut all = Vec::new();
-        let mut left = vec![self.directory()];
-        while let Some(directory) = left.pop() {
-            let call = || format!("read({}/cgroup.procs)", directory.display());
-            let text = match fs::read_to_string(directory.join("cgroup.procs")) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                text => text.call(call)?,
-            };
-            all.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
-            for entry in fs::read_dir(&directory).call(call)?.flatten() {
-                if entry.file_type().is_ok_and(|t| t.is_dir()) {
-                    left.push(entry.path());
-                }
+    /// Gives the cgroup to a user of the host, as the OCI runtime specification says ("Cgroup ownership"): its
+    /// directory and the files that move processes and make cgroups below it, and not those that limit it.
+    pub fn delegate(&self, uid: u32) -> Result<()> {
+        let listed = fs::read_to_string("/sys/kernel/cgroup/delegate")
+            .unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".into());
+        let directory = self.open()?;
+        let owner = Some(rustix::process::Uid::from_raw(uid));
+        for file in std::iter::once(".").chain(listed.lines()) {
+            // NOTE: each name is a file of this directory, as the kernel has listed them.
+            match rustix::fs::chownat(
+                directory.as_fd(),
+                file,
+                owner,
+                None,
+                rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
+            ) {
+                Err(rustix::io::Errno::NOENT) => {}
+                result => result.call(|| format!("chown({}/{file}, {uid})", self.directory().display()))?,
             }
-        }
-        Ok(all)
-    }
-
-    /// Freezes or thaws all processes, and waits until they are.
-    pub fn freeze(&self, frozen: bool) -> Result<()> {
-        let (file, value) = (self.directory().join("cgroup.freeze"), if frozen { "1" } else { "0" });
-        match fs::write(&file, value) {
-            // Nothing is frozen in a cgroup that is gone.
-            Err(e) if e.kind() == io::ErrorKind::NotFound && !frozen => return Ok(()),
-            result => result.call(|| format!("write({}, {value})", file.display()))?,
-        }
-        let wanted = format!("frozen {value}");
-        for _ in 0..2000 {
-            if self.read("cgroup.events")?.lines().any(|line| line == wanted) {
-                return Ok(());
-            }
-            std::thread::sleep(TICK);
-        }
-        Err(io::Error::from(io::ErrorKind::TimedOut))
-            .call(|| format!("wait for {wanted:?} in {}", self.path.display()))
-    }
-
-    /// Kills what is left in the cgroup and removes it with all below. It is no error if it is gone.
-    pub fn remove(&self, patience: Duration) -> Result<()> {
-        let directory = self.directory();
-        let deadline = Instant::now() + patience;
-        // Since 5.14. Before, or if it is gone, there is nobody to kill or the loop below waits for them.
-        let _ = fs::write(directory.join("cgroup.kill"), "1");
-        loop {
-            match remove_tree(&directory) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => break,
-                Err(e) if e.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
-                    std::thread::sleep(TICK);
-                }
-                Ok(()) => break,
-                Err(e) => return Err(e).call(|| format!("rmdir({})", directory.display())),
-            }
-        }
-        // Our own common parent goes with the last container in it; as long as there are others, it can't.
-        if self.path.parent() == Some(Path::new(DEFAULT_PARENT)) {
-            let _ = fs::remove_dir(self.mount.join(DEFAULT_PARENT));
         }
         Ok(())
     }
 }
 
-/// Only directories of a cgroup can be removed, from the innermost.
-fn remove_tree(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)?.flatten() {
-        if entry.file_type().is_ok_and(|t| t.is_dir()) {
-            remove_tree(&entry.path())?;
-        }
-    }
-    fs::remove_dir(directory)
-}
-
-fn none_possible(files: &[limits::Limit], reason: &str) -> Result<Option<Cgroup>> {
-    match files.first() {
+fn none_possible(limits: &[Limit], reason: &str) -> Result<Option<Cgroup>> {
+    match limits.first() {
         None => Ok(None),
         Some(limit) => Err(Error::Unsupported {
             what: format!("the limit {}={}", limit.file, limit.value),
@@ -307,5 +290,17 @@ mod tests {
     fn this_process_has_a_cgroup_if_there_are_any() {
         let found = of(std::process::id() as i32).unwrap();
         assert!(found.is_some() || mount_point().is_none());
+    }
+
+    #[test]
+    fn without_a_cgroup_only_what_limits_nothing_passes() {
+        let refuses =
+            |json: &str, makes: bool| refuse_limits(&serde_json::from_str(json).unwrap(), makes).is_err();
+        assert!(!refuses(r#"{"cpu":{"shares":1024},"pids":{"limit":-1}}"#, true));
+        assert!(refuses(r#"{"pids":{"limit":5}}"#, false));
+        let rules = r#"{"devices":[{"allow":false,"access":"rwm"}]}"#;
+        assert!(refuses(rules, true) && !refuses(rules, false));
+        // Allowing everything restricts nobody.
+        assert!(!refuses(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#, true));
     }
 }

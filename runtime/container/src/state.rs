@@ -188,7 +188,8 @@ pub struct State {
     pub finished: Option<String>,
     /// How it ended.
     pub exit_code: Option<i32>,
-    /// The systemd unit that it is the main process of.
+    /// The systemd unit that it is the main process of; under `sampan-runtime` the scope that was made for it, if
+    /// systemd has made its cgroup.
     pub unit: Option<String>,
     /// systemd's `$INVOCATION_ID` of this run of the unit.
     pub invocation_id: Option<String>,

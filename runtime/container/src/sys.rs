@@ -10,6 +10,7 @@ use std::ptr;
 
 use libc::{c_char, c_int, c_long, c_uint, c_ulong};
 
+pub(crate) mod bpf;
 pub(crate) mod descriptors;
 pub(crate) mod trampoline;
 
@@ -164,64 +165,6 @@ pub(crate) fn seccomp(program: &[u8], flags: u64) -> io::Result<Option<OwnedFd>>
     }
     // SAFETY: with this flag the result is a new descriptor that nobody else owns.
     Ok(Some(unsafe { OwnedFd::from_raw_fd(result as c_int) }))
-}
-
-/// `struct bpf_insn` of linux/bpf.h; `registers` holds the destination in its low and the source in its high half.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BpfInstruction {
-    pub(crate) code: u8,
-    pub(crate) registers: u8,
-    pub(crate) offset: i16,
-    pub(crate) value: i32,
-}
-
-/// bpf(2): loads a program that decides about devices, and attaches it to a cgroup.
-pub(crate) fn attach_device_program(program: &[BpfInstruction], cgroup: BorrowedFd<'_>) -> io::Result<()> {
-    const PROG_LOAD: c_int = 5;
-    const PROG_ATTACH: c_int = 8;
-    const PROG_TYPE_CGROUP_DEVICE: u32 = 15;
-    const CGROUP_DEVICE: u32 = 6;
-    const ALLOW_MULTI: u32 = 2;
-
-    /// The first fields of `union bpf_attr` for `BPF_PROG_LOAD`.
-    #[repr(C)]
-    struct Load {
-        prog_type: u32,
-        insn_cnt: u32,
-        insns: u64,
-        license: u64,
-        log: [u64; 3],
-    }
-    /// The first fields of `union bpf_attr` for `BPF_PROG_ATTACH`.
-    #[repr(C)]
-    struct Attach {
-        target_fd: u32,
-        attach_bpf_fd: u32,
-        attach_type: u32,
-        attach_flags: u32,
-    }
-    let load = Load {
-        prog_type: PROG_TYPE_CGROUP_DEVICE,
-        insn_cnt: program.len() as u32,
-        insns: program.as_ptr() as u64,
-        license: c"Apache-2.0".as_ptr() as u64,
-        log: [0; 3],
-    };
-    // SAFETY: the structure is valid for its size; the kernel copies the instructions and the license from where
-    // it points, and checks the program.
-    let fd = check(unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const load, size_of::<Load>()) })?;
-    // SAFETY: a new descriptor that nobody else owns.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd as c_int) };
-    let attach = Attach {
-        target_fd: cgroup.as_raw_fd() as u32,
-        attach_bpf_fd: fd.as_raw_fd() as u32,
-        attach_type: CGROUP_DEVICE,
-        attach_flags: ALLOW_MULTI,
-    };
-    // SAFETY: the structure is valid for its size.
-    check(unsafe { libc::syscall(libc::SYS_bpf, PROG_ATTACH, &raw const attach, size_of::<Attach>()) })?;
-    Ok(())
 }
 
 /// keyctl(2), `KEYCTL_JOIN_SESSION_KEYRING`: a new session keyring of this name.

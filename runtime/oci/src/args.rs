@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use sampan_container::state::{ContainerDir, Containers};
 
+use crate::events::Interval;
+use crate::update::Size;
+
 pub(crate) use read::read;
 
 /// Where the containers of this command line are, apart from those of `sampan run`.
@@ -27,6 +30,8 @@ pub(crate) enum Request {
     Run(Command),
     Help(Option<String>),
     Version,
+    /// The process that systemd makes a scope around; no user asks for it.
+    KeepScope,
 }
 
 commands! {
@@ -42,6 +47,8 @@ commands! {
     "pause" Pause(Id), "Freeze all processes of a container";
     "resume" Resume(Id), "Thaw all processes of a container";
     "delete" Delete(Delete), "Delete a stopped container";
+    "update" Update(Box<Update>), "Change the limits of a container";
+    "events" Events(Events), "Print what a container uses, and when it runs out of memory";
     "exec" Exec(Box<Exec>), "Run a further program in a running container";
     "checkpoint" Checkpoint(Box<Checkpoint>), "Save a running container with criu";
     "restore" Restore(Box<Restore>), "Make a container again from what checkpoint saved";
@@ -120,6 +127,7 @@ options! {
 options! {
     Ps {
         id: String => "ID", "Name of the container";
+        arguments: Vec<String> => "[-ARGUMENT]...", "Arguments of ps(1), which are -ef if there are none; its output needs a column PID";
         format: ListFormat => "--format -f FORMAT", "Output format: table or json";
     }
 }
@@ -144,6 +152,39 @@ options! {
     Delete {
         id: String => "ID", "Name of the container";
         force: bool => "--force -f", "Kill the container first if it runs; it is no error if it doesn't exist";
+    }
+}
+
+options! {
+    Update {
+        id: String => "ID", "Name of the container";
+        resources: Option<PathBuf> => "--resources -r FILE", "File with the object resources of a configuration, or - for standard input; other options are ignored then";
+        blkio_weight: Option<u16> => "--blkio-weight WEIGHT", "Weight of block I/O, from 10 to 1000";
+        cpu_period: Option<u64> => "--cpu-period TIME", "Period of the quota of processors, in microseconds";
+        cpu_quota: Option<i64> => "--cpu-quota TIME", "Time on processors per period, in microseconds; -1 for no limit";
+        cpu_burst: Option<u64> => "--cpu-burst TIME", "Time on processors that may be saved up, in microseconds";
+        cpu_share: Option<u64> => "--cpu-share SHARE", "Share of processors, beside other containers";
+        cpu_rt_period: Option<u64> => "--cpu-rt-period TIME", "Period of real-time scheduling, which cgroup version 2 has no limit for";
+        cpu_rt_runtime: Option<i64> => "--cpu-rt-runtime TIME", "Time of real-time scheduling, which cgroup version 2 has no limit for";
+        cpuset_cpus: Option<String> => "--cpuset-cpus LIST", "Processors to run on, such as 0-3,7";
+        cpuset_mems: Option<String> => "--cpuset-mems LIST", "Memory nodes to use";
+        cpu_idle: Option<i64> => "--cpu-idle 0|1", "1 to run only when nobody else does, 0 to run as usual";
+        kernel_memory: Option<String> => "--kernel-memory SIZE", "Nothing: the kernel has no such limit any more";
+        kernel_memory_tcp: Option<String> => "--kernel-memory-tcp SIZE", "Nothing: the kernel has no such limit any more";
+        memory: Option<Size> => "--memory SIZE", "Memory in bytes, or with a suffix such as 512m; -1 for no limit";
+        memory_reservation: Option<Size> => "--memory-reservation SIZE", "Memory that is left alone as long as others have some to give back";
+        memory_swap: Option<Size> => "--memory-swap SIZE", "Memory and swap together; -1 for no limit";
+        pids_limit: Option<i64> => "--pids-limit COUNT", "Number of processes and threads; -1 for no limit";
+        l3_cache_schema: Option<String> => "--l3-cache-schema SCHEMA", "Schema of the level 3 cache (Intel RDT)";
+        mem_bw_schema: Option<String> => "--mem-bw-schema SCHEMA", "Schema of the bandwidth of memory (Intel RDT)";
+    }
+}
+
+options! {
+    Events {
+        id: String => "ID", "Name of the container";
+        interval: Interval => "--interval TIME", "Time between two reports, such as 500ms, 5s or 1m; by default 5s";
+        stats: bool => "--stats", "Report once, and end";
     }
 }
 
@@ -223,11 +264,6 @@ options! {
 impl Global {
     /// Refuses what this runtime doesn't do.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.systemd_cgroup || self.cgroup_manager == Some(CgroupManager::Systemd) {
-            bail!(
-                "the systemd cgroup driver can't be used by sampan-runtime: choose cgroupfs (podman: --cgroup-manager=cgroupfs; containerd: SystemdCgroup = false)"
-            );
-        }
         // Whether there are privileges the kernel knows better than an option; a wrong word is still one.
         if self.rootless != "auto" {
             table::truth(&self.rootless).context("--rootless")?;
@@ -235,9 +271,13 @@ impl Global {
         Ok(())
     }
 
-    /// Whether containers get a cgroup of their own.
-    pub(crate) fn makes_cgroups(&self) -> bool {
-        self.cgroup_manager != Some(CgroupManager::Disabled)
+    /// Who makes the cgroups of containers.
+    pub(crate) fn cgroup_manager(&self) -> CgroupManager {
+        match self.cgroup_manager {
+            Some(manager) => manager,
+            None if self.systemd_cgroup => CgroupManager::Systemd,
+            None => CgroupManager::Cgroupfs,
+        }
     }
 
     /// The containers of this caller.

@@ -15,7 +15,7 @@ use sampan_container::state::{ContainerDir, State, Status};
 use sampan_container::{Creation, Held, Parent, mount, process, seccomp};
 
 use crate::args::{Create, Global, Run};
-use crate::{bundle, console, delete, start};
+use crate::{bundle, cgroup, console, delete, start};
 
 /// Name of the FIFO that a created container waits at.
 pub(crate) const FIFO: &str = "exec.fifo";
@@ -104,13 +104,8 @@ fn make_in(global: &Global, options: &Create, bundle: &bundle::Bundle, dir: &Con
         bail!("--console-socket is given, but process.terminal is not set");
     }
     let linux = spec.linux().as_ref().context("config.json has no \"linux\"")?;
-    let cgroup = match global.makes_cgroups() {
-        true => Cgroup::create(linux.cgroups_path().as_deref(), &options.id, linux.resources().as_ref())?,
-        false => None,
-    };
     let mut state = new_state(options, bundle, spec);
-    state.cgroup = cgroup.as_ref().map(|c| c.path().to_owned());
-    dir.write(&state)?;
+    let made = cgroup::make(global, spec, &mut state, |state| Ok(dir.write(state)?))?;
 
     let mut creation = Creation::new(spec, mount::root(&bundle.rootfs)?);
     creation.parent = Parent::Caller;
@@ -119,8 +114,8 @@ fn make_in(global: &Global, options: &Create, bundle: &bundle::Bundle, dir: &Con
     creation.no_pivot = options.no_pivot;
     creation.new_keyring = !options.no_new_keyring;
     creation.preserve_fds = options.preserve_fds.saturating_add(listen_fds());
-    creation.resources_applied = cgroup.is_some();
-    creation.cgroup = cgroup.as_ref().map(Cgroup::open).transpose()?;
+    creation.resources_applied = made.cgroup.is_some();
+    creation.cgroup = made.cgroup.as_ref().map(Cgroup::open).transpose()?;
     creation.start = Some(make_fifo(dir)?);
     if let Some(filter) = linux.seccomp() {
         creation.filter = seccomp::from_spec(filter, global.seccomp_cache().as_deref())?;
@@ -129,6 +124,11 @@ fn make_in(global: &Global, options: &Create, bundle: &bundle::Bundle, dir: &Con
         }
     }
     let mut held = sampan_container::create(creation)?;
+    if let Err(error) = made.limit(spec) {
+        // If the process has failed, that is the reason: with it goes its scope.
+        held.wait_ready()?;
+        return Err(error);
+    }
     held.wait_ready()?;
     if let Some(listener) = held.take_listener() {
         console::send_listener(spec, &state, held.pid(), &listener)?;

@@ -10,6 +10,7 @@ use sampan_container::state::{ContainerDir, Status};
 use sampan_container::{Error, process};
 
 use crate::args::{Delete, Global};
+use crate::cgroup;
 
 /// How long a killed process may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -61,8 +62,6 @@ pub(crate) fn clean_up(dir: &ContainerDir, force: bool) -> Result<()> {
             bail!("container {:?}: its first process doesn't end", state.name);
         }
     }
-    if let Some(cgroup) = cgroup {
-        cgroup.remove(PATIENCE)?;
-    }
+    cgroup::remove(&state, PATIENCE)?;
     Ok(dir.remove()?)
 }

@@ -1,9 +1,12 @@
 //! `exec`.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
+use sampan_container::cgroup::{self, Cgroup};
 use sampan_container::process::{self, Exec as Program};
 use sampan_container::state::{State, Status};
 use sampan_container::{document, seccomp};
@@ -48,10 +51,10 @@ fn run(global: &Global, options: &Exec, spec: &Spec, state: &State, pid: i32) ->
     }
     let mut exec = Program::new(pid, spec, &program);
     exec.preserve_fds = options.preserve_fds;
-    exec.cgroup = sampan_container::cgroup::of(pid)?;
-    if let Some(path) = options.cgroup.as_deref().filter(|p| !p.is_empty() && *p != "/") {
-        bail!("--cgroup {path:?}: programs run in the cgroup of the container's first process");
-    }
+    exec.cgroup = match options.cgroup.as_deref().filter(|p| !p.is_empty()) {
+        Some(path) => Some(below(state, path)?),
+        None => cgroup::of(pid)?,
+    };
     let filter = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
     if let Some(filter) = filter {
         exec.filter = seccomp::from_spec(filter, global.seccomp_cache().as_deref())?;
@@ -71,6 +74,16 @@ fn run(global: &Global, options: &Exec, spec: &Spec, state: &State, pid: i32) ->
         return Ok(0);
     }
     Ok(u8::try_from(joined.wait()?).unwrap_or(u8::MAX))
+}
+
+/// A cgroup by its path below the container's own.
+fn below(state: &State, path: &str) -> Result<OwnedFd> {
+    if path.contains(':') {
+        bail!("--cgroup {path:?}: cgroup version 2 has no controllers with paths of their own");
+    }
+    let own = state.cgroup.as_ref();
+    let own = own.with_context(|| format!("container {:?} has no cgroup of its own", state.name))?;
+    Cgroup::existing(own)?.open_below(Path::new(path)).with_context(|| format!("--cgroup {path:?}"))
 }
 
 /// The process: from a file, or the container's own with what the options change.

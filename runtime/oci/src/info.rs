@@ -1,16 +1,15 @@
-//! `state`, `list`, `ps` and `features`.
+//! `state`, `list` and `features`.
 
 use std::io::Write;
 
-use anyhow::{Context, Result, bail};
-use sampan_container::cgroup::Cgroup;
+use anyhow::{Context, Result};
 use sampan_container::state::{State, Status};
 use sampan_container::{defaults, features as can};
 use serde_json::{Value, json};
 
-use crate::args::{Global, List, ListFormat, Ps};
+use crate::args::{Global, List, ListFormat};
 
-fn print(value: &Value) -> Result<u8> {
+pub(crate) fn print(value: &Value) -> Result<u8> {
     write(&(serde_json::to_string_pretty(value)? + "\n"))
 }
 
@@ -71,27 +70,6 @@ pub(crate) fn list(global: &Global, options: &List) -> Result<u8> {
     write(&text)
 }
 
-pub(crate) fn ps(global: &Global, options: &Ps) -> Result<u8> {
-    let state = global.container(&options.id)?.read()?;
-    let Some(path) = &state.cgroup else {
-        bail!("container {:?} has no cgroup of its own: its processes can't be told from others", state.name);
-    };
-    let mut pids = Cgroup::existing(path)?.processes()?;
-    pids.sort_unstable();
-    if options.format == ListFormat::Json {
-        return print(&json!(pids));
-    }
-    let mut text = format!("{:<8} COMMAND\n", "PID");
-    for pid in pids {
-        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        // The container's own words: no control character of theirs reaches a terminal.
-        let words =
-            command.split(|&b| b == 0).map(|w| String::from_utf8_lossy(w).replace(char::is_control, "?"));
-        text += &format!("{pid:<8} {}\n", words.collect::<Vec<_>>().join(" ").trim_end());
-    }
-    write(&text)
-}
-
 pub(crate) fn features() -> Result<u8> {
     let mut capabilities: Vec<_> = caps::all().into_iter().map(|c| c.to_string()).collect();
     capabilities.sort();
@@ -103,7 +81,7 @@ pub(crate) fn features() -> Result<u8> {
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"],
             "capabilities": capabilities,
-            "cgroup": {"v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
+            "cgroup": {"v1": false, "v2": true, "systemd": true, "systemdUser": true, "rdma": true},
             "seccomp": {
                 "enabled": true,
                 "actions": can::seccomp_actions(),

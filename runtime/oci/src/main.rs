@@ -4,16 +4,20 @@
 #[macro_use]
 mod args;
 mod bundle;
+mod cgroup;
 mod console;
 mod create;
 mod criu;
 mod delete;
+mod events;
 mod exec;
 mod info;
 mod messages;
+mod ps;
 mod signal;
 mod spec;
 mod start;
+mod update;
 
 use std::process::ExitCode;
 
@@ -41,6 +45,7 @@ fn run(global: &Global, request: &Request) -> anyhow::Result<u8> {
     let command = match request {
         Request::Help(command) => return info::write(&help::help(command.as_deref())),
         Request::Version => return info::write(&help::version()),
+        Request::KeepScope => return cgroup::systemd::keep(),
         Request::Run(command) => command,
     };
     messages::init(global);
@@ -51,13 +56,15 @@ fn run(global: &Global, request: &Request) -> anyhow::Result<u8> {
         Command::Start(options) => start::start(global, &options.id),
         Command::State(options) => info::state(global, &options.id),
         Command::List(options) => info::list(global, options),
-        Command::Ps(options) => info::ps(global, options),
+        Command::Ps(options) => ps::ps(global, options),
         Command::Features(_) => info::features(),
         Command::Spec(options) => spec::spec(options),
         Command::Kill(options) => signal::kill(global, options),
         Command::Pause(options) => signal::freeze(global, &options.id, true),
         Command::Resume(options) => signal::freeze(global, &options.id, false),
         Command::Delete(options) => delete::delete(global, options),
+        Command::Update(options) => update::update(global, options),
+        Command::Events(options) => events::events(global, options),
         Command::Exec(options) => exec::exec(global, options),
         Command::Checkpoint(options) => criu::dump::checkpoint(global, options),
         Command::Restore(options) => criu::restore::restore(global, options),

@@ -63,6 +63,14 @@ pub(crate) fn error(global: &Global, message: &str) {
     }
 }
 
+/// Writes a warning to both places: something was done otherwise than it was asked for.
+pub(crate) fn warning(global: &Global, message: &str) {
+    eprintln!("sampan-runtime: warning: {message}");
+    if let Some(log) = &global.log {
+        send(&Target::new(log), global.log_format, "warning", message);
+    }
+}
+
 /// Lets the library's messages through, if they are wanted.
 pub(crate) fn init(global: &Global) {
     if global.debug || global.log_level == LogLevel::Debug {

@@ -5,11 +5,13 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use sampan_container::cgroup::Cgroup;
 use sampan_container::process;
 use sampan_container::state::{State, Status};
 
 use crate::args::{Global, Kill};
+use crate::create::FIFO;
 
 /// The number of a signal: a number, or a name with or without SIG, or RTMIN+n.
 pub(crate) fn number(text: &str) -> Result<i32> {
@@ -36,50 +38,61 @@ pub(crate) fn kill(global: &Global, options: &Kill) -> Result<u8> {
     let signal = number(options.signal.as_deref().unwrap_or("SIGTERM"))?;
     let dir = global.container(&options.id)?;
     let state = dir.read()?;
-    let alive = matches!(state.live_status(), Status::Created | Status::Running | Status::Paused);
-    if !alive && !options.all {
+    if options.all {
+        return all(&state, signal);
+    }
+    if !matches!(state.live_status(), Status::Created | Status::Running | Status::Paused) {
         // containerd and Podman look for the first words, and then take the container for ended.
         bail!("container not running: {:?} is {}, no such process", state.name, state.live_status());
     }
-    if options.all {
+    // The end of a PID namespace's first process ends all others; without one of its own, they would stay.
+    if signal == libc::SIGKILL && state.cgroup.is_some() && !has_own_pids(&dir.read_spec()?) {
         return all(&state, signal);
     }
     let pid = state.pid.unwrap_or_default();
     if let Some(pidfd) = process::open(pid, state.start_time)? {
         process::signal(pidfd.as_fd(), signal)?;
     }
-    // A frozen process can't even die.
-    if signal == libc::SIGKILL && state.status == Status::Paused {
-        freeze(global, &options.id, false)?;
-    }
     Ok(0)
 }
 
+fn has_own_pids(spec: &Spec) -> bool {
+    let namespaces = spec.linux().as_ref().and_then(|l| l.namespaces().as_ref());
+    namespaces.into_iter().flatten().any(|n| n.typ() == LinuxNamespaceType::Pid && n.path().is_none())
+}
+
+/// To all processes, of a container that has stopped, too: without a PID namespace, others outlive the first.
 fn all(state: &State, signal: i32) -> Result<u8> {
-    let pids = match &state.cgroup {
-        Some(path) => Cgroup::existing(path)?.processes()?,
-        None => state.pid.filter(|_| state.live_status() != Status::Stopped).into_iter().collect(),
-    };
-    for pid in pids {
-        if let Some(pidfd) = process::open(pid, None)? {
-            process::signal(pidfd.as_fd(), signal)?;
+    let cgroup = state.cgroup.as_deref().map(Cgroup::existing).transpose()?;
+    match (cgroup, signal) {
+        (Some(cgroup), libc::SIGKILL) => cgroup.kill()?,
+        (Some(cgroup), _) => cgroup.signal_all(signal)?,
+        (None, _) => {
+            let pid = state.pid.filter(|_| state.live_status() != Status::Stopped);
+            if let Some(pidfd) = pid.map(|pid| process::open(pid, state.start_time)).transpose()?.flatten() {
+                process::signal(pidfd.as_fd(), signal)?;
+            }
         }
     }
     Ok(0)
 }
 
-/// Freezes or thaws.
+/// Freezes or thaws. A container may also be frozen before it is started, and is again what it was afterwards.
 pub(crate) fn freeze(global: &Global, id: &str, frozen: bool) -> Result<u8> {
     let dir = global.container(id)?;
     let _lock = dir.lock()?;
     let mut state = dir.read()?;
-    let (from, to) = match frozen {
-        true => (Status::Running, Status::Paused),
-        false => (Status::Paused, Status::Running),
+    let status = state.live_status();
+    let to = match (frozen, status) {
+        (true, Status::Running | Status::Created) => Status::Paused,
+        // What has not been started still waits at its FIFO.
+        (false, Status::Paused) if dir.path().join(FIFO).exists() => Status::Created,
+        (false, Status::Paused) => Status::Running,
+        (true, _) => {
+            bail!("container {:?} is {status}: only one that is running or created can be paused", state.name)
+        }
+        (false, _) => bail!("container {:?} is {status}, not paused", state.name),
     };
-    if state.live_status() != from {
-        bail!("container {:?} is {}, not {from}", state.name, state.live_status());
-    }
     let path = state.cgroup.clone();
     let path = path.with_context(|| format!("container {:?} has no cgroup of its own", state.name))?;
     Cgroup::existing(&path)?.freeze(frozen)?;

@@ -10,7 +10,7 @@ use std::path::Path;
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
 use crate::error::{Call, Error, Result};
-use crate::sys::{self, BpfInstruction};
+use crate::sys::bpf::{self, BpfInstruction};
 
 /// `BPF_DEVCG_ACC_*`.
 const MKNOD: u32 = 1;
@@ -50,14 +50,60 @@ const fn allowed(kind: u32, major: Option<u32>, minor: Option<u32>, access: u32)
     Rule { allow: true, kind: Some(kind), major, minor, access }
 }
 
-/// Loads the program for `rules` and attaches it to the cgroup.
-pub(super) fn attach(cgroup: BorrowedFd<'_>, path: &Path, rules: &[LinuxDeviceCgroup]) -> Result<()> {
+/// Loads the program for `rules` and attaches it to the cgroup. If there is one of ours, it is replaced.
+pub(super) fn attach(
+    cgroup: BorrowedFd<'_>,
+    path: &Path,
+    rules: &[LinuxDeviceCgroup],
+    fresh: bool,
+) -> Result<()> {
     let mut all = Vec::new();
     for rule in rules {
         all.extend(convert(rule)?);
     }
+    // A privileged container's: there is nothing to decide, and nothing of ours yet that would have to go.
+    if fresh && allows_everything(&all) {
+        return Ok(());
+    }
     all.extend(ALWAYS);
-    sys::attach_device_program(&program(&all), cgroup).call(|| format!("device rules of {}", path.display()))
+    let call = || format!("device rules of {}", path.display());
+    let new = bpf::load_device_program(&program(&all)).call(call)?;
+    let mut old = match fresh {
+        true => Vec::new(),
+        false => bpf::own_device_programs(cgroup).call(call)?,
+    };
+    match old.pop() {
+        None => return bpf::attach_device_program(cgroup, &new).call(call),
+        // Since 5.6. Before, both are there for a moment, and a device must pass both.
+        Some(last) if bpf::replace_device_program(cgroup, &new, &last).is_err() => {
+            bpf::attach_device_program(cgroup, &new).call(call)?;
+            old.push(last);
+        }
+        Some(_) => {}
+    }
+    for program in old {
+        bpf::detach_device_program(cgroup, &program).call(call)?;
+    }
+    Ok(())
+}
+
+/// Whether these rules forbid anything.
+pub(super) fn restrict(rules: &[LinuxDeviceCgroup]) -> Result<bool> {
+    let converted: Vec<Vec<Rule>> = rules.iter().map(convert).collect::<Result<_>>()?;
+    Ok(!rules.is_empty() && !allows_everything(&converted.concat()))
+}
+
+/// Whether the last rules allow all of both types, so that no other can matter.
+fn allows_everything(rules: &[Rule]) -> bool {
+    let all = |rule: &Rule, kind| {
+        rule.allow
+            && rule.kind == Some(kind)
+            && rule.major.is_none()
+            && rule.minor.is_none()
+            && rule.access == READ | WRITE | MKNOD
+    };
+    let last = rules.iter().rev().take_while(|r| r.allow);
+    [BLOCK, CHARACTER].iter().all(|&kind| last.clone().any(|r| all(r, kind)))
 }
 
 /// A rule for all types is one for characters and one for blocks.
@@ -205,6 +251,18 @@ mod tests {
         assert!(ask(&rules, CHARACTER, 10, 7, READ));
         assert!(!ask(&rules, CHARACTER, 10, 7, READ | WRITE));
         assert!(!ask(&rules, CHARACTER, 10, 8, MKNOD));
+    }
+
+    #[test]
+    fn what_allows_everything_needs_no_program() {
+        let deny = r#"{"allow":false,"access":"rwm"}"#;
+        let allow = r#"{"allow":true,"access":"rwm"}"#;
+        assert!(allows_everything(&rules(&format!("[{deny},{allow}]"))));
+        assert!(!allows_everything(&rules(&format!("[{allow},{deny}]"))));
+        let some = r#"{"allow":true,"type":"c","access":"rwm"}"#;
+        assert!(!allows_everything(&rules(&format!("[{deny},{some}]"))));
+        assert!(!allows_everything(&rules(r#"[{"allow":true,"access":"rw"}]"#)));
+        assert!(!allows_everything(&[]));
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub(crate) fn read(words: impl IntoIterator<Item = OsString>, global: &mut Globa
         match word.to_str() {
             Some("--help" | "-h" | "-?" | "help") => return Ok(Request::Help(None)),
             Some("--version" | "-v" | "-V") => return Ok(Request::Version),
+            Some(crate::cgroup::systemd::COMMAND) => return Ok(Request::KeepScope),
             Some(name) if !name.starts_with('-') => {
                 let command = Command::named(name);
                 let command = command.with_context(|| format!("there is no command {name:?}; see --help"))?;
@@ -43,6 +44,8 @@ fn read_command(name: &str, mut command: Command, mut words: Words, global: &mut
     let mut options_end = false;
     while let Some(word) = words.pop_front() {
         let is_option = word.as_bytes().first() == Some(&b'-') && word.len() > 1 && !options_end;
+        // Another program's options.
+        let is_option = is_option && !operands.front().is_some_and(|entry| entry.names.starts_with("[-"));
         match (is_option, word.to_str()) {
             (true, Some("--")) => options_end = true,
             (true, Some("--help" | "-h" | "-?")) => return Ok(Request::Help(Some(name.to_owned()))),

@@ -12,7 +12,8 @@ use anyhow::{Context, Result, bail};
 /// An option (`--bundle -b DIR`) or an operand (`ID`, `[SIGNAL]`, `[COMMAND]...`).
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// Names and, in capitals, what the value is; `[…]` around an operand that may be missing.
+    /// Names and, in capitals, what the value is; `[…]` around an operand that may be missing, and
+    /// `[-…]...` around those that may begin with a dash.
     pub(crate) names: &'static str,
     /// What it does.
     pub(crate) doc: &'static str,
@@ -59,7 +60,8 @@ pub(crate) trait Take {
     fn take(&mut self, value: &OsStr) -> Result<()>;
 }
 
-fn text(value: &OsStr) -> Result<&str> {
+/// A value as text.
+pub(crate) fn text(value: &OsStr) -> Result<&str> {
     value.to_str().with_context(|| format!("{value:?} is no UTF-8"))
 }
 
@@ -95,19 +97,19 @@ impl Take for String {
     }
 }
 
-impl Take for u32 {
-    fn take(&mut self, value: &OsStr) -> Result<()> {
-        *self = text(value)?.parse().with_context(|| format!("{value:?} is no number"))?;
-        Ok(())
-    }
+/// Types that are numbers.
+macro_rules! numbers {
+    ($($type:ty)*) => {
+        $(impl Take for $type {
+            fn take(&mut self, value: &OsStr) -> Result<()> {
+                *self = text(value)?.parse().with_context(|| format!("{value:?} is no number that fits here"))?;
+                Ok(())
+            }
+        })*
+    };
 }
 
-impl Take for i32 {
-    fn take(&mut self, value: &OsStr) -> Result<()> {
-        *self = text(value)?.parse().with_context(|| format!("{value:?} is no number"))?;
-        Ok(())
-    }
-}
+numbers!(i32 i64 u16 u32 u64);
 
 impl<T: Take + Default> Take for Option<T> {
     fn take(&mut self, value: &OsStr) -> Result<()> {

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 const BUSYBOX: &str = "/bin/busybox";
 
 const APPLETS: &[&str] = &[
-    "cat", "chmod", "chown", "echo", "env", "grep", "hostname", "id", "ls", "mkdir", "mknod", "mount", "ps",
-    "pwd", "readlink", "sed", "seq", "sh", "sleep", "stat", "touch", "true", "tty", "wc",
+    "cat", "chmod", "chown", "echo", "env", "grep", "head", "hostname", "id", "ls", "mkdir", "mknod",
+    "mount", "ps", "pwd", "readlink", "sed", "seq", "sh", "sleep", "stat", "touch", "true", "tty", "wc",
 ];
 
 /// A bundle in a temporary directory.
@@ -165,6 +165,15 @@ impl Bundle {
         let status =
             command.stdin(std::process::Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).status();
         assert!(status.unwrap().success(), "{}", self.log());
+    }
+
+    /// A command that must fail, with these words, and leave nothing.
+    #[track_caller]
+    pub(crate) fn create_fails(&self, arguments: &[&str], words: &str) {
+        self.write();
+        let ran = self.runtime(arguments);
+        assert!(ran.status != 0 && ran.err.contains(words), "{ran:?}");
+        assert_eq!(fs::read_dir(self.path().join("state")).unwrap().count(), 0, "left over: {ran:?}");
     }
 
     /// What a created container and its creation wrote.

@@ -172,6 +172,14 @@ impl Calls<'_> {
         self.manager("ResetFailedUnit", unit, &unit).await.map(drop)
     }
 
+    /// See [`super::Systemd::set_properties`].
+    pub(crate) async fn set_properties(&self, unit: &str, properties: &[Property]) -> Result<()> {
+        let properties: Vec<_> = properties.iter().map(Property::wire).collect();
+        // For this run of the unit only: nothing of it is written to a file below /etc.
+        let runtime = true;
+        self.manager("SetUnitProperties", unit, &(unit, runtime, properties)).await.map(drop)
+    }
+
     /// See [`super::Systemd::reload`].
     pub(crate) async fn reload(&self) -> Result<()> {
         self.manager("Reload", "", &()).await.map(drop)

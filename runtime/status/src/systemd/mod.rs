@@ -113,6 +113,16 @@ impl Systemd {
         Self::with("the user's bus", zbus::block_on(Connection::session()))
     }
 
+    /// Connects to the systemd of a user as that user, whom the caller may be under another number: in a user
+    /// namespace the bus knows it by the number outside.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] if the bus can't be reached.
+    pub fn user_as(uid: u32) -> Result<Self> {
+        let builder = zbus::connection::Builder::session().user_id(uid);
+        Self::with("the user's bus", zbus::block_on(builder.build()))
+    }
+
     /// Connects to the systemd behind a bus at a D-Bus address, such as `unix:path=/run/bus`.
     ///
     /// # Errors
@@ -213,6 +223,14 @@ impl Systemd {
     /// [`Error::NoSuchUnit`], [`Error::Call`].
     pub fn reset_failed(&self, unit: &str) -> Result<()> {
         zbus::block_on(self.calls().reset_failed(unit))
+    }
+
+    /// Changes properties of a unit until it ends (`systemctl set-property --runtime`).
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUnit`], [`Error::Call`], for example if the unit has no such property.
+    pub fn set_properties(&self, unit: &str, properties: &[Property]) -> Result<()> {
+        zbus::block_on(self.calls().set_properties(unit, properties))
     }
 
     /// Has systemd read all unit files anew, generators included.

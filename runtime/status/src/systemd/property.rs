@@ -48,6 +48,16 @@ impl Property {
         Self::new(name, values.to_vec())
     }
 
+    /// Bytes, such as the sets of bits `AllowedCPUs` and `AllowedMemoryNodes`: `ay`.
+    pub fn bytes(name: &str, value: &[u8]) -> Self {
+        Self::new(name, value.to_vec())
+    }
+
+    /// Numbers for block devices by their paths (`IODeviceWeight`, `IOReadBandwidthMax`, …): `a(st)`.
+    pub fn devices(name: &str, values: &[(String, u64)]) -> Self {
+        Self::new(name, values.to_vec())
+    }
+
     /// `PIDs`: the processes that a scope begins with.
     pub(crate) fn pids(pids: &[u32]) -> Self {
         Self::new("PIDs", pids.to_vec())

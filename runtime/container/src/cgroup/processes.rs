@@ -1,0 +1,141 @@
+//! The processes of a cgroup: listing, freezing and killing them, and what is left when they have gone.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::{Cgroup, DEFAULT_PARENT};
+use crate::error::{Call, Result};
+use crate::process;
+
+/// Pause between two looks at a cgroup that empties or freezes.
+const TICK: Duration = Duration::from_millis(5);
+
+/// How long freezing may take: a process in the middle of a system call may have to finish that.
+const FREEZING: Duration = Duration::from_secs(10);
+
+impl Cgroup {
+    /// All processes in the cgroup and the cgroups below it; none if it is gone.
+    pub fn processes(&self) -> Result<Vec<i32>> {
+        let mut all = Vec::new();
+        let mut left = vec![self.directory()];
+        while let Some(directory) = left.pop() {
+            let call = || format!("read({}/cgroup.procs)", directory.display());
+            let gone = |e: &io::Error| {
+                // ENODEV: removed between opening and reading.
+                e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(libc::ENODEV)
+            };
+            let text = match fs::read_to_string(directory.join("cgroup.procs")) {
+                Err(e) if gone(&e) => continue,
+                // The processes of a threaded cgroup are listed in the one that it belongs to.
+                Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => String::new(),
+                text => text.call(call)?,
+            };
+            all.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+            let entries = match fs::read_dir(&directory) {
+                Err(e) if gone(&e) => continue,
+                entries => entries.call(call)?,
+            };
+            for entry in entries.flatten() {
+                if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                    left.push(entry.path());
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Freezes or thaws all processes, and waits until they are.
+    pub fn freeze(&self, frozen: bool) -> Result<()> {
+        let (file, value) = (self.directory().join("cgroup.freeze"), if frozen { "1" } else { "0" });
+        match fs::write(&file, value) {
+            // Nothing is frozen in a cgroup that is gone.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !frozen => return Ok(()),
+            result => result.call(|| format!("write({}, {value})", file.display()))?,
+        }
+        let wanted = format!("frozen {value}");
+        let deadline = Instant::now() + FREEZING;
+        while Instant::now() < deadline {
+            if self.read("cgroup.events")?.lines().any(|line| line == wanted) {
+                return Ok(());
+            }
+            std::thread::sleep(TICK);
+        }
+        Err(io::Error::from(io::ErrorKind::TimedOut))
+            .call(|| format!("wait for {wanted:?} in {}", self.path.display()))
+    }
+
+    /// Kills every process of the cgroup, frozen or not, and those that they make meanwhile.
+    pub fn kill(&self) -> Result<()> {
+        match fs::write(self.directory().join("cgroup.kill"), "1") {
+            Ok(()) => Ok(()),
+            // It is gone, and so are they; or, before 5.14, there is no such file.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => self.signal_all(libc::SIGKILL),
+            // A threaded cgroup can't be killed as a whole.
+            Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => self.signal_all(libc::SIGKILL),
+            Err(e) => Err(e).call(|| format!("write({}/cgroup.kill)", self.directory().display())),
+        }
+    }
+
+    /// Sends a signal to every process of the cgroup.
+    pub fn signal_all(&self, signal: i32) -> Result<()> {
+        for pid in self.processes()? {
+            if let Some(pidfd) = process::open(pid, None)? {
+                process::signal(pidfd.as_fd(), signal)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills what is left in the cgroup and removes it with all below. It is no error if it is gone.
+    pub fn remove(&self, patience: Duration) -> Result<()> {
+        let directory = self.directory();
+        let deadline = Instant::now() + patience;
+        match remove_tree(&directory) {
+            // Most containers have left nobody.
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => {
+                self.kill()?;
+                self.remove_emptied(&directory, deadline)?;
+            }
+        }
+        // Our own common parent goes with the last container in it; as long as there are others, it can't.
+        if self.path.parent() == Some(Path::new(DEFAULT_PARENT)) {
+            let _ = fs::remove_dir(self.mount.join(DEFAULT_PARENT));
+        }
+        Ok(())
+    }
+
+    fn remove_emptied(&self, directory: &Path, deadline: Instant) -> Result<()> {
+        loop {
+            match remove_tree(directory) {
+                Ok(()) => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                    std::thread::sleep(TICK);
+                }
+                Err(e) => return Err(e).call(|| format!("rmdir({})", directory.display())),
+            }
+        }
+    }
+}
+
+/// Only directories of a cgroup can be removed, from the innermost.
+fn remove_tree(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir(directory) {
+        Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {}
+        result => return result,
+    }
+    for entry in fs::read_dir(directory)?.flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            match remove_tree(&entry.path()) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
+    }
+    fs::remove_dir(directory)
+}
