@@ -119,7 +119,7 @@ impl Program {
             let path = PathBuf::from(name);
             return match check(&path) {
                 Ok(()) => Ok(path),
-                Err(e) => Err(refusal(e, format!("executable file {name:?}"))),
+                Err(e) => Err(refusal(e, format!("exec: {name:?}: stat {}", path.display()))),
             };
         }
         let search = self.variable(b"PATH").unwrap_or(OsStr::new(DEFAULT_PATH));
@@ -136,8 +136,8 @@ impl Program {
             }
         }
         let words = match worst {
-            Errno::NOENT => format!("executable file {name:?} not found in $PATH"),
-            _ => format!("executable file {name:?} found in $PATH"),
+            Errno::NOENT => format!("exec: {name:?}: executable file not found in $PATH"),
+            _ => format!("exec: {name:?}: found in $PATH"),
         };
         Err(refusal(worst, words))
     }

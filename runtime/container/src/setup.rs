@@ -136,8 +136,9 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
 
     // The host's tree goes away. From here on a path is one of the container.
     pivot(&plan)?;
-    if let Some(slave) = slave {
-        terminal::take_over(&slave)?;
+    match slave {
+        Some(slave) => terminal::take_over(&slave)?,
+        None => devices::take_null(&Root::new(plan.root.as_fd()))?,
     }
     let last = Last {
         first: 3u32.saturating_add(plan.preserve_fds),

@@ -26,6 +26,10 @@ pub(crate) fn read(directory: &Path, config: Option<&Path>) -> Result<Bundle> {
     let Some(root) = spec.root().as_ref() else {
         bail!("{}: a Linux container needs \"root\"", config.display());
     };
+    // Without one it would be the bundle itself, with all that is in it.
+    if root.path().as_os_str().is_empty() {
+        bail!("{}: missing field \"path\" of \"root\"", config.display());
+    }
     let rootfs = path.join(root.path());
     let bound = |m: &oci_spec::runtime::Mount| {
         let options = m.options().as_deref().unwrap_or_default();

@@ -15,7 +15,8 @@ use sampan_container::state::{ContainerDir, State, Status};
 use sampan_container::{Creation, Held, Parent, mount, process, seccomp};
 
 use crate::args::{Create, Global, Run};
-use crate::{bundle, cgroup, console, delete, start};
+use crate::notify::Relay;
+use crate::{bundle, cgroup, console, delete, notify, start};
 
 /// Name of the FIFO that a created container waits at.
 pub(crate) const FIFO: &str = "exec.fifo";
@@ -46,7 +47,10 @@ pub(crate) fn run(global: &Global, options: &Run) -> Result<u8> {
     record(&dir, &held, &options.create)?;
     let pidfd = held.pidfd().try_clone_to_owned().context("dup(pidfd)")?;
     held.release()?;
-    start::release(&dir)?;
+    match options.detach {
+        true => start::release(&dir, Relay::wait)?,
+        false => start::release(&dir, Relay::wait_beside)?,
+    }
     if options.detach {
         return Ok(0);
     }
@@ -63,13 +67,14 @@ pub(crate) fn run(global: &Global, options: &Run) -> Result<u8> {
 /// Makes the container's directory, cgroup and process, and waits until that is ready. Nothing is left over if
 /// any of that fails.
 fn make(global: &Global, options: &Create) -> Result<(ContainerDir, Held)> {
-    let bundle = bundle::read(&options.bundle, options.config.as_deref())?;
+    let mut bundle = bundle::read(&options.bundle, options.config.as_deref())?;
     if is_seen(&bundle.spec) {
         // Begins this program anew, from a copy; from there on this does nothing.
         process::seal_executable()?;
     }
     let dir = global.containers()?.create(&options.id)?;
-    let made = make_in(global, options, &bundle, &dir);
+    pass_sockets(&mut bundle.spec);
+    let made = notify::prepare(&dir, &mut bundle.spec).and_then(|()| make_in(global, options, &bundle, &dir));
     if made.is_err() {
         delete::clean_up(&dir, true)?;
     }
@@ -136,7 +141,7 @@ fn make_in(global: &Global, options: &Create, bundle: &bundle::Bundle, dir: &Con
     Ok(held)
 }
 
-fn new_state(options: &Create, bundle: &bundle::Bundle, spec: &Spec) -> State {
+pub(crate) fn new_state(options: &Create, bundle: &bundle::Bundle, spec: &Spec) -> State {
     let annotations: BTreeMap<_, _> = spec.annotations().clone().unwrap_or_default().into_iter().collect();
     let args = spec.process().as_ref().and_then(|p| p.args().clone());
     State {
@@ -159,6 +164,18 @@ fn listen_fds() -> u32 {
     let ours = std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
     let count = std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok());
     count.filter(|_| ours).unwrap_or(0)
+}
+
+/// Tells the program about them. It is the first process of its PID namespace.
+fn pass_sockets(spec: &mut Spec) {
+    let count = listen_fds();
+    if count > 0 {
+        notify::add_variable(spec, &format!("LISTEN_FDS={count}"));
+        notify::add_variable(spec, "LISTEN_PID=1");
+        if let Ok(names) = std::env::var("LISTEN_FDNAMES") {
+            notify::add_variable(spec, &format!("LISTEN_FDNAMES={names}"));
+        }
+    }
 }
 
 /// Opened for both directions: the container's process then waits for a byte instead of for an opener.

@@ -13,7 +13,7 @@ use crate::args::{Delete, Global};
 use crate::cgroup;
 
 /// How long a killed process may take to end.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Deletes a container.
 pub(crate) fn delete(global: &Global, options: &Delete) -> Result<u8> {
@@ -22,16 +22,22 @@ pub(crate) fn delete(global: &Global, options: &Delete) -> Result<u8> {
         Err(Error::NoSuchContainer(_)) if options.force => return Ok(0),
         dir => dir?,
     };
+    delete_and_tell(global, &dir, options.force)?;
+    Ok(0)
+}
+
+/// Deletes a container and runs the hooks for that.
+pub(crate) fn delete_and_tell(global: &Global, dir: &ContainerDir, force: bool) -> Result<()> {
     let _lock = dir.lock()?;
     let spec = dir.read_spec().ok();
     let state = dir.read().ok();
-    clean_up(&dir, options.force)?;
+    clean_up(dir, force)?;
     if let (Some(spec), Some(state)) = (spec, state) {
         for error in Hooks::new(&spec, &state.id, &state.bundle).poststop() {
             crate::messages::error(global, &error.to_string());
         }
     }
-    Ok(0)
+    Ok(())
 }
 
 /// Ends the container's processes and removes its cgroup and directory. Without `force`, only a container that

@@ -14,6 +14,7 @@ use sampan_container::{document, seccomp};
 use crate::args::{Exec, Global};
 use crate::console;
 use crate::create::{is_seen, may_trace, write_pid_file};
+use crate::notify;
 
 /// Runs a further program in a running container.
 pub(crate) fn exec(global: &Global, options: &Exec) -> Result<u8> {
@@ -108,6 +109,8 @@ fn program(options: &Exec, spec: &Spec) -> Result<Process> {
         process.set_cwd(cwd.clone());
     }
     let mut env = process.env().clone().unwrap_or_default();
+    // The container's readiness is its first process's to tell.
+    env.retain(|entry| !notify::is_variable(entry));
     env.extend(options.env.iter().cloned());
     process.set_env(Some(env));
     if options.no_new_privs {

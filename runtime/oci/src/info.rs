@@ -1,10 +1,14 @@
 //! `state`, `list` and `features`.
 
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use sampan_container::state::{State, Status};
 use sampan_container::{defaults, features as can};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::args::{Global, List, ListFormat};
@@ -21,25 +25,44 @@ pub(crate) fn write(text: &str) -> Result<u8> {
     }
 }
 
-/// The state in the words of the OCI runtime specification, with what runc adds.
-fn describe(state: &State) -> Value {
-    let status = state.live_status();
-    json!({
-        "ociVersion": state.oci_version,
-        "id": state.id,
-        "pid": if status == Status::Stopped { 0 } else { state.pid.unwrap_or(0) },
-        "status": status.to_string(),
-        "bundle": state.bundle,
-        "rootfs": state.rootfs,
-        "created": state.created,
-        "annotations": state.annotations,
-        "owner": "",
-    })
+/// The state in the words of the OCI runtime specification, with what runc adds, in runc's order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Description<'a> {
+    oci_version: &'a str,
+    id: &'a str,
+    /// 0 once the container has stopped.
+    pid: i32,
+    status: Status,
+    bundle: &'a Path,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rootfs: Option<&'a Path>,
+    created: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: &'a BTreeMap<String, String>,
+    owner: String,
+}
+
+impl<'a> Description<'a> {
+    fn new(state: &'a State, owner: String) -> Self {
+        let status = state.live_status();
+        Description {
+            oci_version: &state.oci_version,
+            id: &state.id,
+            pid: if status == Status::Stopped { 0 } else { state.pid.unwrap_or(0) },
+            status,
+            bundle: &state.bundle,
+            rootfs: state.rootfs.as_deref(),
+            created: &state.created,
+            annotations: &state.annotations,
+            owner,
+        }
+    }
 }
 
 pub(crate) fn state(global: &Global, id: &str) -> Result<u8> {
     let state = global.container(id)?.read()?;
-    print(&describe(&state))
+    write(&(serde_json::to_string_pretty(&Description::new(&state, String::new()))? + "\n"))
 }
 
 pub(crate) fn list(global: &Global, options: &List) -> Result<u8> {
@@ -47,27 +70,46 @@ pub(crate) fn list(global: &Global, options: &List) -> Result<u8> {
     for dir in global.containers()?.list()? {
         // A container that is being deleted right now is none.
         if let Ok(state) = dir.read() {
-            states.push(state);
+            states.push((state, owner(dir.path())));
         }
     }
     if options.quiet {
-        return write(&states.iter().map(|state| state.id.clone() + "\n").collect::<String>());
+        return write(&states.iter().map(|(state, _)| state.id.clone() + "\n").collect::<String>());
     }
+    let all: Vec<_> = states.iter().map(|(state, owner)| Description::new(state, owner.clone())).collect();
     if options.format == ListFormat::Json {
-        return print(&states.iter().map(describe).collect());
+        return write(&serde_json::to_string(&all)?);
     }
-    let mut text = format!("{:<24} {:<8} {:<8} {:<32} CREATED\n", "ID", "PID", "STATUS", "BUNDLE");
-    for state in states {
-        text += &format!(
-            "{:<24} {:<8} {:<8} {:<32} {}\n",
-            state.id,
-            state.pid.unwrap_or(0),
-            state.live_status().to_string(),
-            state.bundle.display().to_string(),
-            state.created
-        );
+    let head = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
+    let rows = all.iter().map(|d| {
+        let (bundle, created) = (d.bundle.display().to_string(), d.created.to_owned());
+        [d.id.to_owned(), d.pid.to_string(), d.status.to_string(), bundle, created, d.owner.clone()]
+    });
+    write(&table([head].into_iter().chain(rows).collect()))
+}
+
+/// Columns as wide as what is in them, and at least 12, as runc has them.
+fn table(rows: Vec<[String; 6]>) -> String {
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (column, field) in row.iter().enumerate() {
+            let widest = rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0);
+            line += &format!("{field:<width$}", width = (widest + 3).max(12));
+        }
+        text += line.trim_end();
+        text.push('\n');
     }
-    write(&text)
+    text
+}
+
+/// Whose container it is: the name of the directory's owner, or their number.
+fn owner(path: &Path) -> String {
+    let Ok(uid) = std::fs::metadata(path).map(|m| m.uid()) else {
+        return String::new();
+    };
+    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+    user.map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 pub(crate) fn features() -> Result<u8> {

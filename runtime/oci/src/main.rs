@@ -13,6 +13,7 @@ mod events;
 mod exec;
 mod info;
 mod messages;
+mod notify;
 mod ps;
 mod signal;
 mod spec;

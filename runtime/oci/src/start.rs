@@ -9,16 +9,21 @@ use sampan_container::state::{ContainerDir, Status};
 
 use crate::args::Global;
 use crate::create::FIFO;
+use crate::notify::Relay;
 
 /// Starts the program of a created container.
 pub(crate) fn start(global: &Global, id: &str) -> Result<u8> {
     let dir = global.container(id)?;
-    release(&dir)?;
+    release(&dir, Relay::wait)?;
     Ok(0)
 }
 
-/// Lets the container's process execute its program, and runs the hooks that follow.
-pub(crate) fn release(dir: &ContainerDir) -> Result<()> {
+/// Lets the container's process execute its program, and runs the hooks that follow. `ready` waits for its word, if
+/// it is to have one.
+pub(crate) fn release(
+    dir: &ContainerDir,
+    ready: impl FnOnce(Relay, i32, Option<u64>) -> Result<()>,
+) -> Result<()> {
     let lock = dir.lock()?;
     let mut state = dir.read()?;
     match state.live_status() {
@@ -26,6 +31,7 @@ pub(crate) fn release(dir: &ContainerDir) -> Result<()> {
         Status::Stopped => bail!("cannot start a container that has stopped: {:?}", state.name),
         status => bail!("cannot start an already running container: {:?} is {status}", state.name),
     }
+    let relay = Relay::open(dir)?;
     let path = dir.path().join(FIFO);
     let context = || format!("open({})", path.display());
     // Without a reader this would block: the process is gone if nobody has the FIFO open.
@@ -41,6 +47,9 @@ pub(crate) fn release(dir: &ContainerDir) -> Result<()> {
     let spec = dir.read_spec()?;
     if let Some(pid) = state.pid {
         Hooks::new(&spec, &state.id, &state.bundle).poststart(pid)?;
+        if let Some(relay) = relay {
+            ready(relay, pid, state.start_time)?;
+        }
     }
     Ok(())
 }

@@ -205,13 +205,45 @@ pub(crate) fn console(root: &Root<'_>, slave: &OwnedFd) -> Result<()> {
     attach(&mount, &place, path)
 }
 
+/// Exchanges standard streams that are the host's null device for the container's own: what the container has open
+/// is then in its own mounts, where criu(8) finds it again. One that isn't that device is not taken (CVE-2026-88265).
+pub(crate) fn take_null(root: &Root<'_>) -> Result<()> {
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    let [input, output, errors] = streams.map(|stream| rustix::fs::fstat(stream).is_ok_and(|s| is_null(&s)));
+    if !(input || output || errors) {
+        return Ok(());
+    }
+    let Ok(Some(null)) = root.find(Path::new("/dev/null"), OFlags::RDWR | OFlags::NONBLOCK, Links::Refuse)
+    else {
+        return Ok(());
+    };
+    if !rustix::fs::fstat(&null).is_ok_and(|s| is_null(&s)) {
+        return Ok(());
+    }
+    let call = || "dup2(/dev/null)".to_owned();
+    if input {
+        rustix::stdio::dup2_stdin(&null).call(call)?;
+    }
+    if output {
+        rustix::stdio::dup2_stdout(&null).call(call)?;
+    }
+    if errors {
+        rustix::stdio::dup2_stderr(&null).call(call)?;
+    }
+    Ok(())
+}
+
+fn is_null(stat: &rustix::fs::Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == makedev(1, 3)
+}
+
 /// The host's `/dev/null`, checked to be that device: what masks files.
 pub(crate) fn null() -> Result<OwnedFd> {
     let call = || "open(/dev/null)".to_owned();
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let null = rustix::fs::open(c"/dev/null", flags, Mode::empty()).call(call)?;
     let stat = rustix::fs::fstat(&null).call(call)?;
-    if FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == makedev(1, 3) {
+    if is_null(&stat) {
         return Ok(null);
     }
     Err(Error::File {

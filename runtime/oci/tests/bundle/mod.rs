@@ -107,7 +107,7 @@ impl Bundle {
         self.spec["mounts"].as_array_mut().unwrap().retain(|m| m["destination"] != destination);
     }
 
-    fn write(&self) {
+    pub(crate) fn write(&self) {
         let text = serde_json::to_vec_pretty(&self.spec).unwrap();
         fs::write(self.path().join("config.json"), text).unwrap();
     }

@@ -1,0 +1,339 @@
+//! Containers of users without root's privileges. The tests begin as root, to become such a user, in a private mount
+//! namespace in which `/etc/subuid` and `/etc/subgid` give that user ids.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+const BUSYBOX: &str = "/bin/busybox";
+const APPLETS: &[&str] =
+    &["cat", "echo", "grep", "id", "ls", "mkdir", "mount", "readlink", "sed", "sh", "sleep", "stat", "true"];
+
+/// The user, and the first of their further ids.
+const USER: u32 = 4711;
+const FIRST: u32 = 300_000;
+
+/// A bundle that belongs to the user, with `config.json` of `spec --rootless`.
+struct Bundle {
+    directory: tempfile::TempDir,
+    spec: Value,
+}
+
+#[derive(Debug)]
+struct Ran {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn new(output: Output) -> Self {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        Ran {
+            status: output.status.code().unwrap_or(-1),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
+    }
+
+    #[track_caller]
+    fn good(self) -> String {
+        assert_eq!(self.status, 0, "{self:?}");
+        self.out
+    }
+}
+
+/// The commands that make an unprivileged user of root, in a place where they have further ids; `before` are
+/// words that then execute the rest (`unshare --user …`).
+fn as_user(directory: &Path, before: &[&str]) -> Command {
+    let write = |name: &str, text: String| {
+        let path = directory.join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let ids = write("subid", format!("{USER}:{FIRST}:65536\n"));
+    // The helpers want to know the user's name.
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    let users = write("passwd", format!("{users}\nsampan-test:x:{USER}:{USER}::/:/bin/sh\n"));
+    let script = format!(
+        "mount --bind {users} /etc/passwd
+        for f in /etc/subuid /etc/subgid; do [ ! -e $f ] || mount --bind {ids} $f; done
+        exec \"$@\""
+    );
+    let user = USER.to_string();
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"])
+        .args(["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"])
+        .args(["env", "-i", "PATH=/usr/bin:/bin:/usr/sbin"])
+        .arg(format!("XDG_RUNTIME_DIR={}", directory.join("run").display()))
+        .args(before);
+    command
+}
+
+impl Bundle {
+    fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIP: root becomes the user here");
+            return None;
+        }
+        if !Path::new(BUSYBOX).exists() {
+            eprintln!("SKIP: no static busybox at {BUSYBOX}");
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        // The user may not reach the folder that cargo builds in.
+        fs::copy(env!("CARGO_BIN_EXE_sampan-runtime"), directory.path().join("runtime")).unwrap();
+        let bin = directory.path().join("rootfs/bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::copy(BUSYBOX, bin.join("busybox")).unwrap();
+        for applet in APPLETS {
+            symlink("busybox", bin.join(applet)).unwrap();
+        }
+        fs::create_dir(directory.path().join("run")).unwrap();
+        let mut bundle = Bundle { directory, spec: Value::Null };
+        let chown = Command::new("chown").args(["-R", &format!("{USER}:{USER}")]).arg(bundle.path()).status();
+        assert!(chown.unwrap().success());
+        let probe = as_user(bundle.path(), &["unshare", "--user", "true"]).status().unwrap();
+        if !probe.success() {
+            eprintln!("SKIP: users can't make user namespaces here");
+            return None;
+        }
+        bundle.runtime(&["spec", "--rootless", "--bundle", bundle.path().to_str().unwrap()]).good();
+        let text = fs::read(bundle.path().join("config.json")).unwrap();
+        bundle.spec = serde_json::from_slice(&text).unwrap();
+        bundle.spec["process"]["terminal"] = json!(false);
+        bundle.spec["process"]["env"] = json!(["PATH=/bin"]);
+        Some(bundle)
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn script(&mut self, script: &str) -> &mut Self {
+        self.spec["process"]["args"] = json!(["/bin/sh", "-c", script]);
+        self
+    }
+
+    /// Maps container id 0 to `host`, and more ids to `first` and those after it.
+    fn map(&mut self, host: u32, first: Option<u32>) {
+        let mut map = vec![json!({"containerID": 0, "hostID": host, "size": 1})];
+        map.extend(first.map(|first| json!({"containerID": 1, "hostID": first, "size": 65536})));
+        for ids in ["uidMappings", "gidMappings"] {
+            self.spec["linux"][ids] = json!(map);
+        }
+    }
+
+    fn write(&self) {
+        fs::write(self.path().join("config.json"), serde_json::to_vec(&self.spec).unwrap()).unwrap();
+    }
+
+    fn program(&self) -> PathBuf {
+        self.path().join("runtime")
+    }
+
+    fn runtime(&self, arguments: &[&str]) -> Ran {
+        self.runtime_in(&[], arguments)
+    }
+
+    fn runtime_in(&self, before: &[&str], arguments: &[&str]) -> Ran {
+        let mut command = as_user(self.path(), before);
+        command.arg(self.program()).args(arguments).stdin(Stdio::null());
+        Ran::new(command.output().unwrap())
+    }
+
+    fn run_in(&self, before: &[&str]) -> Ran {
+        self.write();
+        let ran = self.runtime_in(before, &["run", "--bundle", self.path().to_str().unwrap(), "test"]);
+        let state = self.path().join("run/sampan-runtime");
+        let left = fs::read_dir(state).unwrap().flatten().filter(|e| e.file_name() != ".seccomp").count();
+        assert_eq!(left, 0, "left over: {ran:?}");
+        ran
+    }
+
+    fn run(&self) -> Ran {
+        self.run_in(&[])
+    }
+
+    fn start(&self) -> Running<'_> {
+        self.write();
+        let log = fs::File::create(self.path().join("log")).unwrap();
+        let mut command = as_user(self.path(), &[]);
+        command.arg(self.program()).args(["run", "--detach", "--bundle"]).arg(self.path()).arg("test");
+        let status = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).status();
+        assert!(status.unwrap().success(), "{}", fs::read_to_string(self.path().join("log")).unwrap());
+        Running(self)
+    }
+}
+
+struct Running<'a>(&'a Bundle);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.runtime(&["delete", "--force", "test"]);
+    }
+}
+
+fn helpers() -> bool {
+    let there = Path::new("/usr/bin/newuidmap").exists();
+    if !there {
+        eprintln!("SKIP: no newuidmap (package uidmap)");
+    }
+    there
+}
+
+#[test]
+fn a_user_is_root_in_their_own_container() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let script = "id; sed 's/  */ /g' /proc/self/uid_map; echo x > /dev/null && echo written
+        mkdir /made && ls -dln /made; cat /proc/self/setgroups; mount | grep -c ' /sys '
+        (echo 1 > /sys/kernel/mm/ksm/run) 2>&1; true";
+    let out = bundle.script(script).run().good();
+    assert!(out.contains(&format!("uid=0 gid=0\n 0 {USER} 1\nwritten\n")), "{out}");
+    assert!(out.contains("deny\n") && out.contains("1\n") && out.contains("Read-only"), "{out}");
+    use std::os::unix::fs::MetadataExt;
+    assert_eq!(fs::metadata(bundle.path().join("rootfs/made")).unwrap().uid(), USER);
+}
+
+#[test]
+fn further_ids_are_mapped_by_the_helpers() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    if !helpers() {
+        return;
+    }
+    bundle.map(USER, Some(FIRST));
+    bundle.spec["process"]["user"] = json!({"uid": 5, "gid": 6, "additionalGids": [7, 8]});
+    let out = bundle.script("id; sed 's/  */ /g' /proc/self/gid_map").run().good();
+    assert_eq!(out, format!("uid=5 gid=6 groups=7,8\n 0 {USER} 1\n 1 {FIRST} 65536\n"));
+
+    // Ids of others stay theirs.
+    bundle.map(USER, Some(FIRST + 65536));
+    let ran = bundle.run();
+    assert!(ran.status == 1 && ran.err.contains("newuidmap") && ran.err.contains("not allowed"), "{ran:?}");
+    bundle.map(0, None);
+    let ran = bundle.run();
+    assert!(ran.status == 1 && ran.err.contains("not allowed"), "{ran:?}");
+}
+
+#[test]
+fn a_network_terminal_and_devpts_of_ones_own() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    if !helpers() {
+        return;
+    }
+    bundle.map(USER, Some(FIRST));
+    // All that the configuration for root asks for, and the user namespace.
+    let path = bundle.path().join("run/full.json");
+    bundle.runtime(&["spec", "--file", path.to_str().unwrap()]).good();
+    let mut full: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    for ids in ["uidMappings", "gidMappings"] {
+        full["linux"][ids] = bundle.spec["linux"][ids].clone();
+    }
+    full["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    full["process"]["env"] = json!(["PATH=/bin"]);
+    bundle.spec = full;
+    let out =
+        bundle.script("ls /sys/class/net; stat -c %g /dev/pts/0; readlink /proc/self/fd/0").run().good();
+    assert_eq!(out.replace('\r', ""), "lo\n5\n/dev/pts/0\n");
+
+    // The group of terminals isn't mapped: said in words, where the kernel says "Invalid argument".
+    bundle.map(USER, None);
+    let ran = bundle.run();
+    assert!(ran.status == 1 && ran.err.contains("\"gid=5\": nobody is mapped"), "{ran:?}");
+}
+
+#[test]
+fn programs_are_executed_signalled_and_deleted() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    if !helpers() {
+        return;
+    }
+    bundle.map(USER, Some(FIRST));
+    // A score below the caller's takes a privilege; it is left out.
+    bundle.spec["process"]["oomScoreAdj"] = json!(-500);
+    bundle.spec["process"]["user"] = json!({"uid": 5, "gid": 6});
+    bundle.script("sleep 1000");
+    let running = bundle.start();
+    let state: Value = serde_json::from_str(&bundle.runtime(&["state", "test"]).good()).unwrap();
+    assert_eq!(state["status"], "running");
+    let script = "id; sed 's/  */ /g' /proc/self/uid_map; cat /proc/1/oom_score_adj";
+    let out = bundle.runtime(&["exec", "--user", "0:0", "test", "sh", "-c", script]).good();
+    assert_eq!(out, format!("uid=0 gid=0\n 0 {USER} 1\n 1 {FIRST} 65536\n0\n"));
+    assert_eq!(bundle.runtime(&["exec", "test", "id"]).good(), "uid=5 gid=6\n");
+    assert_eq!(
+        bundle.runtime(&["exec", "--tty", "test", "readlink", "/proc/self/fd/0"]).good().trim(),
+        "/dev/pts/0"
+    );
+    assert_eq!(bundle.runtime(&["exec", "test", "no-such-program"]).status, 127);
+    // The program is another user's to the host, and the container still its maker's.
+    bundle.runtime(&["kill", "test", "KILL"]).good();
+    for _ in 0..200 {
+        if bundle.runtime(&["kill", "test", "0"]).status != 0 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    bundle.runtime(&["delete", "test"]).good();
+    drop(running);
+}
+
+#[test]
+fn root_in_a_user_namespace_needs_no_further_one() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let inside = json!({"containerID": 0, "hostID": 0, "size": 1});
+    for (before, nested) in [
+        (&["unshare", "--user", "--map-root-user"][..], false),
+        (&["unshare", "--user", "--map-root-user", "--mount"], false),
+        (&["unshare", "--user", "--map-root-user", "--mount"], true),
+        (&["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc"], false),
+    ] {
+        let spec = bundle.spec.clone();
+        let namespaces = bundle.spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|n| nested || n["type"] != "user");
+        for ids in ["uidMappings", "gidMappings"] {
+            bundle.spec["linux"][ids] = if nested { json!([inside]) } else { Value::Null };
+        }
+        bundle.spec["process"]["oomScoreAdj"] = json!(-500);
+        let ran = bundle.script("id; echo x > /dev/null && stat -c %t,%T /dev/null /dev/tty").run_in(before);
+        assert_eq!(ran.good(), "uid=0 gid=0\n1,3\n5,0\n", "{before:?}");
+        bundle.spec = spec;
+    }
+}
+
+#[test]
+fn what_needs_privileges_is_said() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.script("true");
+    let spec = bundle.spec.clone();
+    bundle.spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "user");
+    let ran = bundle.run();
+    assert!(ran.status == 1 && ran.err.contains("needs a user namespace"), "{ran:?}");
+
+    bundle.spec = spec.clone();
+    bundle.spec["process"]["user"]["additionalGids"] = json!([7]);
+    let ran = bundle.run();
+    assert!(ran.status == 1 && ran.err.contains("forbids setgroups(2)"), "{ran:?}");
+
+    bundle.spec = spec;
+    bundle.spec["linux"]["devices"] = json!([{"path": "/dev/other", "type": "c", "major": 1, "minor": 5}]);
+    let ran = bundle.run();
+    assert!(ran.status == 1 && ran.err.contains("/dev/other"), "{ran:?}");
+}
+
+/// A user may not read what they couldn't read outside, whatever they are inside.
+#[test]
+fn the_hosts_files_stay_closed() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let mount = json!({"destination": "/host", "source": "/etc", "options": ["rbind"]});
+    bundle.spec["mounts"].as_array_mut().unwrap().push(mount);
+    let ran = bundle
+        .script("cat /host/shadow; (echo x > /host/passwd); cat /host/hostname > /dev/null && echo read")
+        .run();
+    assert_eq!(ran.out, "read\n", "{ran:?}");
+    assert_eq!(ran.err.matches("ermission denied").count(), 2, "{ran:?}");
+}
