@@ -28,8 +28,7 @@ pub(crate) struct Made {
     keeper: Option<Keeper>,
 }
 
-/// Makes the cgroup that `spec` asks for and writes down in `state` where it is, `save`d before anything exists that
-/// would have to be removed.
+/// Makes the cgroup that `spec` asks for, writes down in `state` where it is, and `save`s that.
 ///
 /// A cgroup of cgroupfs has its limits then; a scope gets them by [`Made::limit`].
 pub(crate) fn make(
@@ -63,10 +62,11 @@ pub(crate) fn make(
                 properties: properties_of(spec, state, &scope)?,
                 limits: limits_of(resources)?,
             };
-            state.unit = Some(scope.unit);
-            save(state)?;
+            // Not written down before it is known to be ours: what is, is stopped in the end. If we are killed
+            // meanwhile, the keeper ends, and its scope with it.
             let mut keeper = Keeper::start(&request)?;
             let cgroup = Cgroup::existing(&keeper.scope()?)?;
+            state.unit = Some(scope.unit);
             state.cgroup = Some(cgroup.path().to_owned());
             save(state)?;
             Ok(Made { cgroup: Some(cgroup), keeper: Some(keeper) })
@@ -168,7 +168,7 @@ pub(crate) fn remove(state: &State, patience: Duration) -> Result<()> {
         cgroup.kill()?;
     }
     // It takes the cgroup away. Where it can't be asked, we do, and an empty scope ends by itself: a container must
-    // not stay for want of a bus. One that has no cgroup yet has at most a keeper, which ends by itself, too.
+    // not stay for want of a bus.
     if let Err(error) = systemd::stop(unit, user()) {
         log::warn!("stop of {unit}: {error:#}");
     }
@@ -181,13 +181,18 @@ pub(crate) fn update(state: &State, update: &LinuxResources, before: Option<&Lin
         format!("container {:?} has no cgroup of its own that it could be limited by", state.name)
     })?;
     let cgroup = Cgroup::existing(path)?;
-    if let Some(unit) = &state.unit {
-        let properties = properties::of_limits(&cgroup.limits_of_update(update, before)?)?;
-        if !properties.is_empty() {
-            systemd::connect(user())?.set_properties(unit, &properties::wire(&properties))?;
+    let properties = match &state.unit {
+        Some(_) => properties::of_limits(&cgroup.limits_of_update(update, before)?)?,
+        None => Properties::new(),
+    };
+    // The files first: what the kernel refuses must not be what systemd believes in.
+    cgroup.update(update, before)?;
+    match &state.unit {
+        Some(unit) if !properties.is_empty() => {
+            Ok(systemd::connect(user())?.set_properties(unit, &properties::wire(&properties))?)
         }
+        _ => Ok(()),
     }
-    Ok(cgroup.update(update, before)?)
 }
 
 #[cfg(test)]

@@ -39,7 +39,10 @@ pub(crate) fn ps(global: &Global, options: &Ps) -> Result<u8> {
     if !output.status.success() {
         bail!("ps {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim_end());
     }
-    write(&only(&String::from_utf8_lossy(&output.stdout), &pids)?)
+    // The container's own words are in there: no control character of theirs reaches a terminal.
+    let table = String::from_utf8_lossy(&output.stdout);
+    let table = table.replace(|c: char| c.is_control() && c != '\n', "?");
+    write(&only(&table, &pids)?)
 }
 
 fn parse(format: &str) -> Result<ListFormat> {

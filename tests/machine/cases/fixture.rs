@@ -73,10 +73,20 @@ pub fn machine() -> Result<Machine> {
 
 /// A machine in which images can be built.
 pub fn building_machine() -> Result<Machine> {
+    on_root(root::building)
+}
+
+/// A machine with containerd and Podman.
+pub fn clients_machine() -> Result<Machine> {
+    on_root(root::clients)
+}
+
+/// A machine that boots from another root.
+fn on_root(root: fn(&Cache) -> Result<PathBuf>) -> Result<Machine> {
     let world = world()?;
     let mut options = world.options.clone();
     options.layers.pop();
-    options.layers.push(root::building(&world.cache)?);
+    options.layers.push(root(&world.cache)?);
     boot(&options)
 }
 

@@ -9,6 +9,7 @@ mod artifacts;
 mod builds;
 mod bus;
 mod cli;
+mod containerd;
 mod failures;
 mod fixture;
 mod harness;
@@ -19,6 +20,7 @@ mod kube;
 mod leftovers;
 mod many;
 mod network;
+mod oci;
 mod pods;
 mod secrets;
 mod stacks;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         stacks::tests(),
         builds::tests(),
         artifacts::tests(),
+        containerd::tests(),
         leftovers::tests(),
         many::tests(),
         start_stop::tests(),
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         network::tests(),
         pods::tests(),
         kube::tests(),
+        oci::tests(),
         inside::tests(),
         users::tests(),
         health::tests(),

@@ -37,6 +37,9 @@ const MASKED: &str = "systemd-sysctl.service systemd-udevd.service systemd-udev-
 /// container tools, which most tests must not see.
 const BUILDING: &str = "buildah";
 
+/// What other programs call the runtime through, in a root of its own for the same reason.
+const CLIENTS: &str = "containerd podman crun";
+
 /// The root's folder, built first if the cache has none for this recipe.
 pub fn build(cache: &Cache) -> Result<PathBuf> {
     entry(cache, "root", "")
@@ -45,6 +48,11 @@ pub fn build(cache: &Cache) -> Result<PathBuf> {
 /// The folder of a root in which images can be built.
 pub fn building(cache: &Cache) -> Result<PathBuf> {
     entry(cache, "root-building", BUILDING)
+}
+
+/// The folder of a root with containerd and Podman, which call an OCI runtime.
+pub fn clients(cache: &Cache) -> Result<PathBuf> {
+    entry(cache, "root-clients", CLIENTS)
 }
 
 fn entry(cache: &Cache, name: &str, more: &str) -> Result<PathBuf> {

@@ -1,5 +1,6 @@
-//! A bundle with a static busybox as its root file system, and `sampan-runtime` run on it in a private mount
-//! namespace, with its state beside it: nothing of a test is left on the host.
+//! A bundle with a static busybox as its root file system, and a runtime run on it in a private mount namespace,
+//! with its state beside it: nothing of a test is left on the host. The runtime is `sampan-runtime` if nothing else
+//! is said.
 
 // Each test program uses its own part of this.
 #![allow(dead_code)]
@@ -11,17 +12,43 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
+/// Others refuse a tree that mixes both versions of cgroups; this shows them the second alone.
+const ONE_HIERARCHY: &str =
+    "if mountpoint -q /sys/fs/cgroup/unified; then mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup; fi;";
+
 const BUSYBOX: &str = "/bin/busybox";
 
 const APPLETS: &[&str] = &[
-    "cat", "chmod", "chown", "echo", "env", "grep", "head", "hostname", "id", "ls", "mkdir", "mknod",
-    "mount", "ps", "pwd", "readlink", "sed", "seq", "sh", "sleep", "stat", "touch", "true", "tty", "wc",
+    "cat", "chmod", "chown", "cut", "echo", "env", "false", "grep", "head", "hostname", "id", "ionice", "ln",
+    "ls", "mkdir", "mknod", "mount", "ps", "pwd", "readlink", "sed", "seq", "sh", "sleep", "stat", "stty",
+    "touch", "true", "tty", "uname", "wc",
 ];
+
+/// An OCI runtime with runc's command line.
+#[derive(Clone, Debug)]
+pub(crate) struct Runtime {
+    pub(crate) name: &'static str,
+    pub(crate) program: PathBuf,
+}
+
+impl Runtime {
+    /// Ours.
+    pub(crate) fn sampan() -> Self {
+        Runtime { name: "sampan", program: env!("CARGO_BIN_EXE_sampan-runtime").into() }
+    }
+
+    pub(crate) fn is_ours(&self) -> bool {
+        self.name == "sampan"
+    }
+}
 
 /// A bundle in a temporary directory.
 pub(crate) struct Bundle {
     directory: tempfile::TempDir,
+    runtime: Runtime,
     pub(crate) spec: Value,
+    /// What the shell does that becomes the runtime, before each command.
+    pub(crate) before: String,
 }
 
 /// What a command of the runtime did.
@@ -50,17 +77,26 @@ impl Ran {
     }
 }
 
+/// Why no container can be made here, if so.
+pub(crate) fn reason_to_skip() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("containers are made by root here".into());
+    }
+    (!Path::new(BUSYBOX).exists()).then(|| format!("no static busybox at {BUSYBOX}"))
+}
+
 impl Bundle {
     /// A bundle with the default configuration; `None`, said visibly, where the test can't run.
     pub(crate) fn new() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("SKIP: containers are made by root here");
+        if let Some(why) = reason_to_skip() {
+            eprintln!("SKIP: {why}");
             return None;
         }
-        if !Path::new(BUSYBOX).exists() {
-            eprintln!("SKIP: no static busybox at {BUSYBOX}");
-            return None;
-        }
+        Some(Bundle::of(&Runtime::sampan()))
+    }
+
+    /// The same for any runtime, where there is no [`reason_to_skip`].
+    pub(crate) fn of(runtime: &Runtime) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let bin = directory.path().join("rootfs/bin");
         fs::create_dir_all(&bin).unwrap();
@@ -69,15 +105,25 @@ impl Bundle {
         for applet in APPLETS {
             symlink("busybox", bin.join(applet)).unwrap();
         }
-        let mut bundle = Bundle { directory, spec: Value::Null };
+        let ours = Runtime::sampan();
+        let mut bundle = Bundle { directory, runtime: ours, spec: Value::Null, before: String::new() };
         bundle.runtime(&["spec", "--bundle", bundle.path().to_str().unwrap()]).good();
+        bundle.runtime = runtime.clone();
         let text = fs::read(bundle.path().join("config.json")).unwrap();
         bundle.spec = serde_json::from_slice(&text).unwrap();
+        if !bundle.is_ours() {
+            // Older ones of others know no later version; nothing else of the default is newer than this.
+            bundle.spec["ociVersion"] = json!("1.0.2");
+        }
         bundle.spec["process"]["terminal"] = json!(false);
         let unique = bundle.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_owned();
         bundle.spec["linux"]["cgroupsPath"] = json!(format!("/sampan-test-{unique}"));
         bundle.spec["process"]["env"] = json!(["PATH=/bin", "HOME=/"]);
-        Some(bundle)
+        bundle
+    }
+
+    pub(crate) fn is_ours(&self) -> bool {
+        self.runtime.is_ours()
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -115,13 +161,14 @@ impl Bundle {
     /// The runtime with these arguments, to be run through a shell that may do something before (`exec "$@"`).
     pub(crate) fn command(&self, before: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("unshare");
-        command
-            .args(["--mount", "--propagation", "private", "sh", "-c", &format!("{before} exec \"$@\""), "sh"])
-            .args([env!("CARGO_BIN_EXE_sampan-runtime"), "--root"])
-            .arg(self.path().join("state"))
-            .arg("--seccomp-cache")
-            .arg(self.path().join("cache"))
-            .args(arguments);
+        let view = if self.is_ours() { "" } else { ONE_HIERARCHY };
+        let script = format!("{view} {} {before} exec \"$@\"", self.before);
+        command.args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"]);
+        command.arg(&self.runtime.program).arg("--root").arg(self.path().join("state"));
+        if self.is_ours() {
+            command.arg("--seccomp-cache").arg(self.path().join("cache"));
+        }
+        command.args(arguments);
         command
     }
 
@@ -141,7 +188,8 @@ impl Bundle {
         let arguments = ["run", "--bundle", self.path().to_str().unwrap(), "test"];
         let ran =
             Ran::new(self.command(before, &arguments).stdin(std::process::Stdio::null()).output().unwrap());
-        assert_eq!(fs::read_dir(self.path().join("state")).unwrap().count(), 0, "left over: {ran:?}");
+        let left = fs::read_dir(self.path().join("state")).into_iter().flatten().count();
+        assert_eq!(left, 0, "left over: {ran:?}");
         ran
     }
 
@@ -185,9 +233,26 @@ impl Bundle {
         fs::read_to_string(self.path().join("pid")).unwrap().parse().unwrap()
     }
 
+    pub(crate) fn state(&self) -> Value {
+        serde_json::from_str(&self.runtime(&["state", "test"]).good()).unwrap()
+    }
+
     pub(crate) fn status(&self) -> String {
-        let state: Value = serde_json::from_str(&self.runtime(&["state", "test"]).good()).unwrap();
-        state["status"].as_str().unwrap().to_owned()
+        self.state()["status"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until the container has this status.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, status: &str) {
+        let mut now = self.status();
+        for _ in 0..400 {
+            if now == status {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            now = self.status();
+        }
+        panic!("the container is {now}, not {status}");
     }
 }
 
