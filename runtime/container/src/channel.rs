@@ -19,6 +19,8 @@ const MAX: usize = 16 * 1024;
 pub(crate) enum Word {
     /// It can't go on; an exit status, and why.
     Failed(u8, String),
+    /// Its time namespace is made: now come its offsets. It waits.
+    Clocks,
     /// Its namespaces and mounts are made: now come the hooks of the host. It waits.
     Hooks,
     /// The master of its terminal.
@@ -61,6 +63,7 @@ impl Channel {
                 rustix::net::send(&self.socket, &message, SendFlags::NOSIGNAL)?;
                 return Ok(());
             }
+            Word::Clocks => b"C".to_vec(),
             Word::Hooks => b"H".to_vec(),
             Word::Ready => b"R".to_vec(),
             Word::Joined(pid) => [b"J".as_slice(), &pid.to_ne_bytes()].concat(),
@@ -104,6 +107,7 @@ impl Channel {
             ([b'E', status, text @ ..], _) => {
                 Word::Failed(*status, String::from_utf8_lossy(text).into_owned())
             }
+            (b"C", _) => Word::Clocks,
             (b"H", _) => Word::Hooks,
             (b"R", _) => Word::Ready,
             (b"T", Some(fd)) => Word::Terminal(fd),

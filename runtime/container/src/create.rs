@@ -2,21 +2,28 @@
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Capability, Linux, LinuxNamespaceType, PosixRlimit, Process, Spec};
 
 use crate::channel::{self, Channel, Word};
+use crate::clocks;
 use crate::credentials::Credentials;
 use crate::error::{Call, Error, Result};
 use crate::hooks::Hooks;
+use crate::mapping::Mappings;
 use crate::namespaces::{self, Namespaces};
+use crate::netdev;
 use crate::process;
 use crate::program::Program;
+use crate::resctrl;
+use crate::rootfs::borrowed::Borrowed;
+use crate::rootfs::idmap::Mapper;
 use crate::rootfs::mounts::Common;
 use crate::rootfs::procfs::Procfs;
 use crate::rootfs::{devices, mounts, options};
 use crate::rootless::{self, Late, Rootfs};
+use crate::scheduling::{Habits, Scheduling};
 use crate::seccomp::Filter;
 use crate::security::Labels;
 use crate::setup::{self, Plan};
@@ -101,6 +108,11 @@ pub struct Held {
     channel: Channel,
     network: Option<OwnedFd>,
     hooks: Hooks,
+    clocks: Option<String>,
+    scheduling: Scheduling,
+    borrowed: Option<Borrowed>,
+    devices: Vec<netdev::Device>,
+    rdt: Option<resctrl::Groups>,
     terminal: Option<OwnedFd>,
     listener: Option<OwnedFd>,
 }
@@ -116,8 +128,16 @@ pub struct Held {
 pub fn create(creation: Creation<'_>) -> Result<Held> {
     let (parent, cgroup) = (creation.parent, creation.cgroup.as_ref().map(AsFd::as_fd));
     let linux = required(creation.spec.linux(), "linux")?;
+    let id = creation.id;
     let own_cgroup = cgroup.map(|c| c.try_clone_to_owned()).transpose().call(|| "dup(cgroup)".into())?;
     let mut plan = plan(creation, linux)?;
+    let clocks = clocks::offsets(linux, &plan.namespaces)?;
+    plan.sets_clocks = clocks.is_some();
+    let scheduling = Scheduling::new(plan.process)?;
+    let devices = netdev::wanted(linux, &plan.namespaces)?;
+    plan.awaits_devices = !devices.is_empty() && plan.hooks.in_container();
+    let borrowed =
+        plan.place.as_deref().map(|place| Borrowed::new(plan.spec, place, &plan.root)).transpose()?;
     let hooks = plan.hooks.clone();
     let network = plan
         .namespaces
@@ -132,6 +152,7 @@ pub fn create(creation: Creation<'_>) -> Result<Held> {
     };
     plan.namespaces.set_sibling(parent == Parent::Systemd);
     let own_cgroup = own_cgroup.as_ref().map(AsFd::as_fd);
+    let rdt = linux.intel_rdt().as_ref().map(|rdt| resctrl::Groups::create(rdt, id)).transpose()?;
     let late = plan.late.is_some();
     let side = plan.namespaces.clone_process(exit_signal, own_cgroup);
     let (pid, pidfd) = match side.map_err(|error| if late { explain(error) } else { error })? {
@@ -141,7 +162,20 @@ pub fn create(creation: Creation<'_>) -> Result<Held> {
         }
         Side::Parent { pid, pidfd } => (pid, pidfd),
     };
-    let held = Held { pid, pidfd, channel: ours, network, hooks, terminal: None, listener: None };
+    let held = Held {
+        pid,
+        pidfd,
+        channel: ours,
+        network,
+        hooks,
+        clocks,
+        scheduling,
+        borrowed,
+        devices,
+        rdt,
+        terminal: None,
+        listener: None,
+    };
     held.adjust(&plan, linux)?;
     Ok(held)
 }
@@ -174,6 +208,7 @@ fn plan<'a>(creation: Creation<'a>, linux: &'a Linux) -> Result<Plan<'a>> {
     refuse_unsupported(spec, linux, process, creation.resources_applied)?;
     let namespaces = Namespaces::new(linux)?;
     setup::check_sysctls(spec, namespaces.namespaced())?;
+    setup::check_names(spec, namespaces.namespaced())?;
     let labels = Labels::new(process)?;
     let propagation = linux.rootfs_propagation().as_deref().filter(|p| !p.is_empty());
     let propagation = propagation
@@ -185,6 +220,7 @@ fn plan<'a>(creation: Creation<'a>, linux: &'a Linux) -> Result<Plan<'a>> {
             })
         })
         .transpose()?;
+    let place = place(&creation, &namespaces)?;
     let (mounts, devices, root, late) = prepare(creation.root, spec, linux, &namespaces, propagation)?;
     Ok(Plan {
         spec,
@@ -193,10 +229,14 @@ fn plan<'a>(creation: Creation<'a>, linux: &'a Linux) -> Result<Plan<'a>> {
         devices,
         program: Program::new(process)?,
         credentials: Credentials::new(process)?,
-        namespaces,
         labels,
         propagation,
         hooks: Hooks::new(spec, creation.id, creation.bundle),
+        habits: Habits::new(Some(linux))?,
+        sets_clocks: false,
+        awaits_devices: false,
+        place,
+        namespaces,
         root,
         late,
         filter: creation.filter,
@@ -223,8 +263,9 @@ fn prepare<'a>(
     let devices = linux.devices().as_deref().unwrap_or_default();
     match root {
         Rootfs::Mount(root) => {
-            let common = Common { label: None, propagation };
-            let mounts = all.iter().map(|m| mounts::prepare(m, common)).collect::<Result<_>>()?;
+            let common = Common { propagation, ..Common::default() };
+            let mapper = Mapper::new(linux, namespaces);
+            let mounts = all.iter().map(|m| mounts::prepare(m, common, &mapper)).collect::<Result<_>>()?;
             Ok((mounts, devices::prepare(devices, namespaces.has_own_users())?, root, None))
         }
         Rootfs::Directory(directory) => {
@@ -237,20 +278,26 @@ fn prepare<'a>(
     }
 }
 
+/// Where the root is mounted in a mount namespace that isn't the container's own: over its own directory.
+fn place(creation: &Creation<'_>, namespaces: &Namespaces) -> Result<Option<PathBuf>> {
+    if namespaces.has_own_mounts() {
+        return Ok(None);
+    }
+    let path = creation.spec.root().as_ref().map(|root| creation.bundle.join(root.path()));
+    let path = path.filter(|path| !path.as_os_str().is_empty()).ok_or_else(|| Error::Invalid {
+        what: "root.path",
+        value: String::new(),
+        reason: "without a mount namespace of its own a container's root is mounted over this directory"
+            .into(),
+    })?;
+    Ok(Some(path))
+}
+
 /// Nothing that a `Spec` asks for is ignored silently: what isn't done here is an error.
 fn refuse_unsupported(spec: &Spec, linux: &Linux, process: &Process, limited: bool) -> Result<()> {
-    let unsupported = [
-        ("spec.vm", spec.vm().is_some()),
-        ("linux.intelRdt", linux.intel_rdt().is_some()),
-        ("linux.memoryPolicy", linux.memory_policy().is_some()),
-        ("linux.timeOffsets", linux.time_offsets().as_ref().is_some_and(|o| !o.is_empty())),
-        ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|d| !d.is_empty())),
-        ("process.scheduler", process.scheduler().is_some()),
-        ("process.execCPUAffinity", process.exec_cpu_affinity().is_some()),
-    ];
-    if let Some((what, _)) = unsupported.iter().find(|(_, present)| *present) {
+    if spec.vm().is_some() {
         return Err(Error::Unsupported {
-            what: (*what).to_owned(),
+            what: "spec.vm".into(),
             reason: "sampan doesn't implement this part of the OCI runtime specification".into(),
         });
     }
@@ -278,8 +325,11 @@ impl Held {
                 result => result?,
             }
         }
+        if let Some(groups) = &self.rdt {
+            groups.add(self.pid)?;
+        }
         if plan.namespaces.is_new(LinuxNamespaceType::User) {
-            namespaces::write_mappings(self.pid, linux)?;
+            Mappings::of(linux).write(self.pid)?;
             self.channel.go_on().call(|| "tell the container's process to go on".into())?;
         }
         Ok(())
@@ -304,6 +354,17 @@ impl Held {
         }
     }
 
+    /// The mount that is the container's root, if it stands in a mount namespace that isn't the container's own:
+    /// whoever deletes the container takes it down with [`crate::mount::take_down`].
+    pub fn root_mount(&self) -> Option<u64> {
+        self.borrowed.as_ref().map(|borrowed| borrowed.mount)
+    }
+
+    /// Whether the container has groups of resctrl: [`crate::process::remove_groups`].
+    pub fn has_resource_groups(&self) -> bool {
+        self.rdt.is_some()
+    }
+
     /// Waits until the set-up is complete and the program was found to be executable. The process then blocks.
     /// Runs the `prestart` and `createRuntime` hooks on the way.
     ///
@@ -313,8 +374,16 @@ impl Held {
         loop {
             let word = self.channel.hear().call(|| "hear from the container's process".into())?;
             match word {
-                Some(Word::Ready) => return Ok(()),
+                Some(Word::Ready) => {
+                    self.give_devices()?;
+                    return self.scheduling.apply(self.pid);
+                }
+                Some(Word::Clocks) => {
+                    clocks::write(self.pid, self.clocks.as_deref().unwrap_or_default())?;
+                    self.channel.go_on().call(|| "tell the container's process to go on".into())?;
+                }
                 Some(Word::Hooks) => {
+                    self.give_devices()?;
                     self.hooks.run_on_host(self.pid)?;
                     self.channel.go_on().call(|| "tell the container's process to go on".into())?;
                 }
@@ -330,6 +399,14 @@ impl Held {
         }
     }
 
+    /// Gives the container the host's network devices, once: before hooks, which may want to see them, or last.
+    fn give_devices(&mut self) -> Result<()> {
+        match std::mem::take(&mut self.devices) {
+            devices if devices.is_empty() => Ok(()),
+            devices => netdev::give(&devices, self.network_namespace()?.as_fd()),
+        }
+    }
+
     /// The master side of the terminal, if `process.terminal` asked for one; only after [`Held::wait_ready`].
     pub fn take_terminal(&mut self) -> Option<OwnedFd> {
         self.terminal.take()
@@ -342,7 +419,27 @@ impl Held {
 
     /// Lets the process execute its program. What `execve` still refuses goes to the process's standard error,
     /// and it ends with 127 or 126.
-    pub fn release(self) -> Result<()> {
+    pub fn release(mut self) -> Result<()> {
+        self.borrowed = None;
+        self.rdt = None;
         self.channel.go_on().call(|| "release the container's process".into())
+    }
+}
+
+/// What doesn't end with the process: groups of resctrl, and a root that isn't in a mount namespace of its own.
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(groups) = &self.rdt
+            && let Err(error) = groups.remove()
+        {
+            log::warn!("a group of resctrl is left over: {error}");
+        }
+        let Some(borrowed) = &self.borrowed else { return };
+        // Before it mounts anything after that.
+        let _ = process::signal(self.pidfd.as_fd(), libc::SIGKILL);
+        let _ = process::wait(self.pidfd.as_fd(), None);
+        if let Err(error) = borrowed.take_down() {
+            log::warn!("a container's root is left over: {error}");
+        }
     }
 }

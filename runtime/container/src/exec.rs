@@ -14,8 +14,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
-use oci_spec::runtime::{LinuxNamespaceType as Kind, PosixRlimit, Process, Spec};
-use rustix::fs::{MemfdFlags, Mode, SealFlags};
+use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType as Kind, PosixRlimit, Process, Spec};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::process::DumpableBehavior;
 use rustix::thread::ThreadNameSpaceType as Types;
 
@@ -24,7 +24,9 @@ use crate::credentials::Credentials;
 use crate::error::{Call, Error, Result};
 use crate::limits;
 use crate::program::{Launch, Program};
+use crate::resctrl::Groups;
 use crate::rootfs::procfs::Procfs;
+use crate::scheduling::{self, Affinity, Habits, Scheduling};
 use crate::seccomp::Filter;
 use crate::security::{self, Labels};
 use crate::sys::{self, Side, Strings};
@@ -118,6 +120,8 @@ struct Entry<'a> {
     pidfd: OwnedFd,
     types: Types,
     userns: bool,
+    root: Option<OwnedFd>,
+    habits: Habits,
     program: Program,
     credentials: Credentials,
     labels: Labels,
@@ -136,8 +140,10 @@ struct Entry<'a> {
 /// [`Error::NotExecutable`] if there is no such program, [`Error::Setup`] for what the new process reported.
 pub fn exec(exec: Exec<'_>) -> Result<Joined> {
     let cgroup = exec.cgroup.as_ref().map(|c| c.try_clone()).transpose().call(|| "dup(cgroup)".into())?;
+    let outside = Outside::new(&exec)?;
     let entry = entry(exec)?;
     let (ours, theirs) = channel::pair().call(|| "socketpair()".into())?;
+    let cpus = outside.affinity.visit()?;
     let cgroup = cgroup.as_ref().map(AsFd::as_fd);
     let side = match sys::clone3(0, libc::SIGCHLD, cgroup) {
         // A cgroup that this user can't use: the container has none of its own then, but its caller's.
@@ -150,19 +156,56 @@ pub fn exec(exec: Exec<'_>) -> Result<Joined> {
         }
         side => side,
     }
-    .call(|| "clone3(0)".into())?;
-    let Side::Parent { pidfd: first, .. } = side else {
+    .call(|| "clone3(0)".into());
+    if let Ok(Side::Child) = side {
         drop(ours);
         join(entry, theirs);
+    }
+    scheduling::go_back(cpus)?;
+    let Side::Parent { pidfd: first, .. } = side? else {
+        return Err(Error::Died("as a child that goes its own way".into()));
     };
     drop(theirs);
-    let result = hear(&ours);
+    let result = hear(&ours, &outside);
     // The first process has done its part, or failed; either way it ends by itself.
     sys::wait_exit(first.as_fd()).call(|| "wait for the joining process".into())?;
     result
 }
 
-fn hear(channel: &Channel) -> Result<Joined> {
+/// What the caller does to the process that becomes the program, while that waits.
+struct Outside {
+    affinity: Affinity,
+    scheduling: Scheduling,
+    score: Option<i32>,
+    groups: Option<Groups>,
+}
+
+impl Outside {
+    fn new(exec: &Exec<'_>) -> Result<Self> {
+        let process = exec.process;
+        let rdt = exec.spec.linux().as_ref().and_then(|l| l.intel_rdt().as_ref());
+        Ok(Outside {
+            groups: rdt.map(|_| Groups::of(exec.pid)).transpose()?,
+            affinity: Affinity::new(process.exec_cpu_affinity().as_ref())?,
+            scheduling: Scheduling::new(process)?,
+            score: process.oom_score_adj(),
+        })
+    }
+
+    fn apply(&self, pid: i32) -> Result<()> {
+        if let Some(score) = self.score {
+            let path = format!("/proc/{pid}/oom_score_adj");
+            std::fs::write(&path, score.to_string()).call(|| format!("write({path}, {score})"))?;
+        }
+        if let Some(groups) = &self.groups {
+            groups.add(pid)?;
+        }
+        self.affinity.finally(pid)?;
+        self.scheduling.apply(pid)
+    }
+}
+
+fn hear(channel: &Channel, outside: &Outside) -> Result<Joined> {
     let (mut terminal, mut listener) = (None, None);
     loop {
         match channel.hear().call(|| "hear from the joining process".into())? {
@@ -170,6 +213,7 @@ fn hear(channel: &Channel) -> Result<Joined> {
             Some(Word::Joined(pid)) => {
                 let pidfd =
                     process::open(pid, None)?.ok_or_else(|| Error::Died("its child is gone".into()))?;
+                outside.apply(pid)?;
                 channel.go_on().call(|| "release the joining process".into())?;
                 return Ok(Joined { pid, pidfd, terminal, listener });
             }
@@ -178,7 +222,7 @@ fn hear(channel: &Channel) -> Result<Joined> {
             }
             Some(Word::Failed(_, reason)) => return Err(Error::Setup(reason)),
             Some(Word::Listener(fd)) => listener = Some(fd),
-            Some(Word::Hooks | Word::Ready) => {}
+            Some(Word::Clocks | Word::Hooks | Word::Ready) => {}
             None => return Err(Error::Died("while joining the container".into())),
         }
     }
@@ -206,6 +250,8 @@ fn entry(exec: Exec<'_>) -> Result<Entry<'_>> {
     })?;
     Ok(Entry {
         process: exec.process,
+        root: root(exec.pid, linux)?,
+        habits: Habits::new(linux)?,
         pidfd,
         types,
         userns: types.contains(Types::USER),
@@ -217,6 +263,18 @@ fn entry(exec: Exec<'_>) -> Result<Entry<'_>> {
         default_rlimits: exec.default_rlimits,
         preserve_fds: exec.preserve_fds,
     })
+}
+
+/// The root of the container's process, if that isn't the root of its mount namespace.
+fn root(pid: i32, linux: Option<&Linux>) -> Result<Option<OwnedFd>> {
+    let mut namespaces = linux.and_then(|l| l.namespaces().as_ref()).into_iter().flatten();
+    let path = |namespace: &LinuxNamespace| namespace.path().clone().unwrap_or_default();
+    if namespaces.any(|n| n.typ() == Kind::Mount && path(n).as_os_str().is_empty()) {
+        return Ok(None);
+    }
+    let path = format!("/proc/{pid}/root");
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(&path, flags, Mode::empty()).call(|| format!("open({path})")).map(Some)
 }
 
 /// The way of the joining process. Never returns.
@@ -287,6 +345,11 @@ fn confine(entry: Entry<'_>, channel: &Channel) -> Result<(Launch, Option<OwnedF
     if entry.userns {
         crate::setup::become_root()?;
     }
+    if let Some(root) = &entry.root {
+        rustix::process::fchdir(root).call(|| "fchdir(the container's root)".into())?;
+        rustix::process::chroot(c".").call(|| "chroot(the container's root)".into())?;
+    }
+    entry.habits.take_on()?;
     let mut slave = None;
     if entry.process.terminal() == Some(true) {
         // The container's devpts: the terminal must have a name in there. Opened without following links, and

@@ -43,6 +43,13 @@ impl Hooks {
         !self.prestart().is_empty() || !self.create_runtime().is_empty()
     }
 
+    /// Whether hooks run in the container while it is made.
+    pub(crate) fn in_container(&self) -> bool {
+        self.hooks
+            .as_ref()
+            .is_some_and(|h| h.create_container().as_ref().is_some_and(|list| !list.is_empty()))
+    }
+
     fn list(&self, pick: impl FnOnce(&oci_spec::runtime::Hooks) -> &Option<Vec<Hook>>) -> Vec<Hook> {
         let hooks = self.hooks.as_ref();
         hooks.and_then(|h| pick(h).clone()).unwrap_or_default()

@@ -16,14 +16,19 @@
 //! All `unsafe` code lives in `sys`.
 
 mod channel;
+mod clocks;
 mod create;
 mod credentials;
 mod error;
 mod exec;
 mod limits;
+mod mapping;
 mod namespaces;
+mod netdev;
 mod program;
+mod resctrl;
 mod rootfs;
+mod scheduling;
 mod security;
 mod setup;
 #[allow(unsafe_code)]

@@ -1,15 +1,12 @@
-//! Resource limits and scheduling of a process.
+//! Resource limits of a process.
 
 use std::io;
 
-use oci_spec::runtime::{
-    IOPriorityClass, LinuxPersonalityDomain, PosixRlimit, PosixRlimitType, Process, Spec,
-};
+use oci_spec::runtime::{PosixRlimit, PosixRlimitType, Process};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::error::{Call, Error, Result};
-use crate::sys;
 
 /// `RLIM_INFINITY`.
 const UNLIMITED: u64 = u64::MAX;
@@ -80,30 +77,4 @@ fn set_default(limit: &PosixRlimit) -> Result<()> {
     let hard = getrlimit(resource).maximum.unwrap_or(UNLIMITED);
     let possible = Rlimit { current: value(limit.soft().min(hard)), maximum: value(hard) };
     setrlimit(resource, possible).call(|| format!("setrlimit({}, {possible:?})", limit.typ()))
-}
-
-/// Sets I/O priority and personality; refuses what of the process's scheduling isn't done here.
-pub(crate) fn schedule(spec: &Spec, process: &Process) -> Result<()> {
-    if let Some(priority) = process.io_priority() {
-        let class = match priority.class() {
-            IOPriorityClass::IoprioClassRt => 1,
-            IOPriorityClass::IoprioClassBe => 2,
-            IOPriorityClass::IoprioClassIdle => 3,
-        };
-        let level = i32::try_from(priority.priority()).ok().filter(|p| (0..8).contains(p));
-        let level = level.ok_or_else(|| Error::Invalid {
-            what: "process.ioPriority.priority",
-            value: priority.priority().to_string(),
-            reason: "it is a number from 0 to 7".into(),
-        })?;
-        sys::ioprio_set(class, level).call(|| format!("ioprio_set({class}, {level})"))?;
-    }
-    if let Some(personality) = spec.linux().as_ref().and_then(|l| l.personality().as_ref()) {
-        let domain = match personality.domain() {
-            LinuxPersonalityDomain::PerLinux => 0,
-            LinuxPersonalityDomain::PerLinux32 => 8,
-        };
-        sys::personality(domain).call(|| format!("personality({domain:#x})"))?;
-    }
-    Ok(())
 }

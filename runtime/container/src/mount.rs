@@ -18,6 +18,8 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, open_tree,
 };
 
+pub use crate::rootfs::borrowed::take_down;
+
 use crate::error::{Call, Error, Result};
 use crate::rootfs::mounts::messages;
 use crate::rootless::Rootfs;

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use libc::c_int;
-use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType as Kind};
+use oci_spec::runtime::{Linux, LinuxNamespaceType as Kind};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::DumpableBehavior;
 use rustix::thread::LinkNameSpaceType as Link;
@@ -50,16 +50,10 @@ impl Namespaces {
                 });
             }
             seen |= flag(kind);
-            match (namespace.path(), kind) {
-                (_, Kind::Time) => return Err(unsupported("a time namespace", "clocks aren't virtualized")),
-                (None, _) => namespaces.new |= flag(kind),
-                (Some(_), Kind::Mount) => {
-                    return Err(unsupported(
-                        "joining an existing mount namespace",
-                        "a container's root is made for it alone; share the others",
-                    ));
-                }
-                (Some(path), _) => {
+            // An empty path is none: callers in Go write it so.
+            match namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
+                None => namespaces.new |= flag(kind),
+                Some(path) => {
                     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
                     let file = rustix::fs::open(path, flags, Mode::empty())
                         .call(|| format!("open({kind} namespace {})", path.display()))?;
@@ -67,13 +61,42 @@ impl Namespaces {
                 }
             }
         }
-        if seen & libc::CLONE_NEWNS == 0 {
-            return Err(unsupported(
-                "a container in the host's mount namespace",
-                "its mounts would be the host's; add a namespace of type mount",
-            ));
-        }
+        namespaces.refuse_impossible()?;
         Ok(namespaces)
+    }
+
+    /// A user namespace has power over the mount namespaces that were made in it, and over no other.
+    fn refuse_impossible(&self) -> Result<()> {
+        let unsupported = |what: &str, reason: &str| {
+            Err(Error::Unsupported { what: what.to_owned(), reason: reason.to_owned() })
+        };
+        match (self.is_new(Kind::Mount), self.joined(Kind::Mount).is_some()) {
+            (false, true) if self.is_new(Kind::User) => unsupported(
+                "a new user namespace in a joined mount namespace",
+                "it has no power over that one's mounts; join the user namespace that it belongs to",
+            ),
+            (false, false) if self.has_own_users() => unsupported(
+                "a user namespace in the host's mount namespace",
+                "it has no power over the host's mounts; add a namespace of type mount",
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the mounts of the container are nobody else's. If not, its root is a mount among others there.
+    pub(crate) fn has_own_mounts(&self) -> bool {
+        self.is_new(Kind::Mount)
+    }
+
+    /// What the process is born into. Not a time namespace: its clocks are set before a process is in it.
+    fn born(&self) -> c_int {
+        self.new & !libc::CLONE_NEWTIME
+    }
+
+    /// Whether a process between joins what is joined. In a user namespace of its own the container's process could
+    /// join none but those that belong to it, and a pod's network is often the host's.
+    fn are_entered_between(&self) -> bool {
+        self.joined(Kind::User).is_some() || (self.is_new(Kind::User) && !self.joined.is_empty())
     }
 
     /// Whether the process becomes a child of the caller's parent (`CLONE_PARENT`).
@@ -87,7 +110,12 @@ impl Namespaces {
 
     /// Whether the container's users are not the caller's: its user namespace is new or joined.
     pub(crate) fn has_own_users(&self) -> bool {
-        self.is_new(Kind::User) || self.joined(Kind::User).is_some()
+        self.has_own(Kind::User)
+    }
+
+    /// Whether a namespace of this kind isn't the caller's.
+    pub(crate) fn has_own(&self, kind: Kind) -> bool {
+        self.is_new(kind) || self.joined(kind).is_some()
     }
 
     /// A joined namespace.
@@ -97,19 +125,34 @@ impl Namespaces {
 
     /// Which of the namespaces that sysctls depend on are not the caller's.
     pub(crate) fn namespaced(&self) -> Namespaced {
-        let own = |kind| self.is_new(kind) || self.joined(kind).is_some();
+        let own = |kind| self.has_own(kind);
         Namespaced { ipc: own(Kind::Ipc), network: own(Kind::Network), uts: own(Kind::Uts) }
     }
 
-    /// Joins every namespace that was given by path, but those that are joined by being born in them: the PID
-    /// namespace, and the user namespace, which owns all that are new.
+    /// Joins every namespace that was given by path, but those that the process was born in.
     pub(crate) fn join(&self) -> Result<()> {
-        for (kind, file) in self.joined.iter().filter(|(kind, _)| ![Kind::Pid, Kind::User].contains(kind)) {
+        if self.are_entered_between() {
+            return Ok(());
+        }
+        self.enter(|kind| ![Kind::Pid, Kind::User].contains(&kind))
+    }
+
+    /// Joins the namespaces of the kinds that `which` wants. The mount namespace comes last: it takes root and working
+    /// directory along.
+    fn enter(&self, which: impl Fn(Kind) -> bool) -> Result<()> {
+        let last = |kind: &Kind| *kind == Kind::Mount;
+        let wanted = || self.joined.iter().filter(|(kind, _)| which(*kind));
+        let first = wanted().filter(|(kind, _)| !last(kind));
+        for (kind, file) in first.chain(wanted().filter(|(kind, _)| last(kind))) {
             let link = match kind {
                 Kind::Cgroup => Link::ControlGroup,
                 Kind::Uts => Link::HostNameAndNISDomainName,
                 Kind::Ipc => Link::InterProcessCommunication,
-                _ => Link::Network,
+                Kind::Network => Link::Network,
+                Kind::Pid => Link::ProcessID,
+                Kind::User => Link::User,
+                Kind::Mount => Link::Mount,
+                Kind::Time => Link::Time,
             };
             rustix::thread::move_into_link_name_space(file.as_fd(), Some(link))
                 .call(|| format!("setns({kind})"))?;
@@ -119,27 +162,22 @@ impl Namespaces {
 
     /// Clones the container's process into these namespaces, as far as they are new or are born into.
     pub(crate) fn clone_process(&self, exit_signal: c_int, cgroup: Option<BorrowedFd<'_>>) -> Result<Side> {
-        match self.joined(Kind::User) {
-            Some(users) => self.clone_through(users, exit_signal, cgroup),
-            None => self.clone_directly(exit_signal, cgroup),
+        match self.are_entered_between() {
+            true => self.clone_through(exit_signal, cgroup),
+            false => self.clone_directly(exit_signal, cgroup),
         }
     }
 
     /// A user namespace can't be left again, and new namespaces belong to the one that their maker is in. So a
-    /// process between enters it, clones the container's process there as its own sibling (`CLONE_PARENT`), says
+    /// process between enters it, and before, with the caller's power, all others that are joined; clones the container's process there as its own sibling (`CLONE_PARENT`), says
     /// its number, and ends. It is in no namespace where the container could see it.
-    fn clone_through(
-        &self,
-        users: &OwnedFd,
-        exit_signal: c_int,
-        cgroup: Option<BorrowedFd<'_>>,
-    ) -> Result<Side> {
+    fn clone_through(&self, exit_signal: c_int, cgroup: Option<BorrowedFd<'_>>) -> Result<Side> {
         let (ours, theirs) = channel::pair().call(|| "socketpair()".into())?;
         let flags = if self.sibling { libc::CLONE_PARENT } else { 0 };
         let between = sys::clone3(flags, exit_signal, cgroup).call(|| format!("clone3({flags:#x})"))?;
         let Side::Parent { pidfd: between, .. } = between else {
             drop(ours);
-            return self.enter_and_clone(users, &theirs);
+            return self.enter_and_clone(&theirs);
         };
         drop(theirs);
         let word = ours.hear().call(|| "hear from the process in the user namespace".into())?;
@@ -159,19 +197,20 @@ impl Namespaces {
     }
 
     /// The way of the process between. Comes back only in the container's process.
-    fn enter_and_clone(&self, users: &OwnedFd, channel: &Channel) -> Result<Side> {
+    fn enter_and_clone(&self, channel: &Channel) -> Result<Side> {
         // Before it is in there: others of that namespace must not look into this process (CVE-2016-9962).
         let born = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .call(|| "prctl(PR_SET_DUMPABLE)".into())
-            .and_then(|()| crate::credentials::drop_groups())
-            .and_then(|()| {
-                rustix::thread::move_into_link_name_space(users.as_fd(), Some(Link::User))
-                    .call(|| "setns(user)".into())
+            .and_then(|()| self.enter(|kind| kind != Kind::User))
+            .and_then(|()| match self.joined(Kind::User) {
+                Some(_) => crate::credentials::drop_groups()
+                    .and_then(|()| self.enter(|kind| kind == Kind::User))
+                    .and_then(|()| crate::setup::become_root()),
+                None => Ok(()),
             })
-            .and_then(|()| crate::setup::become_root())
             .and_then(|()| {
                 // No exit signal of its own: with CLONE_PARENT it is the maker's.
-                let flags = self.new | libc::CLONE_PARENT;
+                let flags = self.born() | libc::CLONE_PARENT;
                 sys::clone3(flags, 0, None).call(|| format!("clone3({flags:#x})"))
             });
         let word = match born {
@@ -185,7 +224,7 @@ impl Namespaces {
     }
 
     fn clone_directly(&self, exit_signal: c_int, cgroup: Option<BorrowedFd<'_>>) -> Result<Side> {
-        let flags = self.new | if self.sibling { libc::CLONE_PARENT } else { 0 };
+        let flags = self.born() | if self.sibling { libc::CLONE_PARENT } else { 0 };
         let clone = || sys::clone3(flags, exit_signal, cgroup).call(|| format!("clone3({flags:#x})"));
         let Some(file) = self.joined(Kind::Pid) else {
             return clone();
@@ -205,38 +244,6 @@ impl Namespaces {
             }
         }
     }
-}
-
-fn unsupported(what: &str, reason: &str) -> Error {
-    Error::Unsupported { what: what.into(), reason: reason.into() }
-}
-
-/// Writes the mappings of a new user namespace (user_namespaces(7)). If the caller is privileged in the parent
-/// namespace, any mapping is permitted and no helper program is needed.
-pub(crate) fn write_mappings(pid: i32, linux: &Linux) -> Result<()> {
-    let procfs = Procfs::host()?;
-    for (file, mappings) in [("uid_map", linux.uid_mappings()), ("gid_map", linux.gid_mappings())] {
-        let mappings = mappings.as_deref().unwrap_or_default();
-        if mappings.is_empty() {
-            return Err(Error::Invalid {
-                what: "linux.uidMappings, linux.gidMappings",
-                value: "[]".into(),
-                reason: "a new user namespace needs at least one mapping of each".into(),
-            });
-        }
-        let text: String = mappings.iter().map(line).collect();
-        match procfs.write(&format!("{pid}/{file}"), &text) {
-            Err(e) if e.errno() == Some(libc::EPERM) => {
-                crate::rootless::write_mapping(pid, file, mappings)?;
-            }
-            result => result?,
-        }
-    }
-    Ok(())
-}
-
-pub(crate) fn line(mapping: &LinuxIdMapping) -> String {
-    format!("{} {} {}\n", mapping.container_id(), mapping.host_id(), mapping.size())
 }
 
 /// The network namespace of a process.

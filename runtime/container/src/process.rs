@@ -13,6 +13,7 @@ use crate::rootfs::procfs::Procfs;
 use crate::sys;
 
 pub use crate::exec::{Exec, Joined, exec, seal_executable};
+pub use crate::resctrl::remove_groups;
 
 /// Start time of a process in clock ticks since boot (field 22 of proc_pid_stat(5)): guards against reused ids.
 pub fn start_time(pid: i32) -> Result<u64> {

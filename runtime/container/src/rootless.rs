@@ -21,6 +21,7 @@ use oci_spec::runtime::{Linux, LinuxDevice, LinuxIdMapping, Mount};
 
 use crate::error::{Call, Error, Result};
 use crate::rootfs::devices;
+use crate::rootfs::idmap::Mapper;
 use crate::rootfs::mounts::{self, Common};
 use crate::setup::Plan;
 
@@ -50,11 +51,12 @@ pub(crate) struct Late<'a> {
 
 /// Prepares it. Runs in the container's process, with the host's tree as its root.
 pub(crate) fn prepare(plan: &mut Plan<'_>, late: &Late<'_>) -> Result<()> {
-    let common = Common { label: None, propagation: plan.propagation };
+    let common = Common { propagation: plan.propagation, ..Common::default() };
     plan.root = crate::mount::bind(&late.directory)?;
+    let mapper = Mapper::new(late.linux, &plan.namespaces);
     for mount in late.mounts {
         check_owner(mount, late.linux)?;
-        plan.mounts.push(mounts::prepare(mount, common)?);
+        plan.mounts.push(mounts::prepare(mount, common, &mapper)?);
     }
     plan.devices = devices::prepare(late.devices, true)?;
     Ok(())
@@ -109,7 +111,7 @@ pub(crate) fn write_mapping(pid: i32, file: &str, mappings: &[LinuxIdMapping]) -
             let path = format!("/proc/{pid}/setgroups");
             fs::write(&path, "deny").call(|| format!("write({path}, deny)"))?;
             let path = format!("/proc/{pid}/{file}");
-            let text = crate::namespaces::line(one);
+            let text = crate::mapping::line(one);
             fs::write(&path, &text).call(|| format!("write({path}, {text:?})"))
         }
         _ => with_helper(pid, if file == "uid_map" { "newuidmap" } else { "newgidmap" }, mappings),

@@ -9,13 +9,14 @@
 //! host (CVE-2016-9962). For what the program itself could be, see [`crate::sys::trampoline`].
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxNamespaceType, PosixRlimit, Process, Spec};
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use rustix::process::DumpableBehavior;
 
 use crate::channel::{Channel, Word};
+use crate::clocks;
 use crate::credentials::Credentials;
 use crate::error::{Call, Error, Result};
 use crate::hooks::Hooks;
@@ -26,8 +27,9 @@ use crate::rootfs::devices::{self, Device};
 use crate::rootfs::masks::{self, Masks};
 use crate::rootfs::mounts::{self, Common, Prepared};
 use crate::rootfs::procfs::{Namespaced, Procfs};
-use crate::rootfs::{Kind, Links, Root};
+use crate::rootfs::{Kind, Links, Root, borrowed};
 use crate::rootless::{self, Late};
+use crate::scheduling::Habits;
 use crate::seccomp::Filter;
 use crate::security::{self, Labels};
 use crate::sys::{self, MountAttr};
@@ -48,6 +50,13 @@ pub(crate) struct Plan<'a> {
     pub(crate) filter: Option<Filter>,
     pub(crate) labels: Labels,
     pub(crate) hooks: Hooks,
+    pub(crate) habits: Habits,
+    /// Whether the caller sets the clocks of a new time namespace.
+    pub(crate) sets_clocks: bool,
+    /// Whether the caller has network devices to give before hooks run.
+    pub(crate) awaits_devices: bool,
+    /// Where the root is mounted, if its mount namespace isn't the container's own.
+    pub(crate) place: Option<PathBuf>,
     pub(crate) default_rlimits: Vec<PosixRlimit>,
     pub(crate) preserve_fds: u32,
     pub(crate) no_pivot: bool,
@@ -113,6 +122,9 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
     rustix::process::setsid().call(|| "setsid()".into())?;
     // Namespaces given by path before all that shows or sets something of a namespace.
     plan.namespaces.join()?;
+    if plan.namespaces.is_new(LinuxNamespaceType::Time) && !clocks::enter(plan.sets_clocks, channel)? {
+        return Ok(None);
+    }
     set_names(plan.spec)?;
 
     // Labels and sysctls through procfs that nobody else has, opened while no mount of the container is there.
@@ -121,11 +133,14 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
     if let Some(late) = plan.late.take() {
         rootless::prepare(&mut plan, &late)?;
     }
-    enter_mount_namespace(&plan.root)?;
+    match &plan.place {
+        None => enter_mount_namespace(&plan.root)?,
+        Some(place) => borrowed::attach(&plan.root, place)?,
+    }
     let slave = build_root(&mut plan, channel)?;
 
     // The hooks of the host see the finished mounts, and may change them, before masks cover anything.
-    if plan.hooks.on_host() {
+    if plan.hooks.on_host() || plan.awaits_devices {
         say(channel, &Word::Hooks)?;
         if !wait(channel)? {
             return Ok(None);
@@ -188,8 +203,8 @@ fn confine_and_wait(launch: Launch, last: Last<'_>, channel: &Channel) -> Result
 fn finish(plan: Plan<'_>, label: Option<OwnedFd>) -> Result<Launch> {
     let linux = plan.spec.linux().as_ref();
     // Limits before the user changes: raising one takes a capability.
-    limits::schedule(plan.spec, plan.process)?;
     limits::set(plan.process, &plan.default_rlimits)?;
+    plan.habits.take_on()?;
     if plan.new_keyring {
         security::join_keyring()?;
     }
@@ -240,11 +255,25 @@ pub(crate) fn become_root() -> Result<()> {
     rustix::thread::set_thread_res_uid(uid, uid, uid).call(|| "setuid(0)".into())
 }
 
+/// Names are set in a UTS namespace of the container's own, new or joined: without, they would be the host's.
+pub(crate) fn check_names(spec: &Spec, own: Namespaced) -> Result<()> {
+    for (what, name) in [("hostname", spec.hostname()), ("domainname", spec.domainname())] {
+        if let Some(name) = name.as_ref().filter(|name| !own.uts && !name.is_empty()) {
+            return Err(Error::Invalid {
+                what,
+                value: name.clone(),
+                reason: "it would be the host's: a name needs a namespace of type uts".into(),
+            });
+        }
+    }
+    Ok(())
+}
+
 fn set_names(spec: &Spec) -> Result<()> {
-    if let Some(name) = spec.hostname() {
+    if let Some(name) = spec.hostname().as_ref().filter(|name| !name.is_empty()) {
         rustix::system::sethostname(name.as_bytes()).call(|| format!("sethostname({name:?})"))?;
     }
-    if let Some(name) = spec.domainname() {
+    if let Some(name) = spec.domainname().as_ref().filter(|name| !name.is_empty()) {
         rustix::system::setdomainname(name.as_bytes()).call(|| format!("setdomainname({name:?})"))?;
     }
     Ok(())
@@ -290,7 +319,7 @@ fn build_root(plan: &mut Plan<'_>, channel: &Channel) -> Result<Option<OwnedFd>>
         dev_is_bound |= mount.is_bind() && mount.destination() == Path::new("/dev");
         let mount = mount.attach(&root, common)?;
         if is_devpts {
-            devpts = Some(mount);
+            devpts = mount;
         }
     }
     // A /dev that is someone else's directory already has what its owner wants it to have.
@@ -338,10 +367,11 @@ fn close_root(plan: &Plan<'_>) -> Result<()> {
 }
 
 /// Makes the new root the root. `pivot_root(".", ".")` puts the old one over the new, from where it is detached
-/// at once (pivot_root(2), NOTES). Where the old root can't be pivoted, the process is only locked into the new.
+/// at once (pivot_root(2), NOTES). Where the old root can't be pivoted, or is the root of others, the process is only
+/// locked into the new.
 fn pivot(plan: &Plan<'_>) -> Result<()> {
     rustix::process::fchdir(&plan.root).call(|| "chdir(new root)".into())?;
-    if plan.no_pivot {
+    if plan.no_pivot || plan.place.is_some() {
         rustix::process::chroot(c".").call(|| "chroot(new root)".into())?;
     } else {
         rustix::process::pivot_root(c".", c".").call(|| "pivot_root(\".\", \".\")".into())?;
@@ -357,6 +387,8 @@ impl Plan<'_> {
         Common {
             label: label.filter(|l| !l.is_empty() && self.labels.selinux()),
             propagation: self.propagation,
+            own_users: self.namespaces.has_own_users(),
+            own_cgroups: self.namespaces.has_own(LinuxNamespaceType::Cgroup),
         }
     }
 }

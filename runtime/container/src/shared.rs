@@ -19,7 +19,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::channel::{self, Channel, Word};
 use crate::error::{Call, Error, Result};
-use crate::namespaces::{flag, write_mappings};
+use crate::mapping::Mappings;
+use crate::namespaces::flag;
 use crate::rootfs::procfs::{self, Procfs};
 use crate::sys::{self, Side};
 
@@ -87,7 +88,7 @@ impl Namespaces {
 
     fn open(pid: i32, wanted: Wanted<'_>, channel: &Channel) -> Result<Self> {
         if wanted.kinds.contains(&Kind::User) {
-            write_mappings(pid, wanted.mappings.unwrap_or(&Linux::default()))?;
+            wanted.mappings.map(Mappings::of).unwrap_or_default().write(pid)?;
         }
         match channel.hear().call(|| "hear from the process in the new namespaces".into())? {
             Some(Word::Ready) => {}

@@ -227,6 +227,10 @@ pub struct State {
     pub restart: Option<String>,
     /// The cgroup (version 2) that was made for it, below the mount point; none under systemd, whose own it is.
     pub cgroup: Option<PathBuf>,
+    /// Its root as a mount of a namespace that isn't its own ([`crate::Held::root_mount`]), to be taken down.
+    pub root_mount: Option<u64>,
+    /// Whether it has groups of resctrl ([`crate::Held::has_resource_groups`]).
+    pub resource_groups: bool,
 }
 
 impl State {

@@ -268,11 +268,44 @@ pub(crate) fn personality(domain: c_ulong) -> io::Result<()> {
     Ok(())
 }
 
-/// ioprio_set(2) for the calling thread: class (1 real time, 2 best effort, 3 idle) and priority (0 to 7).
-pub(crate) fn ioprio_set(class: c_int, priority: c_int) -> io::Result<()> {
+/// ioprio_set(2) for a thread: class (1 real time, 2 best effort, 3 idle) and priority (0 to 7).
+pub(crate) fn ioprio_set(pid: i32, class: c_int, priority: c_int) -> io::Result<()> {
     const WHO_PROCESS: c_int = 1;
     // SAFETY: takes numbers.
-    check(unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, (class << 13) | priority) })?;
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, pid, (class << 13) | priority) })?;
+    Ok(())
+}
+
+/// `struct sched_attr` of linux/sched/types.h, version 1 (5.3); `size` is filled in by [`sched_setattr`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SchedAttr {
+    pub(crate) size: u32,
+    pub(crate) policy: u32,
+    pub(crate) flags: u64,
+    pub(crate) nice: i32,
+    pub(crate) priority: u32,
+    pub(crate) runtime: u64,
+    pub(crate) deadline: u64,
+    pub(crate) period: u64,
+    pub(crate) util_min: u32,
+    pub(crate) util_max: u32,
+}
+
+/// sched_setattr(2) for a thread.
+pub(crate) fn sched_setattr(pid: i32, attr: &SchedAttr) -> io::Result<()> {
+    let attr = SchedAttr { size: size_of::<SchedAttr>() as u32, ..*attr };
+    // SAFETY: the structure is valid and says its size itself.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, pid, &raw const attr, 0) })?;
+    Ok(())
+}
+
+/// set_mempolicy(2) for the calling thread; `nodes` is a set of bits.
+pub(crate) fn set_mempolicy(mode: c_int, nodes: &[u64]) -> io::Result<()> {
+    // The kernel takes one bit less than it is told.
+    let bits = if nodes.is_empty() { 0 } else { nodes.len() * 64 + 1 };
+    // SAFETY: the kernel reads no more than the words of `nodes`: it takes `bits - 1`.
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, nodes.as_ptr(), bits) })?;
     Ok(())
 }
 

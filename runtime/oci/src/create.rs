@@ -200,6 +200,8 @@ fn record(dir: &ContainerDir, held: &Held, options: &Create) -> Result<()> {
     let mut state = dir.read()?;
     state.status = Status::Created;
     state.pid = Some(held.pid());
+    state.root_mount = held.root_mount();
+    state.resource_groups = held.has_resource_groups();
     state.start_time = Some(process::start_time(held.pid())?);
     dir.write(&state)?;
     write_pid_file(options.pid_file.as_deref(), held.pid())

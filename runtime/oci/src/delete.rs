@@ -69,5 +69,13 @@ pub(crate) fn clean_up(dir: &ContainerDir, force: bool) -> Result<()> {
         }
     }
     cgroup::remove(&state, PATIENCE)?;
+    if state.resource_groups
+        && let Some(rdt) = dir.read_spec()?.linux().as_ref().and_then(|l| l.intel_rdt().as_ref())
+    {
+        process::remove_groups(rdt, &state.id)?;
+    }
+    if let (Some(mount), Some(rootfs)) = (state.root_mount, &state.rootfs) {
+        sampan_container::mount::take_down(&dir.read_spec()?, rootfs, mount)?;
+    }
     Ok(dir.remove()?)
 }

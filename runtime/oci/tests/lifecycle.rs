@@ -428,7 +428,7 @@ fn what_is_not_supported_is_refused() {
     let Some(mut bundle) = Bundle::new() else { return };
     let cases: [(&str, Value); 5] = [
         ("/linux/intelRdt", json!({"closID": "x"})),
-        ("/process/scheduler", json!({"policy": "SCHED_BATCH"})),
+        ("/process/scheduler", json!({"policy": "SCHED_ISO"})),
         ("/process/selinuxLabel", json!("system_u:system_r:container_t:s0")),
         ("/linux/namespaces", json!([{"type": "pid"}])),
         ("/linux/rootfsPropagation", json!("sideways")),

@@ -16,13 +16,12 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use super::private::Private;
 use super::{Layers, attempt, compat};
 use crate::error::{Call, Error, Result};
-use crate::namespaces::write_mappings;
-use crate::rootfs::procfs::Procfs;
-use crate::sys::{self, MountAttr, Side};
+use crate::mapping::Mappings;
+use crate::sys::{self, MountAttr};
 
 /// See [`super::overlay_mapped`].
 pub(super) fn overlay(layers: &Layers<'_>, linux: &Linux) -> Result<OwnedFd> {
-    let namespace = user_namespace(linux)?;
+    let namespace = Mappings::of(linux).namespace()?;
     own(layers.upper, linux)?;
     let private = Private::enter()?;
     let mounted = cover_all(layers, &namespace).and_then(|()| match attempt(layers) {
@@ -77,22 +76,4 @@ fn map(mount: &OwnedFd, namespace: &OwnedFd, directory: &Path) -> Result<()> {
         },
         _ => Error::Call { call: format!("mount_setattr({}, MOUNT_ATTR_IDMAP)", directory.display()), source: error },
     })
-}
-
-/// A user namespace with these mappings. It lives as long as the descriptor; the process that it began with is gone.
-fn user_namespace(linux: &Linux) -> Result<OwnedFd> {
-    let call = || "clone3(CLONE_NEWUSER)".to_owned();
-    match sys::clone3(libc::CLONE_NEWUSER, libc::SIGCHLD, None).call(call)? {
-        Side::Child => loop {
-            // Waits to be killed; its parent's end kills it too.
-            let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
-            nix::unistd::pause();
-        },
-        Side::Parent { pid, pidfd } => {
-            let opened = write_mappings(pid, linux).and_then(|()| Procfs::host()?.namespace(pid, "user"));
-            sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL).call(|| format!("kill({pid})"))?;
-            sys::wait_exit(pidfd.as_fd()).call(|| format!("waitid({pid})"))?;
-            opened
-        }
-    }
 }

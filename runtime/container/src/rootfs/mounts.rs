@@ -14,9 +14,10 @@ use oci_spec::runtime::Mount;
 use rustix::fs::{CWD, FileType};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
+use super::idmap::{Idmap, Mapper};
 use super::options::Options;
 use super::path::file_type;
-use super::{Kind, Links, Root, copyup};
+use super::{Kind, Links, Root, cgroupfs, copyup, remount};
 use crate::error::{Call, Error, Result};
 use crate::sys::{self, MountAttr};
 
@@ -44,6 +45,7 @@ const PROC_COVERABLE: &[&str] = &[
 pub(crate) struct Prepared {
     destination: PathBuf,
     options: Options,
+    idmap: Option<Idmap>,
     what: What,
 }
 
@@ -53,6 +55,12 @@ enum What {
     Bind { mount: OwnedFd, kind: Kind },
     /// A file system that is to be made.
     New { kind: String, source: String },
+    /// The container's control groups, of version 2 if so named, else as the host has them.
+    Cgroups { version2: bool },
+    /// A symbolic link to be made.
+    Link { target: CString },
+    /// Another life for the mount that is there.
+    Remount,
 }
 
 /// What the mounts of a container have in common.
@@ -62,34 +70,39 @@ pub(crate) struct Common<'a> {
     pub(crate) label: Option<&'a str>,
     /// Propagation of bind mounts that don't ask for one.
     pub(crate) propagation: Option<(u64, bool)>,
+    /// Whether the container's users aren't the host's.
+    pub(crate) own_users: bool,
+    /// Whether the container has a cgroup namespace.
+    pub(crate) own_cgroups: bool,
 }
 
 /// Checks a mount and opens its source. Runs in the caller.
-pub(crate) fn prepare(mount: &Mount, common: Common<'_>) -> Result<Prepared> {
+pub(crate) fn prepare(mount: &Mount, common: Common<'_>, mapper: &Mapper<'_>) -> Result<Prepared> {
     let destination = normal(mount.destination());
-    if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
-        return Err(Error::Unsupported {
-            what: format!("mapping identifiers of the mount at {}", destination.display()),
-            reason: "identifiers of single mounts aren't mapped".into(),
-        });
-    }
     let options = Options::parse(mount.options().as_deref().unwrap_or_default())?;
-    let kind = mount.typ().as_deref().unwrap_or("none");
+    let idmap = mapper.find(mount, &options)?;
+    let kind = mount.typ().as_deref().filter(|kind| !kind.is_empty()).unwrap_or("none");
     let source = mount.source().as_deref().unwrap_or(Path::new(kind));
-    let what = if options.bind.is_some() || kind == "bind" {
-        bind(source, &destination, &options, common)?
+    let what = if options.remount {
+        What::Remount
+    } else if options.bind.is_some() || kind == "bind" {
+        bind(source, &destination, &options, common, idmap.as_ref())?
+    } else if kind == "cgroup" || kind == "cgroup2" {
+        What::Cgroups { version2: kind == "cgroup2" }
     } else {
-        What::New {
-            // Version 1 of cgroups has been given up; what such a mount is for is there in version 2.
-            kind: if kind == "cgroup" { "cgroup2" } else { kind }.to_owned(),
-            source: source.display().to_string(),
-        }
+        What::New { kind: kind.to_owned(), source: source.display().to_string() }
     };
     check_proc(&destination, &what)?;
-    Ok(Prepared { destination, options, what })
+    Ok(Prepared { destination, options, idmap, what })
 }
 
-fn bind(source: &Path, destination: &Path, options: &Options, common: Common<'_>) -> Result<What> {
+fn bind(
+    source: &Path,
+    destination: &Path,
+    options: &Options,
+    common: Common<'_>,
+    idmap: Option<&Idmap>,
+) -> Result<What> {
     if let Some((key, _)) = options.data.first() {
         return Err(Error::Invalid {
             what: "mounts.options",
@@ -97,9 +110,21 @@ fn bind(source: &Path, destination: &Path, options: &Options, common: Common<'_>
             reason: format!("a bind mount (at {}) has no such option", destination.display()),
         });
     }
+    for flag in &options.superblock {
+        // As with mount(2): a bind mount is one more place of a file system, which stays as it is.
+        log::warn!("the mount option {flag} has no effect on the bind mount at {}", destination.display());
+    }
+    if options.copy_symlink
+        && let Ok(target) = rustix::fs::readlink(source, Vec::new())
+    {
+        return Ok(What::Link { target });
+    }
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if options.bind == Some(true) {
         flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    if options.source_nofollow {
+        flags |= OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
     }
     let mount = rustix::mount::open_tree(CWD, source, flags)
         .call(|| format!("bind mount {} at {}", source.display(), destination.display()))?;
@@ -117,6 +142,9 @@ fn bind(source: &Path, destination: &Path, options: &Options, common: Common<'_>
         if attributes != MountAttr::default() {
             sys::mount_setattr(mount.as_fd(), recursive, &attributes).call(call)?;
         }
+    }
+    if let Some(idmap) = idmap {
+        idmap.apply(&mount, destination)?;
     }
     let kind = match file_type(&mount).call(call)? {
         FileType::Directory => Kind::Directory,
@@ -138,6 +166,8 @@ fn check_proc(destination: &Path, what: &What) -> Result<()> {
         let real = match what {
             What::New { kind, .. } => kind == "proc",
             What::Bind { mount, .. } => is_procfs(mount.as_fd()),
+            What::Remount => true,
+            What::Cgroups { .. } | What::Link { .. } => false,
         };
         if real {
             return Ok(());
@@ -184,31 +214,75 @@ impl Prepared {
         matches!(&self.what, What::New { kind, .. } if kind == name)
     }
 
-    /// Attaches the mount below `root`. Runs in the container's process. Returns the mount.
-    pub(crate) fn attach(self, root: &Root<'_>, common: Common<'_>) -> Result<OwnedFd> {
+    /// Attaches the mount below `root`. Runs in the container's process. Returns the mount, if there is one by now.
+    pub(crate) fn attach(self, root: &Root<'_>, common: Common<'_>) -> Result<Option<OwnedFd>> {
         // Links are for the image's own directories. /proc, /sys and /dev are the runtime's: a link there
         // would move masks, labels and devices elsewhere (CVE-2023-28642, CVE-2026-41579).
         let ours = ["/proc", "/sys", "/dev"].iter().any(|p| self.destination.starts_with(p));
         let pseudo = self.is_new("proc") || self.is_new("sysfs");
         let links = if ours || pseudo { Links::Refuse } else { Links::Follow };
-        let mount = match self.what {
+        match self.what {
             What::Bind { mount, kind } => {
-                let place = root.mount_point(&self.destination, kind, links)?;
+                let itself = self.options.destination_nofollow;
+                let place = match itself.then(|| root.find_itself(&self.destination, links)).transpose()? {
+                    Some(Some(place)) => place,
+                    _ => root.mount_point(&self.destination, kind, links)?,
+                };
                 attach(&mount, &place, &self.destination)?;
-                mount
+                Ok(Some(mount))
+            }
+            What::Link { ref target } => root.link(&self.destination, target, links).map(|()| None),
+            What::Remount => remount::remount(root, &self.destination, links, &self.options).map(|()| None),
+            What::Cgroups { version2 } => {
+                let place = root.mount_point(&self.destination, Kind::Directory, links)?;
+                cgroupfs::mount(&place, &self.destination, version2, &self.options, common).map(|()| None)
             }
             What::New { ref kind, ref source } => {
                 let old = root.find_path(&self.destination, links)?;
-                let mount = self.make(kind, source, old.as_ref(), common)?;
+                let mount = match self.make(kind, source, old.as_ref(), common) {
+                    Err(error) if common.own_users && error.errno() == Some(libc::EPERM) => {
+                        self.of_host(kind)?.ok_or(error)?
+                    }
+                    mount => mount?,
+                };
                 let place = match old {
                     Some(place) => place,
                     None => root.mount_point(&self.destination, Kind::Directory, links)?,
                 };
                 attach(&mount, &place, &self.destination)?;
-                mount
+                Ok(Some(mount))
             }
+        }
+    }
+
+    /// What shows a namespace that belongs to the host only the host's users can mount. Users of the container's own
+    /// get the host's mount instead, as with crun: it shows the same, and they have the rights of nobody there.
+    /// `None`: the host has none, or this is no such file system.
+    fn of_host(&self, kind: &str) -> Result<Option<OwnedFd>> {
+        let path = match kind {
+            "proc" => "/proc",
+            "sysfs" => "/sys",
+            "mqueue" => "/dev/mqueue",
+            _ => return Ok(None),
         };
-        Ok(mount)
+        let call = || format!("bind mount the host's {path} at {}", self.destination.display());
+        // With all that is below: a part of what is the host's can't be uncovered.
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+        let mount = match rustix::mount::open_tree(CWD, path, flags) {
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            mount => mount.call(call)?,
+        };
+        // Access times are the host's decision.
+        let times = u64::from(MountAttrFlags::MOUNT_ATTR__ATIME.bits());
+        let mut set = self.options.attributes.set & !times;
+        if kind == "sysfs" {
+            // A new one would belong to the container; this one is the host's, with all that is mounted below.
+            set |= rdonly();
+        }
+        let attributes = MountAttr { set, propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+        sys::mount_setattr(mount.as_fd(), true, &attributes).call(call)?;
+        Ok(Some(mount))
     }
 
     fn make(&self, kind: &str, source: &str, old: Option<&OwnedFd>, common: Common<'_>) -> Result<OwnedFd> {
@@ -223,13 +297,11 @@ impl Prepared {
         }
         let late = self.options.copy_up;
         let attributes = if late { 0 } else { self.options.attributes.set };
-        let mount = match filesystem(kind, source, &data, attributes, &self.destination) {
-            // In a user namespace that the network namespace doesn't belong to.
-            Err(error) if kind == "sysfs" && error.errno() == Some(libc::EPERM) => {
-                host_sysfs(attributes).map_err(|_| error)?
-            }
-            mount => mount?,
-        };
+        let superblock = &self.options.superblock;
+        let mount = new_filesystem(kind, source, &data, superblock, attributes, &self.destination)?;
+        if let Some(idmap) = &self.idmap {
+            idmap.apply(&mount, &self.destination)?;
+        }
         let call = || format!("attributes of the mount at {}", self.destination.display());
         if late {
             if let Some(old) = old {
@@ -249,28 +321,22 @@ impl Prepared {
     }
 }
 
-/// The host's sysfs with all that is mounted there, read-only: what a new one would show, if the kernel gave one to
-/// a container that has the host's network.
-fn host_sysfs(attributes: u64) -> Result<OwnedFd> {
-    const SYSFS_MAGIC: i64 = 0x6265_6572;
-    let call = || "bind mount /sys".to_owned();
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    let mount = rustix::mount::open_tree(CWD, c"/sys", flags).call(call)?;
-    if rustix::fs::fstatfs(&mount).call(call)?.f_type != SYSFS_MAGIC {
-        return Err(Error::File { path: "/sys".into(), reason: "this is no sysfs".into() });
-    }
-    let attributes =
-        MountAttr { set: attributes | rdonly(), propagation: libc::MS_PRIVATE, ..MountAttr::default() };
-    sys::mount_setattr(mount.as_fd(), true, &attributes).call(call)?;
-    Ok(mount)
-}
-
 /// Makes a file system as a detached mount.
 pub(crate) fn filesystem(
     kind: &str,
     source: &str,
     data: &[(String, Option<String>)],
+    attributes: u64,
+    destination: &Path,
+) -> Result<OwnedFd> {
+    new_filesystem(kind, source, data, &[], attributes, destination)
+}
+
+fn new_filesystem(
+    kind: &str,
+    source: &str,
+    data: &[(String, Option<String>)],
+    superblock: &[&str],
     attributes: u64,
     destination: &Path,
 ) -> Result<OwnedFd> {
@@ -291,6 +357,7 @@ pub(crate) fn filesystem(
         }
         .map_err(|e| explain(e, &format!(", option {key:?}")))?;
     }
+    set_superblock(&context, superblock).map_err(|(e, flag)| explain(e, &format!(", option {flag:?}")))?;
     rustix::mount::fsconfig_create(&context).map_err(|e| explain(e, ""))?;
     rustix::mount::fsmount(
         &context,
@@ -298,6 +365,24 @@ pub(crate) fn filesystem(
         MountAttrFlags::from_bits_retain(attributes as u32),
     )
     .map_err(|e| explain(e, ""))
+}
+
+/// Sets flags of a file system that is made or changed; which one is refused, if any.
+pub(super) fn set_superblock<'f>(
+    context: &OwnedFd,
+    flags: &[&'f str],
+) -> Result<(), (rustix::io::Errno, &'f str)> {
+    for flag in flags {
+        match rustix::mount::fsconfig_set_flag(context, *flag) {
+            // To mount(2) a number: who keeps no versions of inodes doesn't look at it. Here it is a word, which only
+            // those know that do.
+            Err(rustix::io::Errno::INVAL) if *flag == "iversion" => {
+                messages(context);
+            }
+            result => result.map_err(|e| (e, *flag))?,
+        }
+    }
+    Ok(())
 }
 
 /// What the kernel has to say about a file system context, joined to one line (fsopen(2), "message retrieval").

@@ -18,8 +18,29 @@ pub(crate) struct Options {
     pub(crate) bind: Option<bool>,
     /// Copy what is in the directory into the new tmpfs.
     pub(crate) copy_up: bool,
+    /// Change the mount that is there already.
+    pub(crate) remount: bool,
+    /// Map the owners of files.
+    pub(crate) map: Option<Map>,
+    /// A source that is a symbolic link is made anew instead of being followed (crun).
+    pub(crate) copy_symlink: bool,
+    /// A source that is a symbolic link is mounted itself (crun).
+    pub(crate) source_nofollow: bool,
+    /// A destination that is a symbolic link is covered itself (crun).
+    pub(crate) destination_nofollow: bool,
+    /// Flags that hold for a file system everywhere, not for one mount of it.
+    pub(crate) superblock: Vec<&'static str>,
     /// What the file system itself understands: a flag, or a key with a value.
     pub(crate) data: Vec<(String, Option<String>)>,
+}
+
+/// How the owners of a mount's files are mapped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Map {
+    /// The mounts below, too.
+    pub(crate) recursive: bool,
+    /// The mappings as crun writes them: `uids=0-1000-10;gids=0-1000-10`.
+    pub(crate) mappings: Option<String>,
 }
 
 enum Meaning {
@@ -29,11 +50,15 @@ enum Meaning {
     RecursiveClear(A),
     Propagation(u64, bool),
     Bind(bool),
-    CopyUp,
+    Superblock(&'static str, bool),
+    Own(fn(&mut Options)),
     Nothing,
 }
 
-use Meaning::{Bind, Clear, CopyUp, Nothing, Propagation, RecursiveClear, RecursiveSet, Set};
+use Meaning::{Bind, Clear, Nothing, Own, Propagation, RecursiveClear, RecursiveSet, Set, Superblock};
+
+/// The options that may have a value in the form of crun.
+const MAPS: [(&str, bool); 2] = [("idmap", false), ("ridmap", true)];
 
 /// Every option that isn't the file system's own.
 const TABLE: &[(&str, Meaning)] = &[
@@ -83,13 +108,26 @@ const TABLE: &[(&str, Meaning)] = &[
     ("runbindable", Propagation(libc::MS_UNBINDABLE, true)),
     ("bind", Bind(false)),
     ("rbind", Bind(true)),
-    ("tmpcopyup", CopyUp),
+    ("tmpcopyup", Own(|options| options.copy_up = true)),
+    ("remount", Own(|options| options.remount = true)),
+    ("copy-symlink", Own(|options| options.copy_symlink = true)),
+    ("src-nofollow", Own(|options| options.source_nofollow = true)),
+    ("dest-nofollow", Own(|options| options.destination_nofollow = true)),
+    ("idmap", Own(|options| options.map = Some(Map { recursive: false, mappings: None }))),
+    ("ridmap", Own(|options| options.map = Some(Map { recursive: true, mappings: None }))),
+    ("sync", Superblock("sync", true)),
+    ("async", Superblock("sync", false)),
+    ("dirsync", Superblock("dirsync", true)),
+    ("lazytime", Superblock("lazytime", true)),
+    ("nolazytime", Superblock("lazytime", false)),
+    ("mand", Superblock("mand", true)),
+    ("nomand", Superblock("mand", false)),
+    ("iversion", Superblock("iversion", true)),
+    ("noiversion", Superblock("iversion", false)),
     ("defaults", Nothing),
-    ("async", Nothing),
-    ("nomand", Nothing),
+    // What a file system says while it is mounted goes to the one who mounts (fsopen(2)), not to the kernel's log.
+    ("silent", Nothing),
     ("loud", Nothing),
-    ("nolazytime", Nothing),
-    ("noiversion", Nothing),
 ];
 
 /// The words of the table, for `sampan-runtime features`.
@@ -111,7 +149,10 @@ impl Options {
         for word in words.iter().flat_map(|word| split(word)).filter(|w| !w.is_empty()) {
             match TABLE.iter().find(|(name, _)| *name == word) {
                 Some((_, meaning)) => options.apply(meaning),
-                None => options.data.push(own(word)?),
+                None => match map(word) {
+                    Some(map) => options.map = Some(map),
+                    None => options.data.push(own(word)?),
+                },
             }
         }
         Ok(options)
@@ -125,7 +166,13 @@ impl Options {
             RecursiveClear(flag) => clear(&mut self.recursive, flag),
             Propagation(flag, recursive) => self.propagation = Some((flag, recursive)),
             Bind(recursive) => self.bind = Some(recursive),
-            CopyUp => self.copy_up = true,
+            Superblock(name, on) => {
+                self.superblock.retain(|known| *known != name);
+                if on {
+                    self.superblock.push(name);
+                }
+            }
+            Own(apply) => apply(self),
             Nothing => {}
         }
     }
@@ -141,18 +188,20 @@ fn split(word: &str) -> Vec<&str> {
     .collect()
 }
 
+/// `idmap=…` and `ridmap=…`.
+fn map(word: &str) -> Option<Map> {
+    MAPS.iter().find_map(|(name, recursive)| {
+        let mappings = word.strip_prefix(name)?.strip_prefix('=')?;
+        Some(Map { recursive: *recursive, mappings: Some(mappings.to_owned()) })
+    })
+}
+
 fn own(word: &str) -> Result<(String, Option<String>)> {
     if word.contains('\0') {
         return Err(Error::Invalid {
             what: "mounts.options",
             value: word.to_owned(),
             reason: "an option can't contain a zero byte".into(),
-        });
-    }
-    if let "idmap" | "ridmap" = word {
-        return Err(Error::Unsupported {
-            what: format!("the mount option {word}"),
-            reason: "identifiers of single mounts aren't mapped".into(),
         });
     }
     Ok(match word.split_once('=') {
@@ -213,6 +262,32 @@ mod tests {
         let options = parse(&["size=1k,context=\"system_u:object_r:container_file_t:s0:c1,c2\""]);
         assert_eq!(options.data.len(), 2);
         assert_eq!(options.data[1].1.as_deref(), Some("system_u:object_r:container_file_t:s0:c1,c2"));
+    }
+
+    #[test]
+    fn all_words_of_the_specification_mean_something() {
+        let words = "async atime bind defaults dev diratime dirsync exec iversion lazytime loud mand noatime \
+                     nodev nodiratime noexec noiversion nolazytime nomand norelatime nostrictatime nosuid \
+                     nosymfollow private ratime rbind rdev rdiratime relatime remount rexec rnoatime \
+                     rnodiratime rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ro rprivate rrelatime \
+                     rro rrw rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent slave \
+                     strictatime suid symfollow sync tmpcopyup unbindable idmap ridmap";
+        for word in words.split_whitespace() {
+            assert!(parse(&[word]).data.is_empty(), "{word} went to the file system");
+            assert!(names().any(|name| name == word), "{word} isn't named");
+        }
+    }
+
+    #[test]
+    fn flags_of_the_file_system_are_set_and_cleared() {
+        assert_eq!(parse(&["sync", "lazytime", "async"]).superblock, ["lazytime"]);
+    }
+
+    #[test]
+    fn a_map_may_have_mappings() {
+        let map = parse(&["ridmap=uids=0-1-2#3-4-5;gids=0-1-2"]).map.unwrap();
+        assert_eq!((map.recursive, map.mappings.as_deref()), (true, Some("uids=0-1-2#3-4-5;gids=0-1-2")));
+        assert_eq!(parse(&["idmap"]).map, Some(Map { recursive: false, mappings: None }));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! the host, or mounted over them).
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
@@ -61,6 +61,27 @@ impl<'a> Root<'a> {
     /// Opens what `path` leads to as a place only (`O_PATH`).
     pub(crate) fn find_path(&self, path: &Path, links: Links) -> Result<Option<OwnedFd>> {
         self.find(path, OFlags::PATH, links)
+    }
+
+    /// The same, but a link at its end is the place itself.
+    pub(crate) fn find_itself(&self, path: &Path, links: Links) -> Result<Option<OwnedFd>> {
+        self.find(path, OFlags::PATH | OFlags::NOFOLLOW, links)
+    }
+
+    /// Makes a symbolic link with this target, which is not looked at. One that is there already is good.
+    pub(crate) fn link(&self, path: &Path, target: &CStr, links: Links) -> Result<()> {
+        let call = || format!("symlink({target:?}, (rootfs, {}))", path.display());
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Errno::EXIST).call(call);
+        };
+        let directory = self.mount_point(directory, Kind::Directory, links)?;
+        match rustix::fs::symlinkat(target, &directory, name) {
+            Err(Errno::EXIST) => match rustix::fs::readlinkat(&directory, name, Vec::new()) {
+                Ok(there) if there.as_c_str() == target => Ok(()),
+                _ => Err(Errno::EXIST).call(call),
+            },
+            result => result.call(call),
+        }
     }
 
     /// The place that `path` leads to, with missing directories (0755) and, for [`Kind::File`], a missing

@@ -172,6 +172,19 @@ impl Bundle {
         command
     }
 
+    /// Runs the runtime in the mount namespace of this path, instead of one for itself.
+    pub(crate) fn command_in(&self, namespace: &str, arguments: &[&str]) -> Output {
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--mount={namespace}"))
+            .args([env!("CARGO_BIN_EXE_sampan-runtime"), "--root"])
+            .arg(self.path().join("state"))
+            .arg("--seccomp-cache")
+            .arg(self.path().join("cache"))
+            .args(arguments);
+        command.stdin(std::process::Stdio::null()).output().unwrap()
+    }
+
     /// Runs the runtime.
     pub(crate) fn runtime(&self, arguments: &[&str]) -> Ran {
         Ran::new(self.command("", arguments).stdin(std::process::Stdio::null()).output().unwrap())
@@ -191,6 +204,11 @@ impl Bundle {
         let left = fs::read_dir(self.path().join("state")).into_iter().flatten().count();
         assert_eq!(left, 0, "left over: {ran:?}");
         ran
+    }
+
+    /// The same by way of another program, which executes the runtime.
+    pub(crate) fn run_by(&self, program: &str) -> Ran {
+        self.run_after(&format!("set -- {program} -- \"$@\";"))
     }
 
     /// Creates and starts the container in the background.
