@@ -67,6 +67,7 @@ generated: $(programs) ## man pages, JSON schema and shell completions, written 
 	$(bin)/sampan schema >$(generated)/quadlet.schema.json
 	for shell in bash zsh fish; do \
 		$(bin)/sampan completions $$shell >$(generated)/completions/$$shell || exit 1; \
+		$(bin)/sampan-runtime completions $$shell >$(generated)/completions/runtime.$$shell || exit 1; \
 	done
 
 install: generated ## install below DESTDIR
@@ -84,6 +85,9 @@ install: generated ## install below DESTDIR
 	$(INSTALL) -D -m 644 $(generated)/completions/bash $(datadir)/bash-completion/completions/sampan
 	$(INSTALL) -D -m 644 $(generated)/completions/zsh $(datadir)/zsh/site-functions/_sampan
 	$(INSTALL) -D -m 644 $(generated)/completions/fish $(datadir)/fish/vendor_completions.d/sampan.fish
+	$(INSTALL) -D -m 644 $(generated)/completions/runtime.bash $(datadir)/bash-completion/completions/sampan-runtime
+	$(INSTALL) -D -m 644 $(generated)/completions/runtime.zsh $(datadir)/zsh/site-functions/_sampan-runtime
+	$(INSTALL) -D -m 644 $(generated)/completions/runtime.fish $(datadir)/fish/vendor_completions.d/sampan-runtime.fish
 	for page in man/*.[1-8] $(generated)/man/*.[1-8]; do \
 		$(INSTALL) -D -m 644 -t $(datadir)/man/man$${page##*.} $$page || exit 1; \
 	done

@@ -26,7 +26,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use oci_spec::runtime::LinuxResources;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{Access, Mode, OFlags, ResolveFlags};
 
 use crate::error::{Call, Error, Result};
 
@@ -95,6 +95,20 @@ pub fn of(pid: i32) -> Result<Option<OwnedFd>> {
     open(&mount.join(own)).map(Some)
 }
 
+/// The directory of this process's cgroup. `None`: it has none, or none that the mount of cgroup2 shows.
+pub(crate) fn own_path() -> Option<PathBuf> {
+    let text = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = text.lines().find_map(|line| line.strip_prefix("0::/")).filter(|p| !p.starts_with("../"))?;
+    mount_point().map(|mount| mount.join(own))
+}
+
+/// Where a user without root's privileges may make cgroups: in their own, if it was delegated to them.
+fn delegated(mount: &Path) -> PathBuf {
+    let own = own_path().filter(|path| rustix::fs::access(path, Access::WRITE_OK).is_ok());
+    let below = own.and_then(|path| path.strip_prefix(mount).map(Path::to_owned).ok());
+    below.unwrap_or_else(|| DEFAULT_PARENT.into())
+}
+
 fn open(directory: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(directory, flags, Mode::empty()).call(|| format!("open({})", directory.display()))
@@ -133,7 +147,8 @@ impl Cgroup {
         };
         let path = match path.filter(|p| !p.as_os_str().is_empty()) {
             Some(path) => relative(path)?,
-            None => Path::new(DEFAULT_PARENT).join(id),
+            None if rustix::process::geteuid().is_root() => Path::new(DEFAULT_PARENT).join(id),
+            None => delegated(&mount).join(format!("sampan-{id}")),
         };
         let cgroup = Cgroup { mount, path };
         // Once more if it failed: the end of another container may have taken our common parent away meanwhile.

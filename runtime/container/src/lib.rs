@@ -9,7 +9,8 @@
 //!    be executed, and blocks; the caller holds it as [`Held`] and lets it go with [`Held::release`].
 //! 4. [`state`] keeps what is known about a container in `/run/sampan/containers/<name>/`.
 //!    [`shared`] makes and keeps the namespaces that several containers are in together.
-//! 5. [`process`] signals a container and runs further programs in it.
+//! 5. [`rootless`] is the way around what a caller without root's privileges can't prepare.
+//! 6. [`process`] signals a container and runs further programs in it.
 //!
 //! Whatever comes out of a root file system, an image or a container is hostile: paths inside a
 //! root are resolved by descriptors only (`path`), files of procfs through a private mount (`procfs`).

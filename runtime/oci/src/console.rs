@@ -15,6 +15,8 @@ use rustix::net::{
 use rustix::termios::{OptionalActions, Termios};
 use sampan_container::state::State;
 
+use crate::foreground::{self, Signals};
+
 /// Sends the master to the socket that the caller listens at, as runc does: its name as data, and the descriptor.
 pub(crate) fn send(socket: &Path, master: &OwnedFd) -> Result<()> {
     send_with(socket, b"/dev/ptmx", master).with_context(|| format!("console socket {}", socket.display()))
@@ -83,12 +85,10 @@ impl Drop for Raw {
 
 /// Relays between our standard streams and the master until the process behind `pidfd` has ended and everything
 /// it wrote is out.
-pub(crate) fn relay(master: &OwnedFd, pidfd: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn relay(master: &OwnedFd, pidfd: BorrowedFd<'_>, signals: &Signals) -> Result<()> {
     let _raw = Raw::new();
     let stdin = rustix::stdio::stdin();
-    if let Ok(size) = rustix::termios::tcgetwinsize(stdin) {
-        let _ = rustix::termios::tcsetwinsize(master, size);
-    }
+    foreground::resize(master);
     let mut input = true;
     loop {
         let wanted = if input { PollFlags::IN } else { PollFlags::empty() };
@@ -96,12 +96,16 @@ pub(crate) fn relay(master: &OwnedFd, pidfd: BorrowedFd<'_>) -> io::Result<()> {
             PollFd::new(master, PollFlags::IN),
             PollFd::new(&pidfd, PollFlags::IN),
             PollFd::from_borrowed_fd(stdin, wanted),
+            PollFd::new(signals, PollFlags::IN),
         ];
         match rustix::event::poll(&mut fds, None) {
             Err(rustix::io::Errno::INTR) => continue,
             result => result?,
         };
-        let [from_master, ended, from_stdin] = fds.map(|fd| !fd.revents().is_empty());
+        let [from_master, ended, from_stdin, signalled] = fds.map(|fd| !fd.revents().is_empty());
+        if signalled {
+            signals.pass(pidfd, Some(master))?;
+        }
         if from_master && !copy(master.as_fd(), rustix::stdio::stdout())? {
             return Ok(());
         }

@@ -15,6 +15,7 @@ use sampan_container::state::{ContainerDir, State, Status};
 use sampan_container::{Creation, Held, Parent, mount, process, seccomp};
 
 use crate::args::{Create, Global, Run};
+use crate::foreground::Signals;
 use crate::notify::Relay;
 use crate::{bundle, cgroup, console, delete, notify, start};
 
@@ -36,7 +37,31 @@ pub(crate) fn create(global: &Global, options: &Create) -> Result<u8> {
 
 /// Creates and starts a container, waits for its end and deletes it.
 pub(crate) fn run(global: &Global, options: &Run) -> Result<u8> {
-    let (dir, mut held) = make(global, &options.create)?;
+    let (dir, held) = make(global, &options.create)?;
+    let pidfd = held.pidfd().try_clone_to_owned().context("dup(pidfd)")?;
+    let (terminal, signals) = match begin(options, &dir, held) {
+        Ok(Some(foreground)) => foreground,
+        Ok(None) => return Ok(0),
+        Err(error) => {
+            delete::clean_up(&dir, true)?;
+            return Err(error);
+        }
+    };
+    match terminal {
+        Some(master) => {
+            console::relay(&master, pidfd.as_fd(), &signals).context("relay of the terminal")?;
+        }
+        None => signals.wait(pidfd.as_fd())?,
+    }
+    let status = process::wait_exit(pidfd.as_fd())?;
+    if !options.keep {
+        delete::clean_up(&dir, true)?;
+    }
+    Ok(u8::try_from(status).unwrap_or(u8::MAX))
+}
+
+/// Starts a container that was made. What comes back is for the foreground: the terminal to relay, and our signals.
+fn begin(options: &Run, dir: &ContainerDir, mut held: Held) -> Result<Option<(Option<OwnedFd>, Signals)>> {
     let terminal = match (&options.create.console_socket, options.detach) {
         (None, false) => held.take_terminal(),
         _ => {
@@ -44,24 +69,15 @@ pub(crate) fn run(global: &Global, options: &Run) -> Result<u8> {
             None
         }
     };
-    record(&dir, &held, &options.create)?;
-    let pidfd = held.pidfd().try_clone_to_owned().context("dup(pidfd)")?;
+    record(dir, &held, &options.create)?;
     held.release()?;
-    match options.detach {
-        true => start::release(&dir, Relay::wait)?,
-        false => start::release(&dir, Relay::wait_beside)?,
-    }
     if options.detach {
-        return Ok(0);
+        start::release(dir, Relay::wait)?;
+        return Ok(None);
     }
-    if let Some(master) = terminal {
-        console::relay(&master, pidfd.as_fd()).context("relay of the terminal")?;
-    }
-    let status = process::wait_exit(pidfd.as_fd())?;
-    if !options.keep {
-        delete::clean_up(&dir, true)?;
-    }
-    Ok(u8::try_from(status).unwrap_or(u8::MAX))
+    let signals = Signals::take()?;
+    start::release(dir, Relay::wait_beside)?;
+    Ok(Some((terminal, signals)))
 }
 
 /// Makes the container's directory, cgroup and process, and waits until that is ready. Nothing is left over if

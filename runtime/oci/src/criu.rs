@@ -19,7 +19,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::args::{Global, Images};
+use crate::args::{CgroupManager, Global, Images};
 
 /// A call of criu that is being put together.
 #[derive(Debug)]
@@ -54,7 +54,9 @@ impl Criu {
         for (_, name) in switches.iter().filter(|(given, _)| *given) {
             criu.command.arg(name);
         }
-        let mode = images.manage_cgroups_mode.as_deref().unwrap_or("soft");
+        // Whoever wants no cgroups of ours wants none of criu's either.
+        let usual = if global.cgroup_manager() == CgroupManager::Disabled { "ignore" } else { "soft" };
+        let mode = images.manage_cgroups_mode.as_deref().unwrap_or(usual);
         if !["soft", "full", "strict", "ignore"].contains(&mode) {
             bail!("--manage-cgroups-mode {mode:?} is none of soft, full, strict, ignore");
         }

@@ -14,6 +14,7 @@ use sampan_container::{document, seccomp};
 use crate::args::{Exec, Global};
 use crate::console;
 use crate::create::{is_seen, may_trace, write_pid_file};
+use crate::foreground::Signals;
 use crate::notify;
 
 /// Runs a further program in a running container.
@@ -65,15 +66,21 @@ fn run(global: &Global, options: &Exec, spec: &Spec, state: &State, pid: i32) ->
         console::send_listener(spec, state, joined.pid(), &listener)?;
     }
     write_pid_file(options.pid_file.as_deref(), joined.pid())?;
+    let signals = if options.detach { None } else { Some(Signals::take()?) };
     match (joined.take_terminal(), &options.console_socket) {
         (Some(master), Some(socket)) => console::send(socket, &master)?,
-        (Some(_), None) if options.detach => bail!("a terminal and --detach need --console-socket"),
-        (Some(master), None) => console::relay(&master, joined.pidfd()).context("relay of the terminal")?,
+        (Some(master), None) => match &signals {
+            None => bail!("a terminal and --detach need --console-socket"),
+            Some(signals) => {
+                console::relay(&master, joined.pidfd(), signals).context("relay of the terminal")?;
+            }
+        },
         (None, _) => {}
     }
-    if options.detach {
+    let Some(signals) = signals else {
         return Ok(0);
-    }
+    };
+    signals.wait(joined.pidfd())?;
     Ok(u8::try_from(joined.wait()?).unwrap_or(u8::MAX))
 }
 

@@ -139,5 +139,12 @@ pub(crate) fn features() -> Result<u8> {
             "netDevices": {"enabled": false},
             "memoryPolicy": {},
         },
+        "annotations": {
+            "org.sampan1.runtime.version": env!("CARGO_PKG_VERSION"),
+            "org.sampan1.runtime.checkpoint.enabled": "true",
+            "io.github.seccomp.libseccomp.version": can::libseccomp_version().unwrap_or_default(),
+        },
+        // Properties of scopes, as far as a container may set them.
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
     }))
 }

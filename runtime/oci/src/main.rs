@@ -11,6 +11,7 @@ mod criu;
 mod delete;
 mod events;
 mod exec;
+mod foreground;
 mod info;
 mod messages;
 mod notify;

@@ -214,7 +214,7 @@ fn the_real_criu_saves_and_restores() {
     let before = count(&bundle.rootfs("tmp/count"));
     assert!(before > 0);
     // Where controllers are bound to version 1, criu can't make their cgroups again.
-    let none = ["--cgroup-manager", "disabled", "restore", "--manage-cgroups-mode", "ignore"];
+    let none = ["--cgroup-manager", "disabled", "restore"];
     detached(&[&none[..], &["--detach", "--bundle", path, "--image-path", images, "test"]].concat());
     assert_eq!(bundle.status(), "running");
     assert_eq!(bundle.runtime(&["exec", "test", "echo", "still", "here"]).good(), "still here\n");

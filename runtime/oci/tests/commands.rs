@@ -85,6 +85,38 @@ fn the_state_is_the_document_that_runc_prints() {
     bundle.runtime(&["delete", "-f", "test"]).good();
 }
 
+/// What the specification ("Features") has a document for, and how Podman finds out what a runtime can do.
+#[test]
+fn features_are_told() {
+    let Some(bundle) = Bundle::new() else { return };
+    let features: Value = serde_json::from_str(&bundle.runtime(&["features"]).good()).unwrap();
+    for pointer in [
+        "/ociVersionMin",
+        "/ociVersionMax",
+        "/hooks/5",
+        "/mountOptions/0",
+        "/linux/namespaces/6",
+        "/linux/capabilities/40",
+        "/linux/cgroup/v2",
+        "/linux/cgroup/systemdUser",
+        "/linux/seccomp/knownFlags/0",
+        "/linux/seccomp/supportedFlags/0",
+        "/linux/apparmor/enabled",
+        "/linux/selinux/enabled",
+        "/linux/intelRdt/enabled",
+        "/linux/mountExtensions/idmap/enabled",
+        "/linux/netDevices/enabled",
+        "/linux/memoryPolicy",
+        "/annotations/io.github.seccomp.libseccomp.version",
+        "/potentiallyUnsafeConfigAnnotations/0",
+    ] {
+        assert!(features.pointer(pointer).is_some(), "{pointer}: {features:#}");
+    }
+    bundle.runtime(&["checkpoint", "--help"]).good();
+    fails(bundle.runtime(&["restore", "--lsm-mount-context"]), "flag needs an argument");
+    assert!(bundle.runtime(&["--version"]).good().starts_with("sampan-runtime version "));
+}
+
 #[test]
 fn a_beginning_of_an_id_is_not_the_id() {
     let Some(mut bundle) = Bundle::new() else { return };
@@ -232,6 +264,52 @@ fn who_is_never_ready_ends() {
     let _socket = UnixDatagram::bind(&host).unwrap();
     let ran = bundle.run_after(&format!("export NOTIFY_SOCKET={};", host.display()));
     assert_eq!(ran.status, 3, "{ran:?}");
+}
+
+/// What is sent to the runtime in the foreground is meant for the program.
+#[test]
+fn signals_are_passed_on() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let trap = "trap 'exit 7' TERM; trap 'echo one' USR1; echo up; while :; do sleep 0.05; done";
+    bundle.script(trap).write();
+    let path = bundle.path().to_str().unwrap().to_owned();
+    let passes = |bundle: &Bundle, mut command: std::process::Command| {
+        let log = fs::File::create(bundle.path().join("log")).unwrap();
+        let mut runtime = command.stdin(Stdio::null()).stdout(log).spawn().unwrap();
+        let pid = nix::unistd::Pid::from_raw(runtime.id() as i32);
+        let wait = |word: &str| {
+            for _ in 0..1000 {
+                if bundle.log().contains(word) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            panic!("no {word}: {}", bundle.log());
+        };
+        wait("up");
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGUSR1).unwrap();
+        wait("one");
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        assert_eq!(runtime.wait().unwrap().code(), Some(7));
+    };
+    passes(&bundle, bundle.command("", &["run", "--bundle", &path, "test"]));
+    assert_eq!(bundle.runtime(&["list", "-q"]).good(), "");
+    bundle.args(&["sleep", "1000"]);
+    let _running = bundle.start();
+    passes(&bundle, bundle.command("", &["exec", "test", "sh", "-c", trap]));
+}
+
+#[test]
+fn a_run_that_fails_leaves_nothing() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.args(&["sleep", "1000"]).write();
+    let path = bundle.path().to_str().unwrap();
+    for options in [&["--pid-file", "/no/such/folder/pid"][..], &["--console-socket", "/no/such/socket"]] {
+        let words: Vec<&str> =
+            ["run", "--bundle", path].iter().chain(options).chain(&["test"]).copied().collect();
+        assert_eq!(bundle.runtime(&words).status, 1);
+        assert_eq!(bundle.runtime(&["list", "-q"]).good(), "", "{options:?}");
+    }
 }
 
 #[test]

@@ -9,8 +9,10 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 
 const BUSYBOX: &str = "/bin/busybox";
-const APPLETS: &[&str] =
-    &["cat", "echo", "grep", "id", "ls", "mkdir", "mount", "readlink", "sed", "sh", "sleep", "stat", "true"];
+const APPLETS: &[&str] = &[
+    "cat", "echo", "grep", "id", "ls", "mkdir", "mount", "readlink", "sed", "sh", "sleep", "stat", "tail",
+    "test", "true",
+];
 
 /// The user, and the first of their further ids.
 const USER: u32 = 4711;
@@ -211,6 +213,16 @@ fn further_ids_are_mapped_by_the_helpers() {
     let out = bundle.script("id; sed 's/  */ /g' /proc/self/gid_map").run().good();
     assert_eq!(out, format!("uid=5 gid=6 groups=7,8\n 0 {USER} 1\n 1 {FIRST} 65536\n"));
 
+    // $PATH doesn't say which helpers are executed.
+    let (fakes, mark) = (bundle.path().join("run/fakes"), bundle.path().join("run/mark"));
+    fs::create_dir(&fakes).unwrap();
+    for name in ["newuidmap", "newgidmap"] {
+        fs::write(fakes.join(name), format!("#!/bin/sh\ntouch {}\nexit 1\n", mark.display())).unwrap();
+        fs::set_permissions(fakes.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    bundle.run_in(&["env", &format!("PATH={}:/usr/bin:/bin", fakes.display())]).good();
+    assert!(!mark.exists());
+
     // Ids of others stay theirs.
     bundle.map(USER, Some(FIRST + 65536));
     let ran = bundle.run();
@@ -303,6 +315,129 @@ fn root_in_a_user_namespace_needs_no_further_one() {
         assert_eq!(ran.good(), "uid=0 gid=0\n1,3\n5,0\n", "{before:?}");
         bundle.spec = spec;
     }
+}
+
+/// Root in a container that others have made: with capabilities, but not over mounts.
+#[test]
+fn root_without_mounts_makes_containers() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    assert!(Command::new("chown").args(["-R", "0:0"]).arg(bundle.path()).status().unwrap().success());
+    bundle.map(0, None);
+    bundle.script("id; echo x > /dev/null && echo written").write();
+    let kept = "-all,+chown,+dac_override,+fowner,+kill,+setgid,+setuid,+setpcap,+setfcap,+mknod,+sys_chroot";
+    let run = |options: &[&str], words: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "setpriv", "--bounding-set", kept]);
+        command
+            .arg(bundle.program())
+            .arg("--root")
+            .arg(bundle.path().join("state"))
+            .args(options)
+            .args(words);
+        Ran::new(command.stdin(Stdio::null()).output().unwrap())
+    };
+    let ran = run(&["run", "--bundle", bundle.path().to_str().unwrap()], &["test"]);
+    assert_eq!(ran.good(), "uid=0 gid=0\nwritten\n");
+}
+
+/// CVE-2023-25809: the host's cgroups, where there is no namespace of them.
+#[test]
+fn the_hosts_cgroups_are_read_only() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "cgroup");
+    let mounts = bundle.spec["mounts"].as_array_mut().unwrap();
+    mounts.retain(|m| m["destination"] != "/sys/fs/cgroup");
+    mounts.push(
+        json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"]}),
+    );
+    let script = "test -e /sys/fs/cgroup/cgroup.procs && echo there
+        mkdir /sys/fs/cgroup/x 2>/dev/null || echo closed; grep ' /sys/fs/cgroup ' /proc/self/mountinfo | tail -n 1";
+    let ran = bundle.script(script).run();
+    if ran.err.contains("mount cgroup2") {
+        eprintln!("SKIP: cgroup2 isn't mounted here");
+        return;
+    }
+    let out = ran.good();
+    assert!(out.starts_with("there\nclosed\n") && out.contains(" /sys/fs/cgroup ro,"), "{out}");
+}
+
+/// A cgroup that was given to the user: the container's is in there, and gone after it.
+#[test]
+fn a_delegated_cgroup_is_used() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let mount = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+    let Some(mount) = mount.into_iter().find(|m| m.join("cgroup.procs").exists()) else {
+        eprintln!("SKIP: no cgroup2 is mounted");
+        return;
+    };
+    let name = format!("sampan-user-{}", std::process::id());
+    let own = mount.join(&name);
+    if let Err(error) = fs::create_dir(&own) {
+        eprintln!("SKIP: no cgroup can be made here: {error}");
+        return;
+    }
+    for file in ["", "cgroup.procs", "cgroup.subtree_control"] {
+        std::os::unix::fs::chown(own.join(file), Some(USER), Some(USER)).unwrap();
+    }
+    bundle.script("sleep 1000").write();
+    let script = format!(
+        "echo 0 > {}/cgroup.procs; {}; exec setpriv --reuid {USER} --regid {USER} --clear-groups \"$@\"",
+        own.display(),
+        "exec </dev/null >/dev/null 2>&1"
+    );
+    let run = |words: &[&str]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, "sh"]).env("XDG_RUNTIME_DIR", bundle.path().join("run"));
+        command.arg(bundle.program()).args(words).status().unwrap().success()
+    };
+    let pid_file = bundle.path().join("run/pid");
+    let path = bundle.path().to_str().unwrap();
+    let started =
+        run(&["run", "--detach", "--pid-file", pid_file.to_str().unwrap(), "--bundle", path, "test"]);
+    let pid = fs::read_to_string(&pid_file).unwrap_or_default();
+    let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let paused = run(&["pause", "test"]);
+    let deleted = run(&["delete", "--force", "test"]);
+    let left = own.join("sampan-test").exists();
+    fs::remove_dir(&own).unwrap();
+    assert!(started && paused && deleted && !left, "{started} {paused} {deleted} {left}");
+    assert!(cgroup.lines().any(|line| line == format!("0::/{name}/sampan-test")), "{cgroup}");
+}
+
+/// Podman without root's privileges calls the runtime as root in its own user namespace.
+#[test]
+fn podman_runs_its_containers() {
+    let Some(bundle) = Bundle::new() else { return };
+    if !helpers() {
+        return;
+    }
+    if !Command::new("podman").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIP: no podman");
+        return;
+    }
+    let (home, runtime) = (format!("HOME={}", bundle.path().join("run").display()), bundle.program());
+    let before =
+        ["env", &home, "podman", "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--runtime"];
+    let podman = |words: &[&str]| {
+        let mut command = as_user(bundle.path(), &before);
+        Ran::new(command.arg(&runtime).args(words).stdin(Stdio::null()).output().unwrap())
+    };
+    let rootfs = bundle.path().join("rootfs");
+    let rootfs = rootfs.to_str().unwrap();
+    let run = |options: &[&str], program: &[&str]| {
+        let words = [&["run", "--network", "none", "--rootfs"][..], options, &[rootfs], program].concat();
+        podman(&words)
+    };
+    let ran = run(&["--rm", "--user", "5:6"], &["id", "-u"]);
+    assert_eq!(ran.good(), "5\n");
+    let ran = run(&["--rm"], &["no-such-program"]);
+    assert!(ran.status == 127 && ran.err.contains("executable file not found in $PATH"), "{ran:?}");
+    run(&["--detach", "--name", "test"], &["sleep", "1000"]).good();
+    assert_eq!(podman(&["exec", "test", "id", "-u"]).good(), "0\n");
+    assert_eq!(podman(&["exec", "test", "no-such-program"]).status, 127);
+    podman(&["rm", "--force", "--time", "0", "test"]).good();
+    // Ends the process that keeps its user namespace.
+    podman(&["system", "migrate"]).good();
 }
 
 #[test]

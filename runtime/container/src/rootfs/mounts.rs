@@ -390,7 +390,14 @@ pub(crate) fn messages(context: &OwnedFd) -> String {
     let mut all = Vec::new();
     let mut buffer = [0u8; 512];
     while let Ok(length @ 1..) = rustix::io::read(context, &mut buffer) {
-        all.push(String::from_utf8_lossy(&buffer[..length]).trim().to_owned());
+        let text = String::from_utf8_lossy(&buffer[..length]);
+        // In front of each stands how bad it is: "e ", "w " or "i ".
+        let text = text.trim();
+        let text = ["e ", "w ", "i "].iter().find_map(|level| text.strip_prefix(level)).unwrap_or(text);
+        all.push(match text.contains("too revealing") {
+            true => format!("{text}: parts of it are covered outside of the container"),
+            false => text.to_owned(),
+        });
     }
     all.join("; ")
 }

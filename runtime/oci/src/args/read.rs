@@ -122,7 +122,8 @@ fn find(name: &OsStr, tables: &[&mut dyn Table]) -> Result<(usize, &'static Entr
 }
 
 fn next(entry: &Entry, words: &mut Words) -> Result<OsString> {
-    words.pop_front().with_context(|| format!("{} needs a value", entry.names))
+    // Podman asks for an option without its value, and looks for the first words to know that it is there.
+    words.pop_front().with_context(|| format!("flag needs an argument: {}", entry.names))
 }
 
 fn give(table: &mut dyn Table, entry: &Entry, value: &OsStr) -> Result<()> {
@@ -175,7 +176,7 @@ mod tests {
             ("--log /l create", "ID is missing"),
             ("--log /l create a b", "one word too many"),
             ("--log /l create --frobnicate a", "no option --frobnicate"),
-            ("--log /l create a --bundle", "needs a value"),
+            ("--log /l create a --bundle", "flag needs an argument"),
             ("--log /l list --format xml", "none of table, json"),
             ("--log /l frobnicate", "no command"),
             ("--log /l exec --preserve-fds many a", "no number"),
