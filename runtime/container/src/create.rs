@@ -417,6 +417,19 @@ impl Held {
         self.listener.take()
     }
 
+    /// Lets the process execute its program, and waits until it has: for its `startContainer` hooks.
+    ///
+    /// # Errors
+    /// What one of them did wrong; the process has ended then.
+    pub fn start(self) -> Result<()> {
+        self.channel.go_on().call(|| "release the container's process".into())?;
+        match self.channel.hear().call(|| "hear from the container's process".into())? {
+            Some(Word::Failed(_, reason)) => Err(Error::Setup(reason)),
+            // It has executed its program, or ended: its end of the channel is closed.
+            _ => Ok(()),
+        }
+    }
+
     /// Lets the process execute its program. What `execve` still refuses goes to the process's standard error,
     /// and it ends with 127 or 126.
     pub fn release(mut self) -> Result<()> {

@@ -50,6 +50,11 @@ impl Hooks {
             .is_some_and(|h| h.create_container().as_ref().is_some_and(|list| !list.is_empty()))
     }
 
+    /// Whether hooks run right before or after the program is executed.
+    pub fn around_start(&self) -> bool {
+        !self.list(|h| h.start_container()).is_empty() || !self.list(|h| h.poststart()).is_empty()
+    }
+
     fn list(&self, pick: impl FnOnce(&oci_spec::runtime::Hooks) -> &Option<Vec<Hook>>) -> Vec<Hook> {
         let hooks = self.hooks.as_ref();
         hooks.and_then(|h| pick(h).clone()).unwrap_or_default()
@@ -83,7 +88,7 @@ impl Hooks {
         self.run(START_CONTAINER, &hooks, ContainerState::Created, Some(1))
     }
 
-    /// `poststart`: in the caller, after the program was started. A failure is for the log only.
+    /// `poststart`: in the caller, after the program was started.
     pub fn poststart(&self, pid: i32) -> Result<()> {
         let hooks = self.list(|h| h.poststart());
         self.run("poststart", &hooks, ContainerState::Running, Some(pid))

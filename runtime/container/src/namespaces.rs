@@ -53,6 +53,13 @@ impl Namespaces {
             // An empty path is none: callers in Go write it so.
             match namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
                 None => namespaces.new |= flag(kind),
+                Some(path) if !path.is_absolute() => {
+                    return Err(Error::Invalid {
+                        what: "linux.namespaces.path",
+                        value: path.display().to_string(),
+                        reason: "the path of a namespace is absolute".into(),
+                    });
+                }
                 Some(path) => {
                     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
                     let file = rustix::fs::open(path, flags, Mode::empty())

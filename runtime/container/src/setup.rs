@@ -195,7 +195,12 @@ fn confine_and_wait(launch: Launch, last: Last<'_>, channel: &Channel) -> Result
         rustix::io::retry_on_intr(|| rustix::io::read(start, &mut [0u8]))
             .call(|| "wait for the start".into())?;
     }
-    last.hooks.start_container()?;
+    let hooks = last.hooks.start_container();
+    if let (Err(_), Some(start)) = (&hooks, &last.start) {
+        // For who has started it, and waits until this descriptor is closed: by the program, or by a failure.
+        let _ = rustix::io::write(start, b"!");
+    }
+    hooks?;
     Ok(Some(launch))
 }
 
@@ -349,11 +354,11 @@ fn close_root(plan: &Plan<'_>) -> Result<()> {
     };
     // Read-only first: a path that is in both lists ends up masked.
     for path in linux.readonly_paths().iter().flatten() {
-        masks::read_only(&root, Path::new(path))?;
+        masks::read_only(&root, absolute("linux.readonlyPaths", path)?)?;
     }
     let mut masks = Masks::default();
     for path in linux.masked_paths().iter().flatten() {
-        masks.mask(&root, Path::new(path), plan.common().label)?;
+        masks.mask(&root, absolute("linux.maskedPaths", path)?, plan.common().label)?;
     }
     if plan.spec.root().as_ref().and_then(|r| r.readonly()) == Some(true) {
         let attributes = MountAttr {
@@ -364,6 +369,12 @@ fn close_root(plan: &Plan<'_>) -> Result<()> {
             .call(|| "make the root read-only".into())?;
     }
     Ok(())
+}
+
+fn absolute<'a>(what: &'static str, path: &'a str) -> Result<&'a Path> {
+    let invalid =
+        || Error::Invalid { what, value: path.to_owned(), reason: "these paths are absolute".into() };
+    Some(Path::new(path)).filter(|p| p.is_absolute()).ok_or_else(invalid)
 }
 
 /// Makes the new root the root. `pivot_root(".", ".")` puts the old one over the new, from where it is detached

@@ -229,6 +229,8 @@ pub struct State {
     pub cgroup: Option<PathBuf>,
     /// Its root as a mount of a namespace that isn't its own ([`crate::Held::root_mount`]), to be taken down.
     pub root_mount: Option<u64>,
+    /// Whether its `Spec` has hooks.
+    pub hooks: bool,
     /// Whether it has groups of resctrl ([`crate::Held::has_resource_groups`]).
     pub resource_groups: bool,
 }

@@ -75,6 +75,18 @@ pub(crate) fn make(
 }
 
 impl Made {
+    /// The reason why the container's process can't be born in its cgroup, in words that help.
+    pub(crate) fn explain(&self, error: sampan_container::Error) -> anyhow::Error {
+        let foreign = self.keeper.is_some() && user().is_some() && error.errno() == Some(libc::EACCES);
+        match foreign {
+            // Who moves a process needs to own what both cgroups are in: a session is not the user's systemd's.
+            true => anyhow::Error::new(error).context(
+                "this session is outside of the user's systemd, and may put no process there; start the command by `systemd-run --user --scope`, or choose --cgroup-manager=cgroupfs",
+            ),
+            false => error.into(),
+        }
+    }
+
     /// The container's process is in its cgroup, and waits: sets what a scope is limited by.
     pub(crate) fn limit(self, spec: &Spec) -> Result<()> {
         let (Some(cgroup), Some(keeper)) = (self.cgroup, self.keeper) else {

@@ -36,7 +36,7 @@ pub(crate) fn send_listener(spec: &Spec, state: &State, pid: i32, listener: &Own
         "state": {
             "ociVersion": state.oci_version,
             "id": state.id,
-            "status": "creating",
+            "status": state.live_status().to_string(),
             "pid": state.pid.unwrap_or(pid),
             "bundle": state.bundle,
             "annotations": state.annotations,

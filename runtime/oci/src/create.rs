@@ -8,10 +8,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use oci_spec::runtime::{Capability, LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{Capability, LinuxNamespace, LinuxNamespaceType, Process, Spec};
 use rustix::fs::{FileType, Mode, OFlags};
 use sampan_container::cgroup::Cgroup;
-use sampan_container::state::{ContainerDir, State, Status};
+use sampan_container::hooks::Hooks;
+use sampan_container::state::{ContainerDir, Lock, State, Status};
 use sampan_container::{Creation, Held, Parent, mount, process, seccomp};
 
 use crate::args::{Create, Global, Run};
@@ -22,28 +23,42 @@ use crate::{bundle, cgroup, console, delete, notify, start};
 /// Name of the FIFO that a created container waits at.
 pub(crate) const FIFO: &str = "exec.fifo";
 
+/// A container in the making: its process is ready, and waits.
+struct Made {
+    dir: ContainerDir,
+    state: State,
+    hooks: Hooks,
+    held: Held,
+    _lock: Lock,
+}
+
 /// Creates a container whose program waits for `start`.
 pub(crate) fn create(global: &Global, options: &Create) -> Result<u8> {
-    let (dir, mut held) = make(global, options)?;
-    let result = hand_over_terminal(&mut held, options).and_then(|()| record(&dir, &held, options));
-    match result.and_then(|()| Ok(held.release()?)) {
-        Ok(()) => Ok(0),
-        Err(error) => {
-            delete::clean_up(&dir, true)?;
-            Err(error)
-        }
+    let Made { dir, mut state, mut held, _lock: lock, .. } = make(global, options, true)?;
+    state.status = Status::Created;
+    let result = hand_over_terminal(&mut held, options)
+        .and_then(|()| Ok(dir.write(&state)?))
+        .and_then(|()| write_pid_file(options.pid_file.as_deref(), held.pid()))
+        .and_then(|()| Ok(held.release()?));
+    if let Err(error) = result {
+        drop(lock);
+        delete::delete_and_tell(global, &dir, true)?;
+        return Err(error);
     }
+    Ok(0)
 }
 
 /// Creates and starts a container, waits for its end and deletes it.
 pub(crate) fn run(global: &Global, options: &Run) -> Result<u8> {
-    let (dir, held) = make(global, &options.create)?;
+    let Made { dir, mut state, hooks, held, _lock: lock } = make(global, &options.create, false)?;
     let pidfd = held.pidfd().try_clone_to_owned().context("dup(pidfd)")?;
-    let (terminal, signals) = match begin(options, &dir, held) {
+    let begun = begin(options, &dir, &mut state, &hooks, held);
+    drop(lock);
+    let (terminal, signals) = match begun {
         Ok(Some(foreground)) => foreground,
         Ok(None) => return Ok(0),
         Err(error) => {
-            delete::clean_up(&dir, true)?;
+            delete::delete_and_tell(global, &dir, true)?;
             return Err(error);
         }
     };
@@ -55,13 +70,20 @@ pub(crate) fn run(global: &Global, options: &Run) -> Result<u8> {
     }
     let status = process::wait_exit(pidfd.as_fd())?;
     if !options.keep {
-        delete::clean_up(&dir, true)?;
+        delete::remove(&dir, &state)?;
+        delete::tell(global, &hooks);
     }
     Ok(u8::try_from(status).unwrap_or(u8::MAX))
 }
 
 /// Starts a container that was made. What comes back is for the foreground: the terminal to relay, and our signals.
-fn begin(options: &Run, dir: &ContainerDir, mut held: Held) -> Result<Option<(Option<OwnedFd>, Signals)>> {
+fn begin(
+    options: &Run,
+    dir: &ContainerDir,
+    state: &mut State,
+    hooks: &Hooks,
+    mut held: Held,
+) -> Result<Option<(Option<OwnedFd>, Signals)>> {
     let terminal = match (&options.create.console_socket, options.detach) {
         (None, false) => held.take_terminal(),
         _ => {
@@ -69,32 +91,52 @@ fn begin(options: &Run, dir: &ContainerDir, mut held: Held) -> Result<Option<(Op
             None
         }
     };
-    record(dir, &held, &options.create)?;
-    held.release()?;
-    if options.detach {
-        start::release(dir, Relay::wait)?;
-        return Ok(None);
+    let (pid, relay) = (held.pid(), Relay::open(dir)?);
+    write_pid_file(options.create.pid_file.as_deref(), pid)?;
+    let signals = (!options.detach).then(Signals::take).transpose()?;
+    match hooks.around_start() {
+        true => held.start()?,
+        false => held.release()?,
     }
-    let signals = Signals::take()?;
-    start::release(dir, Relay::wait_beside)?;
-    Ok(Some((terminal, signals)))
+    // Beside the program, which runs by now. Until this is written the container is one in creation, with a process.
+    start::is_running(dir, state)?;
+    hooks.poststart(pid)?;
+    match (relay, &signals) {
+        (Some(relay), None) => relay.wait(pid, state.start_time)?,
+        (Some(relay), Some(_)) => relay.wait_beside(pid, state.start_time)?,
+        (None, _) => {}
+    }
+    Ok(signals.map(|signals| (terminal, signals)))
 }
 
-/// Makes the container's directory, cgroup and process, and waits until that is ready. Nothing is left over if
-/// any of that fails.
-fn make(global: &Global, options: &Create) -> Result<(ContainerDir, Held)> {
+/// Makes the container's directory, cgroup and process, and waits until that is ready; `waits`, if it is for `start`
+/// to let the program go. Nothing is left over if any of that fails.
+fn make(global: &Global, options: &Create, waits: bool) -> Result<Made> {
     let mut bundle = bundle::read(&options.bundle, options.config.as_deref())?;
     if is_seen(&bundle.spec) {
         // Begins this program anew, from a copy; from there on this does nothing.
         process::seal_executable()?;
     }
     let dir = global.containers()?.create(&options.id)?;
+    let lock = dir.lock()?;
     pass_sockets(&mut bundle.spec);
-    let made = notify::prepare(&dir, &mut bundle.spec).and_then(|()| make_in(global, options, &bundle, &dir));
-    if made.is_err() {
-        delete::clean_up(&dir, true)?;
+    let fifo = waits.then(|| make_fifo(&dir)).transpose();
+    let made = fifo.and_then(|fifo| {
+        notify::prepare(&dir, &mut bundle.spec)?;
+        make_in(global, options, &bundle, &dir, fifo)
+    });
+    match made {
+        Ok((held, state)) => {
+            let hooks = Hooks::new(&bundle.spec, &state.id, &state.bundle);
+            Ok(Made { dir, state, hooks, held, _lock: lock })
+        }
+        Err(error) => {
+            drop(lock);
+            // As if it had been deleted: `poststop` hooks take back what the others did (runtime.md, "Lifecycle").
+            delete::delete_and_tell(global, &dir, true)?;
+            Err(error)
+        }
     }
-    Ok((dir, made?))
 }
 
 /// Whether programs of containers may get to see the container's process before it has executed its own program, and
@@ -102,7 +144,9 @@ fn make(global: &Global, options: &Create) -> Result<(ContainerDir, Held)> {
 /// its own namespace those that are executed between `create` and `start`, if they may trace processes.
 pub(crate) fn is_seen(spec: &Spec) -> bool {
     let namespaces = spec.linux().as_ref().and_then(|l| l.namespaces().as_deref()).unwrap_or_default();
-    let own = |kind| namespaces.iter().any(|n| n.typ() == kind && n.path().is_none());
+    // An empty path is none: callers in Go write it so.
+    let new = |n: &LinuxNamespace| n.path().as_ref().is_none_or(|path| path.as_os_str().is_empty());
+    let own = |kind| namespaces.iter().any(|n| n.typ() == kind && new(n));
     if !own(LinuxNamespaceType::Pid) {
         return true;
     }
@@ -116,9 +160,14 @@ pub(crate) fn may_trace(process: &Process) -> bool {
     all.flatten().any(|set| set.contains(&Capability::SysPtrace))
 }
 
-fn make_in(global: &Global, options: &Create, bundle: &bundle::Bundle, dir: &ContainerDir) -> Result<Held> {
+fn make_in(
+    global: &Global,
+    options: &Create,
+    bundle: &bundle::Bundle,
+    dir: &ContainerDir,
+    fifo: Option<OwnedFd>,
+) -> Result<(Held, State)> {
     let spec = &bundle.spec;
-    dir.write_spec(spec)?;
     let process = spec.process().as_ref().context("config.json has no \"process\"")?;
     let terminal = process.terminal() == Some(true);
     if options.console_socket.is_some() && !terminal {
@@ -137,14 +186,22 @@ fn make_in(global: &Global, options: &Create, bundle: &bundle::Bundle, dir: &Con
     creation.preserve_fds = options.preserve_fds.saturating_add(listen_fds());
     creation.resources_applied = made.cgroup.is_some();
     creation.cgroup = made.cgroup.as_ref().map(Cgroup::open).transpose()?;
-    creation.start = Some(make_fifo(dir)?);
+    creation.start = fifo;
     if let Some(filter) = linux.seccomp() {
         creation.filter = seccomp::from_spec(filter, global.seccomp_cache().as_deref())?;
         for name in creation.filter.iter().flat_map(|f| f.unknown()) {
             log::debug!("the installed libseccomp doesn't know the system call {name}");
         }
     }
-    let mut held = sampan_container::create(creation)?;
+    let mut held = sampan_container::create(creation).map_err(|error| made.explain(error))?;
+    // From here on there is a process to be ended, and perhaps mounts: written down at once, and while the process
+    // sets itself up, which takes longer than this.
+    state.pid = Some(held.pid());
+    state.start_time = Some(process::start_time(held.pid())?);
+    state.root_mount = held.root_mount();
+    state.resource_groups = held.has_resource_groups();
+    dir.write(&state)?;
+    dir.write_spec(spec)?;
     if let Err(error) = made.limit(spec) {
         // If the process has failed, that is the reason: with it goes its scope.
         held.wait_ready()?;
@@ -154,7 +211,7 @@ fn make_in(global: &Global, options: &Create, bundle: &bundle::Bundle, dir: &Con
     if let Some(listener) = held.take_listener() {
         console::send_listener(spec, &state, held.pid(), &listener)?;
     }
-    Ok(held)
+    Ok((held, state))
 }
 
 pub(crate) fn new_state(options: &Create, bundle: &bundle::Bundle, spec: &Spec) -> State {
@@ -171,6 +228,7 @@ pub(crate) fn new_state(options: &Create, bundle: &bundle::Bundle, spec: &Spec) 
         command: args.unwrap_or_default(),
         annotations,
         hostname: spec.hostname().clone().unwrap_or_default(),
+        hooks: spec.hooks().is_some(),
         ..State::default()
     }
 }
@@ -209,18 +267,6 @@ fn hand_over_terminal(held: &mut Held, options: &Create) -> Result<()> {
         (Some(_), None) => bail!("process.terminal is set: give --console-socket for its other end"),
         (None, _) => Ok(()),
     }
-}
-
-/// Writes down the process, for the other commands and for the caller.
-fn record(dir: &ContainerDir, held: &Held, options: &Create) -> Result<()> {
-    let mut state = dir.read()?;
-    state.status = Status::Created;
-    state.pid = Some(held.pid());
-    state.root_mount = held.root_mount();
-    state.resource_groups = held.has_resource_groups();
-    state.start_time = Some(process::start_time(held.pid())?);
-    dir.write(&state)?;
-    write_pid_file(options.pid_file.as_deref(), held.pid())
 }
 
 /// Writes a process id where the caller wants it, all at once: it may be watching the file.

@@ -4,9 +4,8 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use sampan_container::cgroup::Cgroup;
 use sampan_container::hooks::Hooks;
-use sampan_container::state::{ContainerDir, Status};
+use sampan_container::state::{ContainerDir, State, Status};
 use sampan_container::{Error, process};
 
 use crate::args::{Delete, Global};
@@ -29,24 +28,30 @@ pub(crate) fn delete(global: &Global, options: &Delete) -> Result<u8> {
 /// Deletes a container and runs the hooks for that.
 pub(crate) fn delete_and_tell(global: &Global, dir: &ContainerDir, force: bool) -> Result<()> {
     let _lock = dir.lock()?;
-    let spec = dir.read_spec().ok();
-    let state = dir.read().ok();
-    clean_up(dir, force)?;
-    if let (Some(spec), Some(state)) = (spec, state) {
-        for error in Hooks::new(&spec, &state.id, &state.bundle).poststop() {
-            crate::messages::error(global, &error.to_string());
-        }
+    let state = match dir.read() {
+        // Its maker was killed before it could write anything.
+        Err(Error::NoSuchContainer(_)) => return Ok(dir.remove()?),
+        state => state?,
+    };
+    let spec = if state.hooks { dir.read_spec().ok() } else { None };
+    end(&state, force)?;
+    remove(dir, &state)?;
+    if let Some(spec) = spec {
+        tell(global, &Hooks::new(&spec, &state.id, &state.bundle));
     }
     Ok(())
 }
 
-/// Ends the container's processes and removes its cgroup and directory. Without `force`, only a container that
-/// has stopped, or was created and never started.
-pub(crate) fn clean_up(dir: &ContainerDir, force: bool) -> Result<()> {
-    let state = match dir.read() {
-        Err(Error::NoSuchContainer(_)) => return Ok(dir.remove()?),
-        state => state?,
-    };
+/// Runs the hooks for a container that has been deleted. What goes wrong there is only reported.
+pub(crate) fn tell(global: &Global, hooks: &Hooks) {
+    for error in hooks.poststop() {
+        crate::messages::error(global, &error.to_string());
+    }
+}
+
+/// Ends the container's first process, and with it those of its PID namespace. Without `force`, only of a container
+/// that was created and never started.
+fn end(state: &State, force: bool) -> Result<()> {
     let status = state.live_status();
     if !force && matches!(status, Status::Running | Status::Paused) {
         bail!(
@@ -54,10 +59,7 @@ pub(crate) fn clean_up(dir: &ContainerDir, force: bool) -> Result<()> {
             state.name
         );
     }
-    let cgroup = state.cgroup.as_deref().map(Cgroup::existing).transpose()?;
-    if let Some(cgroup) = &cgroup {
-        cgroup.freeze(false)?;
-    }
+    // What is frozen can be killed, too, in version 2.
     let pidfd = match state.pid {
         Some(pid) => process::open(pid, state.start_time)?,
         None => None,
@@ -68,7 +70,13 @@ pub(crate) fn clean_up(dir: &ContainerDir, force: bool) -> Result<()> {
             bail!("container {:?}: its first process doesn't end", state.name);
         }
     }
-    cgroup::remove(&state, PATIENCE)?;
+    Ok(())
+}
+
+/// Removes all that there is of a container whose first process has ended: its cgroup with whoever is left in there,
+/// groups of resctrl, mounts, and its directory.
+pub(crate) fn remove(dir: &ContainerDir, state: &State) -> Result<()> {
+    cgroup::remove(state, PATIENCE)?;
     if state.resource_groups
         && let Some(rdt) = dir.read_spec()?.linux().as_ref().and_then(|l| l.intel_rdt().as_ref())
     {

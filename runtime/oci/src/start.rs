@@ -1,37 +1,30 @@
 //! `start`.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 use sampan_container::hooks::Hooks;
-use sampan_container::state::{ContainerDir, Status};
+use sampan_container::state::{ContainerDir, State, Status};
 
 use crate::args::Global;
 use crate::create::FIFO;
+use crate::delete;
 use crate::notify::Relay;
 
-/// Starts the program of a created container.
+/// Starts the program of a created container: lets its process execute it, and runs the hooks that follow.
 pub(crate) fn start(global: &Global, id: &str) -> Result<u8> {
     let dir = global.container(id)?;
-    release(&dir, Relay::wait)?;
-    Ok(0)
-}
-
-/// Lets the container's process execute its program, and runs the hooks that follow. `ready` waits for its word, if
-/// it is to have one.
-pub(crate) fn release(
-    dir: &ContainerDir,
-    ready: impl FnOnce(Relay, i32, Option<u64>) -> Result<()>,
-) -> Result<()> {
+    // Whoever still creates it has the lock.
     let lock = dir.lock()?;
     let mut state = dir.read()?;
-    match state.live_status() {
-        Status::Created => {}
-        Status::Stopped => bail!("cannot start a container that has stopped: {:?}", state.name),
-        status => bail!("cannot start an already running container: {:?} is {status}", state.name),
-    }
-    let relay = Relay::open(dir)?;
+    let pid = match (state.live_status(), state.pid) {
+        (Status::Created, Some(pid)) => pid,
+        (Status::Stopped, _) => bail!("cannot start a container that has stopped: {:?}", state.name),
+        (status, _) => bail!("cannot start an already running container: {:?} is {status}", state.name),
+    };
+    let relay = Relay::open(&dir)?;
     let path = dir.path().join(FIFO);
     let context = || format!("open({})", path.display());
     // Without a reader this would block: the process is gone if nobody has the FIFO open.
@@ -40,16 +33,42 @@ pub(crate) fn release(
             .with_context(context)?;
     rustix::io::write(&fifo, b"g").with_context(|| format!("write({})", path.display()))?;
     std::fs::remove_file(&path).with_context(|| format!("unlink({})", path.display()))?;
-    state.status = Status::Running;
-    state.started = Some(jiff::Timestamp::now().to_string());
-    dir.write(&state)?;
+    is_running(&dir, &mut state)?;
     drop(lock);
-    let spec = dir.read_spec()?;
-    if let Some(pid) = state.pid {
-        Hooks::new(&spec, &state.id, &state.bundle).poststart(pid)?;
-        if let Some(relay) = relay {
-            ready(relay, pid, state.start_time)?;
+    if state.hooks {
+        let hooks = Hooks::new(&dir.read_spec()?, &state.id, &state.bundle);
+        if let Err(error) = around(&hooks, &fifo, pid) {
+            // "Stop the container, and continue the lifecycle at step 12" (runtime.md): it is destroyed.
+            delete::delete_and_tell(global, &dir, true)?;
+            return Err(error);
         }
     }
-    Ok(())
+    match relay {
+        Some(relay) => relay.wait(pid, state.start_time).map(|()| 0),
+        None => Ok(0),
+    }
+}
+
+/// Writes down that the program runs.
+pub(crate) fn is_running(dir: &ContainerDir, state: &mut State) -> Result<()> {
+    state.status = Status::Running;
+    state.started = Some(jiff::Timestamp::now().to_string());
+    Ok(dir.write(state)?)
+}
+
+/// The hooks around the execution of the program: waits for those before it, in the container, and runs those after.
+fn around(hooks: &Hooks, fifo: &OwnedFd, pid: i32) -> Result<()> {
+    if !hooks.around_start() {
+        return Ok(());
+    }
+    // The container's process has the other end until it executes the program, or ends.
+    let mut end = [PollFd::new(fifo, PollFlags::empty())];
+    rustix::io::retry_on_intr(|| rustix::event::poll(&mut end, None)).context("poll(exec.fifo)")?;
+    let path = format!("/proc/self/fd/{}", fifo.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let rest = rustix::fs::open(&path, flags, Mode::empty()).with_context(|| format!("open({path})"))?;
+    if rustix::io::read(&rest, &mut [0u8]).is_ok_and(|length| length > 0) {
+        bail!("a startContainer hook has failed: the container's standard error says more");
+    }
+    Ok(hooks.poststart(pid)?)
 }

@@ -21,6 +21,7 @@ mod leftovers;
 mod many;
 mod network;
 mod oci;
+mod podman;
 mod pods;
 mod secrets;
 mod stacks;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         builds::tests(),
         artifacts::tests(),
         containerd::tests(),
+        podman::tests(),
         leftovers::tests(),
         many::tests(),
         start_stop::tests(),

@@ -22,6 +22,7 @@ pub fn tests() -> Vec<Trial> {
         test("annotations_command_nothing_but_the_scope", annotations),
         test("an_end_by_itself_frees_the_name", an_end_by_itself),
         test("a_scope_of_someone_else_is_left_alone", someone_elses_scope),
+        test("a_user_has_scopes_of_their_own", a_users_scope),
         test("killed_at_any_system_call", killed_at_any_system_call),
     ]
 }
@@ -250,6 +251,50 @@ fn someone_elses_scope(machine: &Machine) -> Result<()> {
     ensure!(error.contains("there is a unit sampan-web.scope already"), "{error}");
     ensure!(machine.property("sampan-web.scope", "ActiveState")? == "active");
     machine.ok(&["systemctl", "stop", "sampan-web.scope"]).map(drop)
+}
+
+fn a_users_scope(machine: &Machine) -> Result<()> {
+    let before = inventory(machine)?;
+    machine.ok(&["loginctl", "enable-linger", "alice"])?;
+    let uid = machine.ok(&["id", "-u", "alice"])?.trim().to_owned();
+    let manager = format!("user@{uid}.service");
+    machine.wait("the user's systemd", Duration::from_secs(10), |m| {
+        Ok(m.property(&manager, "ActiveState")? == "active")
+    })?;
+    bundle(machine, "", &json!({}))?;
+    machine.shell("rm -rf /home/alice/bundle; cp -a /srv/bundle /home/alice; rm /home/alice/bundle/config.json; chown -R alice: /home/alice/bundle")?;
+    let by_alice = |script: &str| {
+        let script = format!("export XDG_RUNTIME_DIR=/run/user/{uid}; cd bundle; {script}");
+        machine.run(&["runuser", "-l", "alice", "-c", &script])
+    };
+    let run = by_alice("sampan-runtime spec --rootless")?;
+    ensure!(run.success(), "{}", run.text());
+    let text = machine.ok(&["cat", "/home/alice/bundle/config.json"])?;
+    let mut spec: Value = serde_json::from_str(&text)?;
+    spec["process"]["terminal"] = json!(false);
+    spec["process"]["args"] = json!(["/bin/sh", "-c", "grep ^0: /proc/self/cgroup; sleep 1000"]);
+    machine.write("/home/alice/bundle/config.json", &spec.to_string())?;
+
+    // A session is not below the user's systemd.
+    let run = by_alice("sampan-runtime --systemd-cgroup run --detach web")?;
+    ensure!(!run.success() && run.stderr.contains("systemd-run --user --scope"), "{}", run.text());
+    let run = by_alice(
+        "systemd-run --user --scope --quiet sampan-runtime --systemd-cgroup run --detach web </dev/null >log 2>&1",
+    )?;
+    let log = machine.ok(&["cat", "/home/alice/bundle/log"])?;
+    ensure!(run.success(), "{log}{}", run.text());
+    let status = by_alice("systemctl --user status sampan-web.scope")?;
+    let place = format!("/{manager}/user.slice/sampan-web.scope");
+    ensure!(status.stdout.contains(&place) && status.stdout.contains("sleep 1000"), "{}", status.text());
+    let run = by_alice(
+        "sampan-runtime delete --force web; systemctl --user list-units --all --no-legend 'sampan-*'",
+    )?;
+    ensure!(run.success() && run.stdout.is_empty(), "{}", run.text());
+    machine.ok(&["loginctl", "disable-linger", "alice"])?;
+    machine.wait("the end of the user's systemd", Duration::from_secs(20), |m| {
+        Ok(m.property(&manager, "ActiveState")? == "inactive")
+    })?;
+    nothing_new(machine, &before, "a user's container")
 }
 
 fn killed_at_any_system_call(machine: &Machine) -> Result<()> {

@@ -38,7 +38,7 @@ const MASKED: &str = "systemd-sysctl.service systemd-udevd.service systemd-udev-
 const BUILDING: &str = "buildah";
 
 /// What other programs call the runtime through, in a root of its own for the same reason.
-const CLIENTS: &str = "containerd podman crun";
+const CLIENTS: &str = "containerd podman";
 
 /// The root's folder, built first if the cache has none for this recipe.
 pub fn build(cache: &Cache) -> Result<PathBuf> {

@@ -23,19 +23,15 @@ impl Cgroup {
         let mut left = vec![self.directory()];
         while let Some(directory) = left.pop() {
             let call = || format!("read({}/cgroup.procs)", directory.display());
-            let gone = |e: &io::Error| {
-                // ENODEV: removed between opening and reading.
-                e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(libc::ENODEV)
-            };
             let text = match fs::read_to_string(directory.join("cgroup.procs")) {
-                Err(e) if gone(&e) => continue,
+                Err(e) if is_gone(&e) => continue,
                 // The processes of a threaded cgroup are listed in the one that it belongs to.
                 Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => String::new(),
                 text => text.call(call)?,
             };
             all.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
             let entries = match fs::read_dir(&directory) {
-                Err(e) if gone(&e) => continue,
+                Err(e) if is_gone(&e) => continue,
                 entries => entries.call(call)?,
             };
             for entry in entries.flatten() {
@@ -47,18 +43,22 @@ impl Cgroup {
         Ok(all)
     }
 
-    /// Freezes or thaws all processes, and waits until they are.
+    /// Freezes or thaws all processes, and waits until they are. Nothing is frozen in a cgroup that is gone.
     pub fn freeze(&self, frozen: bool) -> Result<()> {
         let (file, value) = (self.directory().join("cgroup.freeze"), if frozen { "1" } else { "0" });
         match fs::write(&file, value) {
-            // Nothing is frozen in a cgroup that is gone.
-            Err(e) if e.kind() == io::ErrorKind::NotFound && !frozen => return Ok(()),
+            Err(e) if is_gone(&e) && !frozen => return Ok(()),
             result => result.call(|| format!("write({}, {value})", file.display()))?,
         }
         let wanted = format!("frozen {value}");
+        let events = self.directory().join("cgroup.events");
         let deadline = Instant::now() + FREEZING;
         while Instant::now() < deadline {
-            if self.read("cgroup.events")?.lines().any(|line| line == wanted) {
+            let text = match fs::read_to_string(&events) {
+                Err(e) if is_gone(&e) && !frozen => return Ok(()),
+                text => text.call(|| format!("read({})", events.display()))?,
+            };
+            if text.lines().any(|line| line == wanted) {
                 return Ok(());
             }
             std::thread::sleep(TICK);
@@ -72,7 +72,7 @@ impl Cgroup {
         match fs::write(self.directory().join("cgroup.kill"), "1") {
             Ok(()) => Ok(()),
             // It is gone, and so are they; or, before 5.14, there is no such file.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => self.signal_all(libc::SIGKILL),
+            Err(e) if is_gone(&e) => self.signal_all(libc::SIGKILL),
             // A threaded cgroup can't be killed as a whole.
             Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => self.signal_all(libc::SIGKILL),
             Err(e) => Err(e).call(|| format!("write({}/cgroup.kill)", self.directory().display())),
@@ -123,6 +123,11 @@ impl Cgroup {
     }
 }
 
+/// ENODEV comes if it was removed between opening and reading or writing.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
+}
+
 /// Only directories of a cgroup can be removed, from the innermost.
 fn remove_tree(directory: &Path) -> io::Result<()> {
     match fs::remove_dir(directory) {
@@ -132,10 +137,30 @@ fn remove_tree(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)?.flatten() {
         if entry.file_type().is_ok_and(|t| t.is_dir()) {
             match remove_tree(&entry.path()) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                Err(e) if !is_gone(&e) => return Err(e),
                 _ => {}
             }
         }
     }
     fs::remove_dir(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A container that ends by itself takes its cgroup along under systemd, at any moment of its deletion.
+    #[test]
+    fn what_is_gone_is_thawed_killed_and_removed() {
+        let Ok(gone) = Cgroup::existing(Path::new("sampan-test-gone")) else {
+            eprintln!("SKIP: there is no mount of cgroup2");
+            return;
+        };
+        gone.freeze(false).unwrap();
+        gone.kill().unwrap();
+        gone.signal_all(libc::SIGTERM).unwrap();
+        gone.remove(Duration::ZERO).unwrap();
+        assert!(gone.processes().unwrap().is_empty());
+        assert!(gone.freeze(true).is_err() && gone.stats().is_err());
+    }
 }

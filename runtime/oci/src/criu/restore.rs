@@ -40,7 +40,7 @@ pub(crate) fn restore(global: &Global, options: &Restore) -> Result<u8> {
     let pidfd = match made {
         Ok(pidfd) => pidfd,
         Err(error) => {
-            delete::clean_up(&dir, true)?;
+            delete::delete_and_tell(global, &dir, true)?;
             return Err(error);
         }
     };
@@ -48,7 +48,7 @@ pub(crate) fn restore(global: &Global, options: &Restore) -> Result<u8> {
         return Ok(0);
     }
     let status = process::wait_exit(pidfd.as_fd())?;
-    delete::clean_up(&dir, true)?;
+    delete::delete_and_tell(global, &dir, true)?;
     Ok(u8::try_from(status).unwrap_or(u8::MAX))
 }
 

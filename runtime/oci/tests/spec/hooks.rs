@@ -25,6 +25,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("config/hooks/failed_start_container", "runtime.md#lifecycle, step 7", failed_start_container),
         case("config/hooks/failed_poststart", "runtime.md#lifecycle, step 9", failed_poststart),
         case("config/hooks/failed_poststop", "runtime.md#lifecycle, step 13", failed_poststop_is_a_warning),
+        case("config/hooks/poststop_after_run", "runtime.md#lifecycle, step 13", poststop_after_run),
         case("config/hooks/timeout", "config.md#posix-platform-hooks", timeout),
         case("config/hooks/timeout_of_zero", "config.md#posix-platform-hooks", timeout_of_zero),
         case("config/hooks/relative_path", "config.md#posix-platform-hooks", relative_path),
@@ -230,6 +231,13 @@ fn failed_poststop_is_a_warning(bundle: &mut Bundle) {
     whole_life(bundle);
     assert_eq!(fs::read_to_string(log).unwrap_or_default(), "second\n");
     bundle.gone();
+}
+
+fn poststop_after_run(bundle: &mut Bundle) {
+    let log = bundle.path().join("log-of-hook");
+    bundle.spec["hooks"] = json!({"poststop": [shell(&format!("echo poststop > {}", log.display()))]});
+    bundle.args(&["true"]).run().good();
+    assert_eq!(fs::read_to_string(log).unwrap_or_default(), "poststop\n");
 }
 
 fn timeout(bundle: &mut Bundle) {
