@@ -30,6 +30,7 @@ use rustix::fs::{Access, Mode, OFlags, ResolveFlags};
 
 use crate::error::{Call, Error, Result};
 
+pub(crate) use devices::length as device_program;
 pub use limits::{Limit, limits};
 
 /// Where cgroups go that have no path of their own in the `Spec`.

@@ -59,6 +59,15 @@ impl Credentials {
     /// wasn't asked for (CVE-2022-29162, CVE-2022-27650).
     pub(crate) fn new(process: &Process) -> Result<Self> {
         let user = process.user();
+        let groups = user.additional_gids().iter().flatten();
+        // To system calls -1 means "no change": the program would stay root.
+        if let Some(id) = [user.uid(), user.gid()].iter().chain(groups).find(|&&id| id == u32::MAX) {
+            return Err(Error::Invalid {
+                what: "process.user",
+                value: id.to_string(),
+                reason: "an id is a number from 0 to 4294967294".into(),
+            });
+        }
         Ok(Credentials {
             uid: user.uid(),
             gid: user.gid(),

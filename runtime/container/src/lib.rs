@@ -40,6 +40,8 @@ pub mod cgroup;
 pub mod defaults;
 pub mod document;
 pub mod features;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hooks;
 pub mod mount;
 pub mod process;

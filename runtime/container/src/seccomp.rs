@@ -20,6 +20,7 @@ use crate::error::{Call, Error, Result};
 use crate::sys;
 
 pub(crate) use compile::{ACTIONS, FLAGS, OPERATORS};
+pub(crate) use profile::resolve;
 
 /// Where compiled filters are kept.
 pub const DEFAULT_CACHE: &str = "/var/cache/sampan/seccomp";
@@ -54,6 +55,11 @@ impl Filter {
     /// by its default action; empty if the filter came from the cache.
     pub fn unknown(&self) -> &[String] {
         &self.unknown
+    }
+
+    /// The instructions.
+    pub(crate) fn program(&self) -> &[u8] {
+        &self.program
     }
 
     /// Loads the filter into the calling process; a listener goes to the other side of `channel`.

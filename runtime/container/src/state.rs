@@ -353,6 +353,10 @@ impl Containers {
         let mut all = Vec::new();
         for entry in entries {
             let entry = entry.call(|| format!("readdir({})", self.root.display()))?;
+            // Not a link: what it leads to is no container's.
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
             if let Some(name) = entry.file_name().to_str().filter(|n| self.check(n).is_ok()) {
                 all.push(self.dir(name)?);
             }

@@ -141,7 +141,18 @@ impl Cgroup {
     }
 
     fn explain(&self, limit: &Limit, error: &io::Error, refusal: Option<&str>) -> Error {
+        // The file that was tried last.
+        let (file, value) = match &limit.absent {
+            Absent::Instead(file, value) if !self.directory().join(&limit.file).exists() => {
+                (*file, value.as_str())
+            }
+            _ => (limit.file.as_str(), limit.value.as_str()),
+        };
         let reason = match limit.controller().filter(|_| is_absent(error)) {
+            None if file.starts_with("io.") && error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                "the device has neither the scheduler BFQ nor a cost model (io.cost.qos), by which it would be weighed"
+                    .into()
+            }
             None => error.to_string(),
             Some(controller) => {
                 let root = fs::read_to_string(self.mount.join("cgroup.controllers")).unwrap_or_default();
@@ -163,11 +174,11 @@ impl Cgroup {
                             self.path.display()
                         )
                     }
-                    (true, true, _) => format!("the kernel has no file {}", limit.file),
+                    (true, true, _) => format!("the kernel has no file {file}"),
                 }
             }
         };
-        Error::Unsupported { what: format!("the limit {}={}", limit.file, limit.value), reason }
+        Error::Unsupported { what: format!("the limit {file}={value}"), reason }
     }
 }
 

@@ -93,6 +93,16 @@ pub(super) fn restrict(rules: &[LinuxDeviceCgroup]) -> Result<bool> {
     Ok(!rules.is_empty() && !allows_everything(&converted.concat()))
 }
 
+/// The program for these rules, in instructions: for those who want to know that there is one.
+pub(crate) fn length(rules: &[LinuxDeviceCgroup]) -> Result<usize> {
+    let mut all = Vec::new();
+    for rule in rules {
+        all.extend(convert(rule)?);
+    }
+    all.extend(ALWAYS);
+    Ok(program(&all).len())
+}
+
 /// Whether the last rules allow all of both types, so that no other can matter.
 fn allows_everything(rules: &[Rule]) -> bool {
     let all = |rule: &Rule, kind| {

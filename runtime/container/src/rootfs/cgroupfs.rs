@@ -105,7 +105,7 @@ fn one(
     data.extend(options.data.iter().cloned());
     match filesystem(kind, "cgroup", &data, options.attributes.set, destination) {
         // A user namespace that isn't the one of the cgroup namespace has no power over it.
-        Err(error) if common.own_users && error.errno() == Some(libc::EPERM) => {
+        Err(error) if error.errno() == Some(libc::EPERM) && common.users_are_others() => {
             bind(hierarchy, destination, options, common)
         }
         mount => mount,
@@ -125,7 +125,7 @@ fn bind(hierarchy: &Hierarchy, destination: &Path, options: &Options, common: Co
     let mount = rustix::mount::open_tree(CWD, &source, flags).call(call)?;
     let mut attributes = MountAttr { set: options.attributes.set, ..MountAttr::default() };
     attributes.set &= !u64::from(MountAttrFlags::MOUNT_ATTR__ATIME.bits());
-    if common.own_users {
+    if common.users_are_others() {
         attributes.set |= u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits());
     }
     attributes.propagation = libc::MS_PRIVATE;

@@ -90,6 +90,9 @@ fn convert(device: &LinuxDevice) -> Result<Device> {
     if !device.path().is_absolute() {
         return Err(invalid("the path of a device is absolute"));
     }
+    if device.uid() == Some(u32::MAX) || device.gid() == Some(u32::MAX) {
+        return Err(invalid("an id is a number from 0 to 4294967294"));
+    }
     let number = |n: i64| u32::try_from(n).map_err(|_| invalid("device numbers are not negative"));
     Ok(Device {
         path: device.path().clone(),

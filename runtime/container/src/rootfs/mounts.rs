@@ -76,6 +76,14 @@ pub(crate) struct Common<'a> {
     pub(crate) own_cgroups: bool,
 }
 
+impl Common<'_> {
+    /// Whether the container's users aren't the system's own: it has its own ones, or its caller has already. Asks the
+    /// kernel for the latter, so it is for what has been refused.
+    pub(crate) fn users_are_others(&self) -> bool {
+        self.own_users || crate::rootless::in_user_namespace()
+    }
+}
+
 /// Checks a mount and opens its source. Runs in the caller.
 pub(crate) fn prepare(mount: &Mount, common: Common<'_>, mapper: &Mapper<'_>) -> Result<Prepared> {
     let destination = normal(mount.destination());
@@ -240,7 +248,7 @@ impl Prepared {
             What::New { ref kind, ref source } => {
                 let old = root.find_path(&self.destination, links)?;
                 let mount = match self.make(kind, source, old.as_ref(), common) {
-                    Err(error) if common.own_users && error.errno() == Some(libc::EPERM) => {
+                    Err(error) if error.errno() == Some(libc::EPERM) && common.users_are_others() => {
                         self.of_host(kind)?.ok_or(error)?
                     }
                     mount => mount?,

@@ -228,12 +228,6 @@ fn set(attributes: &mut MountAttr, flag: A) {
 }
 
 fn clear(attributes: &mut MountAttr, flag: A) {
-    let time = u64::from(A::MOUNT_ATTR__ATIME.bits());
-    if clears(flag) == time && attributes.clear & time != 0 && attributes.set & time != u64::from(flag.bits())
-    {
-        // "norelatime" takes nothing back from "noatime".
-        return;
-    }
     attributes.set &= !clears(flag);
     // "atime", "norelatime", "nostrictatime" go back to the kernel's default, which is relatime (0).
     attributes.clear |= clears(flag);

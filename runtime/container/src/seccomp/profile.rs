@@ -74,7 +74,7 @@ const NATIVE: (&str, Arch) = if cfg!(target_arch = "x86_64") {
 
 /// Reads a profile and resolves its conditions for a container with the capabilities `caps` on the kernel
 /// `release`. Errors are words for the reader of the file.
-pub(super) fn resolve(text: &[u8], caps: &BTreeSet<String>, release: &str) -> Result<LinuxSeccomp, String> {
+pub(crate) fn resolve(text: &[u8], caps: &BTreeSet<String>, release: &str) -> Result<LinuxSeccomp, String> {
     let profile: Profile = serde_json::from_slice(text).map_err(|e| e.to_string())?;
     let mut architectures = profile.architectures.unwrap_or_default();
     let map = profile.arch_map.unwrap_or_default();

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
-use crate::harness::{Case, case};
+use crate::harness::{Case, Invalid, case};
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = vec![
@@ -15,7 +15,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("config/extensibility/unknown_properties", "config.md#extensibility", unknown_properties),
         case("config/linux_defaults/file_systems", "config-linux.md#default-filesystems", file_systems),
     ];
-    let invalid: [(&'static str, &'static str, fn() -> Value); 10] = [
+    let invalid: [Invalid; 10] = [
         ("rlimit", "/process/rlimits", || json!([{"type": "RLIMIT_NOTHING", "soft": 1, "hard": 1}])),
         ("scheduler", "/process/scheduler", || json!({"policy": "SCHED_NOTHING"})),
         ("io_class", "/process/ioPriority", || json!({"class": "IOPRIO_CLASS_NOTHING", "priority": 1})),

@@ -37,6 +37,9 @@ impl Case {
     }
 }
 
+/// A value that must be refused: a name, where it stands, and how it is made.
+pub(crate) type Invalid = (&'static str, &'static str, fn() -> serde_json::Value);
+
 /// Runtimes that the cases are proven by.
 const PEERS: &[&str] = &["crun", "runc"];
 

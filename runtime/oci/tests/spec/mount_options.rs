@@ -5,9 +5,13 @@ use std::collections::BTreeSet;
 use crate::bundle::Bundle;
 use crate::harness::{Case, case};
 
-/// Options of one mount: its name, options that come before it, words that `mountinfo` must have, and must not have.
-/// Nothing to have or not to have means: it is accepted.
-const PLAIN: &[(&str, &[&str], &[&str], &[&str])] = &[
+type Words = &'static [&'static str];
+
+/// An option: its name, those that come before it, words that `mountinfo` must have, and must not have.
+type Row = (&'static str, Words, Words, Words);
+
+/// Options of one mount. Nothing to have or not to have means: it is accepted.
+const PLAIN: &[Row] = &[
     ("async", &["sync"], &[], &["sync"]),
     ("atime", &["noatime"], &[], &["noatime"]),
     ("defaults", &[], &["rw"], &["ro"]),
@@ -39,7 +43,7 @@ const PLAIN: &[(&str, &[&str], &[&str], &[&str])] = &[
 ];
 
 /// The same for a bind mount and the mount below it, with the options that both have on the host.
-const RECURSIVE: &[(&str, &[&str], &[&str], &[&str])] = &[
+const RECURSIVE: &[Row] = &[
     ("rro", &[], &["ro"], &["rw"]),
     ("rrw", &["ro"], &["rw"], &["ro"]),
     ("rnosuid", &[], &["nosuid"], &[]),

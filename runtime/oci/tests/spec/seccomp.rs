@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
-use crate::harness::{Case, case};
+use crate::harness::{Case, Invalid, case};
 
 const SECTION: &str = "config-linux.md#seccomp";
 
@@ -31,7 +31,7 @@ pub(crate) fn cases() -> Vec<Case> {
             self::operator(b, operator, value, two, wanted);
         }));
     }
-    let invalid: [(&'static str, &'static str, fn() -> Value); 4] = [
+    let invalid: [Invalid; 4] = [
         ("architecture", "/architectures", || json!(["SCMP_ARCH_NOTHING"])),
         ("flag", "/flags", || json!(["SECCOMP_FILTER_FLAG_NOTHING"])),
         ("action", "/syscalls/0/action", || json!("SCMP_ACT_NOTHING")),

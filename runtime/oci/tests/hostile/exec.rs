@@ -1,0 +1,92 @@
+//! Programs that are executed in a running container: it sees them come.
+
+use super::*;
+
+/// CVE-2019-5736, CVE-2016-9962: a container with `CAP_SYS_PTRACE` looks at whoever joins it, and writes to its
+/// executable. It may see the sealed copies, which are nobody's file.
+#[test]
+fn who_joins_a_container_cannot_be_reached() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let before = runtime_bytes();
+    add_capability(&mut bundle, "CAP_SYS_PTRACE");
+    let spy = "while :; do for p in /proc/[0-9]*; do
+            readlink $p/exe; ls -l $p/fd; (echo hacked > $p/exe) 2>/dev/null
+        done; done >> /tmp/seen 2>/dev/null";
+    bundle.script(spy);
+    let running = bundle.start();
+    for _ in 0..40 {
+        assert_eq!(running.exec(&[], &["/bin/true"]).status, 0);
+    }
+    drop(running);
+    let seen = fs::read_to_string(bundle.rootfs("tmp/seen")).unwrap();
+    assert!(seen.contains("/bin/busybox"), "the spy didn't run");
+    assert!(!seen.contains("sampan-runtime"), "the host's file was visible");
+    assert!(!seen.contains(bundle.path().join("state").to_str().unwrap()), "the state was visible");
+    assert_eq!(runtime_bytes(), before);
+}
+
+/// CVE-2022-29162, CVE-2022-27650, CVE-2022-24769: programs that are executed in a container inherit capabilities.
+#[test]
+fn nothing_is_inheritable() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.args(&["sleep", "1000"]);
+    let running = bundle.start();
+    let status = ["grep", "-E", "Cap(Inh|Amb)", "/proc/self/status"];
+    for options in [&[][..], &["--cap", "CAP_NET_RAW"], &["--user", "1000"]] {
+        let out = running.exec(options, &status).good();
+        assert_eq!(out, "CapInh:\t0000000000000000\nCapAmb:\t0000000000000000\n", "{options:?}");
+    }
+}
+
+/// CVE-2016-9962, CVE-2022-29162: the container looks at each new process from its first moment on. It is confined as
+/// the container's own are, can't be written to, and has nothing of the host, though the caller has.
+#[test]
+fn who_joins_a_container_is_confined_before() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    if !spy(&bundle) {
+        return;
+    }
+    add_capability(&mut bundle, "CAP_SYS_PTRACE");
+    bundle.spec["process"]["noNewPrivileges"] = json!(true);
+    // As profiles in use do: clone3(2) isn't there.
+    let no = json!({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38});
+    bundle.spec["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [no]});
+    let leaked = bundle.path().join("leaked");
+    fs::create_dir(&leaked).unwrap();
+    bundle.args(&["/bin/spy", "watch"]);
+    let running = bundle.start();
+    for _ in 0..60 {
+        let before = format!("exec 5<{} 9</;", leaked.display());
+        ran(bundle.command(&before, &["exec", "test", "/bin/true"])).good();
+    }
+    drop(running);
+    let seen = fs::read_to_string(bundle.rootfs("tmp/seen")).unwrap();
+    let processes: Vec<&str> = seen.lines().filter(|line| line.starts_with("process ")).collect();
+    let confinement = |line: &str| line.split(" exe=").next().unwrap().to_owned();
+    let own = confinement(processes[0]);
+    assert!(own.contains("seccomp=2") && own.contains("privileges=1"), "{own}");
+    assert!(processes.iter().any(|line| line.contains("exe=/memfd:sampan")), "the spy came too late: {seen}");
+    for line in &processes {
+        assert_eq!(confinement(line), own, "{line}");
+    }
+    assert!(seen.contains("fd 0 of /memfd:sampan"), "the spy saw no descriptors: {seen}");
+    for word in ["sampan-runtime", "leaked", "WROTE", "ROOT", bundle.path().join("state").to_str().unwrap()] {
+        assert!(!seen.contains(word), "{word}: {seen}");
+    }
+}
+
+/// CVE-2025-52565 and its kin: in a running container, what `/dev/pts` should have is something else.
+#[test]
+fn terminals_are_terminals() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let fake = "umount /dev/pts; ln -s /proc/sysrq-trigger /dev/pts/ptmx; touch /dev/pts/0; sleep 1000";
+    for applet in ["umount", "ln"] {
+        let _ = symlink("busybox", bundle.rootfs("bin").join(applet));
+    }
+    add_capability(&mut bundle, "CAP_SYS_ADMIN");
+    bundle.script(fake);
+    let running = bundle.start();
+    thread::sleep(Duration::from_millis(300));
+    let ran = running.exec(&["--tty"], &["true"]);
+    assert!(ran.status != 0 && ran.err.contains("multiplexer"), "{ran:?}");
+}
