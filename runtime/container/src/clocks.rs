@@ -14,6 +14,7 @@ use std::os::fd::AsFd;
 use crate::channel::{Channel, Word};
 use crate::error::{Call, Error, Result};
 use crate::namespaces::Namespaces;
+use crate::rootfs::procfs::Procfs;
 use oci_spec::runtime::LinuxNamespaceType as Kind;
 
 /// The clocks that have offsets, in the words of the specification, which are the kernel's.
@@ -59,8 +60,7 @@ pub(crate) fn offsets(linux: &Linux, namespaces: &Namespaces) -> Result<Option<S
 
 /// Writes the offsets of the namespace that the process `pid` has made. Runs in the caller.
 pub(crate) fn write(pid: i32, offsets: &str) -> Result<()> {
-    let path = format!("/proc/{pid}/timens_offsets");
-    std::fs::write(&path, offsets).call(|| format!("write({path}, {offsets:?})"))
+    Procfs::host()?.write(&format!("{pid}/timens_offsets"), offsets)
 }
 
 /// Makes the namespace and enters it; `set`: the caller writes offsets in between. `false`: the caller is gone.

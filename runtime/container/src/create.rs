@@ -69,6 +69,9 @@ pub struct Creation<'a> {
     /// Where the process waits after [`Held::release`] for one more byte, sent by whoever starts the container
     /// after the caller has ended: a FIFO opened for reading and writing.
     pub start: Option<OwnedFd>,
+    /// Where the process says, after the `startContainer` hooks, that it executes its program: a byte of 0, or else why
+    /// not, in words. It must be open for reading elsewhere by then.
+    pub started: Option<OwnedFd>,
 }
 
 impl<'a> Creation<'a> {
@@ -88,6 +91,7 @@ impl<'a> Creation<'a> {
             resources_applied: false,
             new_keyring: true,
             start: None,
+            started: None,
         }
     }
 }
@@ -139,6 +143,7 @@ pub fn create(creation: Creation<'_>) -> Result<Held> {
     let borrowed =
         plan.place.as_deref().map(|place| Borrowed::new(plan.spec, place, &plan.root)).transpose()?;
     let hooks = plan.hooks.clone();
+    hooks.check()?;
     let network = plan
         .namespaces
         .joined(LinuxNamespaceType::Network)
@@ -152,8 +157,8 @@ pub fn create(creation: Creation<'_>) -> Result<Held> {
     };
     plan.namespaces.set_sibling(parent == Parent::Systemd);
     let own_cgroup = own_cgroup.as_ref().map(AsFd::as_fd);
-    let rdt = linux.intel_rdt().as_ref().map(|rdt| resctrl::Groups::create(rdt, id)).transpose()?;
     let late = plan.late.is_some();
+    let rdt = linux.intel_rdt().as_ref().map(|rdt| resctrl::Groups::create(rdt, id)).transpose()?;
     let side = plan.namespaces.clone_process(exit_signal, own_cgroup);
     let (pid, pidfd) = match side.map_err(|error| if late { explain(error) } else { error })? {
         Side::Child => {
@@ -220,7 +225,17 @@ fn plan<'a>(creation: Creation<'a>, linux: &'a Linux) -> Result<Plan<'a>> {
             })
         })
         .transpose()?;
+    for (what, paths) in
+        [("linux.maskedPaths", linux.masked_paths()), ("linux.readonlyPaths", linux.readonly_paths())]
+    {
+        if let Some(path) = paths.iter().flatten().find(|path| !path.starts_with('/')) {
+            let reason = "the path is absolute in the container".into();
+            return Err(Error::Invalid { what, value: path.clone(), reason });
+        }
+    }
     let place = place(&creation, &namespaces)?;
+    let hooks = Hooks::new(spec, creation.id, creation.bundle);
+    let root_path = spec.root().as_ref().map(|root| creation.bundle.join(root.path()));
     let (mounts, devices, root, late) = prepare(creation.root, spec, linux, &namespaces, propagation)?;
     Ok(Plan {
         spec,
@@ -228,10 +243,11 @@ fn plan<'a>(creation: Creation<'a>, linux: &'a Linux) -> Result<Plan<'a>> {
         mounts,
         devices,
         program: Program::new(process)?,
-        credentials: Credentials::new(process)?,
+        credentials: Credentials::new(process, namespaces.has_own_users())?,
         labels,
         propagation,
-        hooks: Hooks::new(spec, creation.id, creation.bundle),
+        shown: root_path.filter(|_| hooks.on_host() || hooks.in_container()),
+        hooks,
         habits: Habits::new(Some(linux))?,
         sets_clocks: false,
         awaits_devices: false,
@@ -245,7 +261,23 @@ fn plan<'a>(creation: Creation<'a>, linux: &'a Linux) -> Result<Plan<'a>> {
         no_pivot: creation.no_pivot,
         new_keyring: creation.new_keyring,
         start: creation.start,
+        started: creation.started,
     })
+}
+
+/// Where the root is mounted in a mount namespace that isn't the container's own: over its own directory.
+fn place(creation: &Creation<'_>, namespaces: &Namespaces) -> Result<Option<PathBuf>> {
+    if namespaces.has_own_mounts() {
+        return Ok(None);
+    }
+    let path = creation.spec.root().as_ref().map(|root| creation.bundle.join(root.path()));
+    let path = path.filter(|path| !path.as_os_str().is_empty()).ok_or_else(|| Error::Invalid {
+        what: "root.path",
+        value: String::new(),
+        reason: "without a mount namespace of its own a container's root is mounted over this directory"
+            .into(),
+    })?;
+    Ok(Some(path))
 }
 
 /// Mounts, devices and the root; or what of it the container's process has to prepare, with a place holder for
@@ -278,27 +310,12 @@ fn prepare<'a>(
     }
 }
 
-/// Where the root is mounted in a mount namespace that isn't the container's own: over its own directory.
-fn place(creation: &Creation<'_>, namespaces: &Namespaces) -> Result<Option<PathBuf>> {
-    if namespaces.has_own_mounts() {
-        return Ok(None);
-    }
-    let path = creation.spec.root().as_ref().map(|root| creation.bundle.join(root.path()));
-    let path = path.filter(|path| !path.as_os_str().is_empty()).ok_or_else(|| Error::Invalid {
-        what: "root.path",
-        value: String::new(),
-        reason: "without a mount namespace of its own a container's root is mounted over this directory"
-            .into(),
-    })?;
-    Ok(Some(path))
-}
-
 /// Nothing that a `Spec` asks for is ignored silently: what isn't done here is an error.
 fn refuse_unsupported(spec: &Spec, linux: &Linux, process: &Process, limited: bool) -> Result<()> {
     if spec.vm().is_some() {
         return Err(Error::Unsupported {
-            what: "spec.vm".into(),
-            reason: "sampan doesn't implement this part of the OCI runtime specification".into(),
+            what: "vm".to_owned(),
+            reason: "containers are processes of the host's kernel here, not virtual machines".into(),
         });
     }
     match linux.resources() {

@@ -56,8 +56,9 @@ pub(crate) fn bits(capabilities: Option<&HashSet<Capability>>) -> Result<u64> {
 
 impl Credentials {
     /// What `process` asks for. Nothing is added: a process gets no inheritable or ambient capability that
-    /// wasn't asked for (CVE-2022-29162, CVE-2022-27650).
-    pub(crate) fn new(process: &Process) -> Result<Self> {
+    /// wasn't asked for (CVE-2022-29162, CVE-2022-27650). What the caller doesn't have itself it can't give, and warns
+    /// (OCI runtime-spec, "Linux Process"); in a user namespace (`own_users`) it has all.
+    pub(crate) fn new(process: &Process, own_users: bool) -> Result<Self> {
         let user = process.user();
         let groups = user.additional_gids().iter().flatten();
         // To system calls -1 means "no change": the program would stay root.
@@ -68,12 +69,19 @@ impl Credentials {
                 reason: "an id is a number from 0 to 4294967294".into(),
             });
         }
+        let mut sets = process.capabilities().as_ref().map(Sets::new).transpose()?;
+        if let Some(sets) = sets.as_mut().filter(|_| !own_users) {
+            let missing = sets.limit(current()?.permitted.bits());
+            for number in (0..CAPABILITIES).filter(|n| missing & (1 << n) != 0) {
+                log::warn!("{} can't be granted: this process doesn't have it itself", name(number));
+            }
+        }
         Ok(Credentials {
             uid: user.uid(),
             gid: user.gid(),
             groups: user.additional_gids().clone().unwrap_or_default(),
             // Without a word about capabilities a program has none: the caller's own are the host's.
-            sets: Some(process.capabilities().as_ref().map(Sets::new).transpose()?.unwrap_or_default()),
+            sets: Some(sets.unwrap_or_default()),
         })
     }
 
@@ -149,6 +157,24 @@ impl Sets {
                 reason: "an effective capability must be permitted".into(),
             }),
         }
+    }
+}
+
+impl Sets {
+    /// Takes away what isn't in `available`. Returns that.
+    fn limit(&mut self, available: u64) -> u64 {
+        let mut missing = 0;
+        for set in [
+            &mut self.bounding,
+            &mut self.effective,
+            &mut self.permitted,
+            &mut self.inheritable,
+            &mut self.ambient,
+        ] {
+            missing |= *set & !available;
+            *set &= available;
+        }
+        missing
     }
 }
 
@@ -239,6 +265,15 @@ mod tests {
         let sets = Sets::new(&capabilities(&[], &[])).unwrap();
         assert_eq!((sets.inheritable, sets.ambient), (0, 0));
         assert_eq!(sets.permitted, 1 | 1 << 5);
+    }
+
+    #[test]
+    fn what_cannot_be_granted_is_left_out() {
+        let mut sets = Sets::new(&capabilities(&[Capability::Kill], &[Capability::Kill])).unwrap();
+        assert_eq!(sets.limit(!0), 0);
+        assert_eq!(sets.limit(1), 1 << 5);
+        assert_eq!((sets.bounding, sets.effective, sets.permitted), (1, 1, 1));
+        assert_eq!((sets.inheritable, sets.ambient), (0, 0));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
 use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType as Kind, PosixRlimit, Process, Spec};
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{MemfdFlags, Mode, SealFlags};
 use rustix::process::DumpableBehavior;
 use rustix::thread::ThreadNameSpaceType as Types;
 
@@ -143,8 +143,8 @@ pub fn exec(exec: Exec<'_>) -> Result<Joined> {
     let outside = Outside::new(&exec)?;
     let entry = entry(exec)?;
     let (ours, theirs) = channel::pair().call(|| "socketpair()".into())?;
-    let cpus = outside.affinity.visit()?;
     let cgroup = cgroup.as_ref().map(AsFd::as_fd);
+    let cpus = outside.affinity.visit()?;
     let side = match sys::clone3(0, libc::SIGCHLD, cgroup) {
         // A cgroup that this user can't use: the container has none of its own then, but its caller's.
         Err(e)
@@ -194,8 +194,11 @@ impl Outside {
 
     fn apply(&self, pid: i32) -> Result<()> {
         if let Some(score) = self.score {
-            let path = format!("/proc/{pid}/oom_score_adj");
-            std::fs::write(&path, score.to_string()).call(|| format!("write({path}, {score})"))?;
+            match Procfs::host()?.write(&format!("{pid}/oom_score_adj"), &score.to_string()) {
+                // As when the container was made.
+                Err(e) if e.errno() == Some(libc::EACCES) && rootless::unprivileged() => {}
+                result => result?,
+            }
         }
         if let Some(groups) = &self.groups {
             groups.add(pid)?;
@@ -256,7 +259,7 @@ fn entry(exec: Exec<'_>) -> Result<Entry<'_>> {
         types,
         userns: types.contains(Types::USER),
         program: Program::new(exec.process)?,
-        credentials: Credentials::new(exec.process)?,
+        credentials: Credentials::new(exec.process, types.contains(Types::USER))?,
         labels: Labels::new(exec.process)?,
         mount_label: linux.and_then(|l| l.mount_label().as_deref()),
         filter: exec.filter,
@@ -272,9 +275,7 @@ fn root(pid: i32, linux: Option<&Linux>) -> Result<Option<OwnedFd>> {
     if namespaces.any(|n| n.typ() == Kind::Mount && path(n).as_os_str().is_empty()) {
         return Ok(None);
     }
-    let path = format!("/proc/{pid}/root");
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(&path, flags, Mode::empty()).call(|| format!("open({path})")).map(Some)
+    Procfs::host()?.root(pid).map(Some)
 }
 
 /// The way of the joining process. Never returns.

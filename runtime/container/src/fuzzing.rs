@@ -25,7 +25,7 @@ pub fn spec(text: &[u8]) {
     }
     if let Some(process) = spec.process() {
         words(Program::new(process));
-        words(Credentials::new(process));
+        words(Credentials::new(process, false));
     }
     for mount in spec.mounts().iter().flatten() {
         let parsed = Options::parse(mount.options().as_deref().unwrap_or_default());

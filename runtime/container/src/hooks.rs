@@ -38,6 +38,42 @@ impl Hooks {
         }
     }
 
+    /// Checks what can be checked before any of them runs.
+    ///
+    /// # Errors
+    /// A path that isn't absolute, a timeout that is none, an environment without values.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Some(hooks) = &self.hooks else {
+            return Ok(());
+        };
+        let lists = [
+            hooks.create_runtime(),
+            hooks.create_container(),
+            hooks.start_container(),
+            hooks.poststart(),
+            hooks.poststop(),
+        ];
+        let prestart = self.prestart();
+        let all = lists.into_iter().flat_map(|list| list.iter().flatten()).chain(&prestart);
+        for hook in all {
+            let invalid = |reason: &str| Error::Invalid {
+                what: "hooks",
+                value: hook.path().display().to_string(),
+                reason: reason.to_owned(),
+            };
+            if !hook.path().is_absolute() {
+                return Err(invalid("the path of a hook is absolute"));
+            }
+            if hook.timeout().is_some_and(|seconds| seconds <= 0) {
+                return Err(invalid("its timeout is a number of seconds greater than 0"));
+            }
+            if hook.env().iter().flatten().any(|entry| !entry.contains('=')) {
+                return Err(invalid("an entry of its environment is KEY=VALUE"));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether hooks run on the host while the container is made.
     pub(crate) fn on_host(&self) -> bool {
         !self.prestart().is_empty() || !self.create_runtime().is_empty()
@@ -79,16 +115,17 @@ impl Hooks {
     /// `createContainer`: in the container's namespaces, with the host's root still there.
     pub(crate) fn create_container(&self) -> Result<()> {
         let hooks = self.list(|h| h.create_container());
-        self.run("createContainer", &hooks, ContainerState::Creating, Some(1))
+        self.run("createContainer", &hooks, ContainerState::Creating, Some(own_pid()))
     }
 
     /// `startContainer`: in the container, right before its program.
     pub(crate) fn start_container(&self) -> Result<()> {
         let hooks = self.list(|h| h.start_container());
-        self.run(START_CONTAINER, &hooks, ContainerState::Created, Some(1))
+        self.run(START_CONTAINER, &hooks, ContainerState::Created, Some(own_pid()))
     }
 
-    /// `poststart`: in the caller, after the program was started.
+    /// `poststart`: in the caller, after the program was started. A failure ends the container: the caller stops and
+    /// deletes it (OCI runtime-spec, "Lifecycle", step 9).
     pub fn poststart(&self, pid: i32) -> Result<()> {
         let hooks = self.list(|h| h.poststart());
         self.run("poststart", &hooks, ContainerState::Running, Some(pid))
@@ -130,9 +167,9 @@ impl Hooks {
         let input = input(&state).call(call)?;
         let pidfd = match point {
             START_CONTAINER => spawn_inside(hook, input)?,
-            _ => spawn_on_host(hook, input)?,
+            _ => spawn_on_host(hook, &self.bundle, input)?,
         };
-        let limit = hook.timeout().map(|seconds| Duration::from_secs(seconds.max(0).unsigned_abs()));
+        let limit = hook.timeout().map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
         if !process::wait(pidfd.as_fd(), limit)? {
             process::signal(pidfd.as_fd(), libc::SIGKILL)?;
             process::wait_exit(pidfd.as_fd())?;
@@ -149,23 +186,23 @@ impl Hooks {
 /// The one hook that is a program of the container.
 const START_CONTAINER: &str = "startContainer";
 
-/// Executes a program of the host. It gets the state and the standard streams, and no other descriptor: what the caller
-/// inherited or keeps for the container's program (`preserve_fds`) is none of a hook's business.
-fn spawn_on_host(hook: &Hook, input: OwnedFd) -> Result<OwnedFd> {
+/// The container's process as the hooks that run in its PID namespace see it: 1 if that is its own, as in runc.
+fn own_pid() -> i32 {
+    rustix::process::getpid().as_raw_pid()
+}
+
+/// Executes a program of the host, in the bundle's directory, as with runc, which works in there; if that is gone, in
+/// the caller's. It gets the state and the standard streams, and no other descriptor: what the caller inherited or
+/// keeps for the container's program (`preserve_fds`) is none of a hook's business.
+fn spawn_on_host(hook: &Hook, bundle: &Path, input: OwnedFd) -> Result<OwnedFd> {
     let path = hook.path();
     let process = described(hook, path.display().to_string());
-    if !path.is_absolute() {
-        return Err(Error::Invalid {
-            what: "hooks.path",
-            value: path.display().to_string(),
-            reason: "the path of a hook is absolute".into(),
-        });
-    }
     rustix::fs::access(path, Access::EXEC_OK).call(|| format!("execute hook {}", path.display()))?;
     let (name, arguments, env) = Program::new(&process)?.on_host(path)?;
     match sys::clone3(0, libc::SIGCHLD, None).call(|| format!("clone3(hook {})", path.display()))? {
         Side::Parent { pidfd, .. } => Ok(pidfd),
         Side::Child => {
+            let _ = rustix::process::chdir(bundle);
             let ready = rustix::stdio::dup2_stdin(&input).is_ok()
                 && sys::reset_signals().is_ok()
                 && sys::descriptors::close_others(3, &[]).is_ok();

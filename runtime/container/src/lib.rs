@@ -37,6 +37,7 @@ mod sys;
 mod terminal;
 
 pub mod cgroup;
+pub mod config;
 pub mod defaults;
 pub mod document;
 pub mod features;

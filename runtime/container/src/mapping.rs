@@ -7,7 +7,6 @@ use oci_spec::runtime::{Linux, LinuxIdMapping};
 
 use crate::error::{Call, Error, Result};
 use crate::rootfs::procfs::Procfs;
-use crate::rootless;
 use crate::sys::{self, Side};
 
 /// Mappings of users and of groups.
@@ -38,7 +37,9 @@ impl Mappings {
             }
             let text: String = mappings.iter().map(line).collect();
             match procfs.write(&format!("{pid}/{file}"), &text) {
-                Err(e) if e.errno() == Some(libc::EPERM) => rootless::write_mapping(pid, file, mappings)?,
+                Err(e) if e.errno() == Some(libc::EPERM) => {
+                    crate::rootless::write_mapping(pid, file, mappings)?;
+                }
                 result => result?,
             }
         }

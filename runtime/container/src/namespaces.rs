@@ -55,7 +55,7 @@ impl Namespaces {
                 None => namespaces.new |= flag(kind),
                 Some(path) if !path.is_absolute() => {
                     return Err(Error::Invalid {
-                        what: "linux.namespaces.path",
+                        what: "linux.namespaces",
                         value: path.display().to_string(),
                         reason: "the path of a namespace is absolute".into(),
                     });

@@ -13,11 +13,11 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxNetDevice};
-use rustix::fs::{CWD, Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::{Call, Error, Result};
 use crate::namespaces::Namespaces;
+use crate::rootfs::procfs::{self, Procfs};
 use route::{Address, Socket};
 
 /// The longest name of an interface, in bytes (`IFNAMSIZ` less the final zero).
@@ -126,9 +126,7 @@ pub(crate) fn give(devices: &[Device], container: BorrowedFd<'_>) -> Result<()> 
 
 /// Sockets in the caller's network namespace and in the container's.
 fn sides(container: BorrowedFd<'_>) -> Result<(Side, Side)> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let own = rustix::fs::openat(CWD, c"/proc/self/ns/net", flags, Mode::empty())
-        .call(|| "open(/proc/self/ns/net)".into())?;
+    let own = Procfs::host()?.namespace(procfs::own_pid(), "net")?;
     let container = container.try_clone_to_owned().call(|| "dup(network namespace)".into())?;
     let enter = |namespace: &OwnedFd| {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))

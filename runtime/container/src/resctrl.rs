@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::LinuxIntelRdt;
 
 use crate::error::{Call, Error, Result};
+use crate::rootfs::procfs::Procfs;
 
 /// `RDTGROUP_SUPER_MAGIC` of linux/magic.h.
 const MAGIC: i64 = 0x0765_5821;
@@ -108,8 +109,7 @@ impl Groups {
 
     /// Those that the process `pid` is in, for a program that is executed beside it.
     pub(crate) fn of(pid: i32) -> Result<Self> {
-        let path = format!("/proc/{pid}/cpu_resctrl_groups");
-        let text = fs::read_to_string(&path).call(|| format!("read({path})"))?;
+        let text = Procfs::host()?.read(&format!("{pid}/cpu_resctrl_groups"))?;
         Ok(Self::parse(&mount_point()?, &text))
     }
 

@@ -52,8 +52,8 @@ pub(crate) struct Late<'a> {
 /// Prepares it. Runs in the container's process, with the host's tree as its root.
 pub(crate) fn prepare(plan: &mut Plan<'_>, late: &Late<'_>) -> Result<()> {
     let common = Common { propagation: plan.propagation, ..Common::default() };
+    let mapper = Mapper::unprivileged(late.linux);
     plan.root = crate::mount::bind(&late.directory)?;
-    let mapper = Mapper::new(late.linux, &plan.namespaces);
     for mount in late.mounts {
         check_owner(mount, late.linux)?;
         plan.mounts.push(mounts::prepare(mount, common, &mapper)?);

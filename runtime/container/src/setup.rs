@@ -62,6 +62,9 @@ pub(crate) struct Plan<'a> {
     pub(crate) no_pivot: bool,
     pub(crate) new_keyring: bool,
     pub(crate) start: Option<OwnedFd>,
+    pub(crate) started: Option<OwnedFd>,
+    /// Where hooks look for the root: they know the path of the bundle's.
+    pub(crate) shown: Option<PathBuf>,
     /// Propagation of the finished root, from `linux.rootfsPropagation`.
     pub(crate) propagation: Option<(u64, bool)>,
 }
@@ -134,7 +137,7 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
         rootless::prepare(&mut plan, &late)?;
     }
     match &plan.place {
-        None => enter_mount_namespace(&plan.root)?,
+        None => enter_mount_namespace(&plan.root, plan.shown.as_deref())?,
         Some(place) => borrowed::attach(&plan.root, place)?,
     }
     let slave = build_root(&mut plan, channel)?;
@@ -161,6 +164,7 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
         credentials: plan.credentials.clone(),
         filter: plan.filter.take(),
         start: plan.start.take(),
+        started: plan.started.take(),
         hooks: plan.hooks.clone(),
     };
     let launch = finish(plan, label)?;
@@ -175,6 +179,7 @@ struct Last<'a> {
     credentials: Credentials,
     filter: Option<Filter>,
     start: Option<OwnedFd>,
+    started: Option<OwnedFd>,
     hooks: Hooks,
 }
 
@@ -182,7 +187,8 @@ struct Last<'a> {
 fn confine_and_wait(launch: Launch, last: Last<'_>, channel: &Channel) -> Result<Option<Launch>> {
     // What is still open is the caller's: directories of the host, perhaps. Nothing of this container runs yet, but
     // others in its PID namespace do, and programs that someone executes in it before its start (CVE-2016-9962).
-    let keep = [launch.as_fd(), channel.as_fd()].into_iter().chain(last.start.as_ref().map(|s| s.as_fd()));
+    let waiting = last.start.iter().chain(&last.started).map(AsFd::as_fd);
+    let keep = [launch.as_fd(), channel.as_fd()].into_iter().chain(waiting);
     sys::descriptors::close_others(last.first, &keep.collect::<Vec<_>>()).call(|| "close_range()".into())?;
     // Last, because everything before would have to pass the filter. What is opened from here on is close-on-exec.
     security::confine(last.process, &last.credentials, last.filter.as_ref(), channel)?;
@@ -196,9 +202,9 @@ fn confine_and_wait(launch: Launch, last: Last<'_>, channel: &Channel) -> Result
             .call(|| "wait for the start".into())?;
     }
     let hooks = last.hooks.start_container();
-    if let (Err(_), Some(start)) = (&hooks, &last.start) {
-        // For who has started it, and waits until this descriptor is closed: by the program, or by a failure.
-        let _ = rustix::io::write(start, b"!");
+    if let Some(started) = &last.started {
+        let words = hooks.as_ref().err().map_or_else(|| "\0".to_owned(), Error::to_string);
+        rustix::io::write(started, words.as_bytes()).call(|| "tell who starts the container".into())?;
     }
     hooks?;
     Ok(Some(launch))
@@ -299,17 +305,16 @@ fn open_label(plan: &Plan<'_>) -> Result<Option<OwnedFd>> {
 }
 
 /// Cuts the copied mount tree off from the host's and puts the new root into it, over `/`, where no directory is
-/// needed for it. Private before anything is attached, or the host would get it too.
-fn enter_mount_namespace(root: &OwnedFd) -> Result<()> {
+/// needed for it; for hooks, which may want to find it and mount something there, over the directory `shown`. Private
+/// before anything is attached, or the host would get it too.
+fn enter_mount_namespace(root: &OwnedFd, shown: Option<&Path>) -> Result<()> {
     rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .call(|| "mount(/, MS_REC|MS_PRIVATE)".into())?;
-    let slash = rustix::fs::open(
-        c"/",
-        rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
-        rustix::fs::Mode::empty(),
-    )
-    .call(|| "open(/)".into())?;
-    mounts::attach(root, &slash, Path::new("/"))
+    let place = shown.filter(|directory| directory.is_dir()).unwrap_or(Path::new("/"));
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+    let directory = rustix::fs::open(place, flags, rustix::fs::Mode::empty())
+        .call(|| format!("open({})", place.display()))?;
+    mounts::attach(root, &directory, place)
 }
 
 /// Mounts, devices, links and the terminal, in the order of the `Spec`. Returns the terminal's slave.
@@ -400,6 +405,8 @@ impl Plan<'_> {
             propagation: self.propagation,
             own_users: self.namespaces.has_own_users(),
             own_cgroups: self.namespaces.has_own(LinuxNamespaceType::Cgroup),
+            own_processes: self.namespaces.has_own(LinuxNamespaceType::Pid),
+            own_queues: self.namespaces.has_own(LinuxNamespaceType::Ipc),
         }
     }
 }

@@ -20,7 +20,8 @@ pub(crate) fn read(directory: &Path, config: Option<&Path>) -> Result<Bundle> {
     let path = fs::canonicalize(directory).with_context(|| format!("bundle {}", directory.display()))?;
     let config = config.map_or_else(|| path.join("config.json"), Path::to_owned);
     let text = document::read(&config)?;
-    let mut spec: Spec = serde_json::from_slice(&text).with_context(|| format!("{}", config.display()))?;
+    let mut spec: Spec =
+        sampan_container::config::spec(&text).with_context(|| format!("{}", config.display()))?;
     check_version(spec.version())?;
     drop_absent_pids_limit(&mut spec, &text)?;
     let Some(root) = spec.root().as_ref() else {

@@ -23,6 +23,9 @@ use crate::{bundle, cgroup, console, delete, notify, start};
 /// Name of the FIFO that a created container waits at.
 pub(crate) const FIFO: &str = "exec.fifo";
 
+/// Name of the FIFO that tells whoever starts a container how its `startContainer` hooks went.
+pub(crate) const STARTED: &str = "started.fifo";
+
 /// A container in the making: its process is ready, and waits.
 struct Made {
     dir: ContainerDir,
@@ -120,7 +123,7 @@ fn make(global: &Global, options: &Create, waits: bool) -> Result<Made> {
     let dir = global.containers()?.create(&options.id)?;
     let lock = dir.lock()?;
     pass_sockets(&mut bundle.spec);
-    let fifo = waits.then(|| make_fifo(&dir)).transpose();
+    let fifo = waits.then(|| make_fifo(&dir, FIFO)).transpose();
     let made = fifo.and_then(|fifo| {
         notify::prepare(&dir, &mut bundle.spec)?;
         make_in(global, options, &bundle, &dir, fifo)
@@ -186,6 +189,10 @@ fn make_in(
     creation.preserve_fds = options.preserve_fds.saturating_add(listen_fds());
     creation.resources_applied = made.cgroup.is_some();
     creation.cgroup = made.cgroup.as_ref().map(Cgroup::open).transpose()?;
+    let hooks = spec.hooks().as_ref().and_then(|h| h.start_container().as_ref());
+    if fifo.is_some() && hooks.is_some_and(|hooks| !hooks.is_empty()) {
+        creation.started = Some(make_fifo(dir, STARTED)?);
+    }
     creation.start = fifo;
     if let Some(filter) = linux.seccomp() {
         creation.filter = seccomp::from_spec(filter, global.seccomp_cache().as_deref())?;
@@ -253,8 +260,8 @@ fn pass_sockets(spec: &mut Spec) {
 }
 
 /// Opened for both directions: the container's process then waits for a byte instead of for an opener.
-fn make_fifo(dir: &ContainerDir) -> Result<OwnedFd> {
-    let path = dir.path().join(FIFO);
+fn make_fifo(dir: &ContainerDir, name: &str) -> Result<OwnedFd> {
+    let path = dir.path().join(name);
     rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
         .with_context(|| format!("mkfifo({})", path.display()))?;
     rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())

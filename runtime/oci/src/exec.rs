@@ -101,7 +101,7 @@ fn program(options: &Exec, spec: &Spec) -> Result<Process> {
         let file = File::open(path).with_context(|| format!("read {}", path.display()))?;
         let text = document::read_from(path, file)?;
         let mut process: Process =
-            serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
+            sampan_container::config::process(&text).with_context(|| path.display().to_string())?;
         if options.tty {
             process.set_terminal(Some(true));
         }

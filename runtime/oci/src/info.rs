@@ -118,10 +118,10 @@ pub(crate) fn features() -> Result<u8> {
     print(&json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": defaults::OCI_VERSION,
-        "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
+        "hooks": can::hooks(),
         "mountOptions": can::mount_options(),
         "linux": {
-            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"],
+            "namespaces": can::namespaces(),
             "capabilities": capabilities,
             "cgroup": {"v1": false, "v2": true, "systemd": true, "systemdUser": true, "rdma": true},
             "seccomp": {
@@ -134,10 +134,10 @@ pub(crate) fn features() -> Result<u8> {
             },
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},
-            "intelRdt": {"enabled": false},
-            "mountExtensions": {"idmap": {"enabled": false}},
-            "netDevices": {"enabled": false},
-            "memoryPolicy": {},
+            "intelRdt": can::intel_rdt(),
+            "mountExtensions": can::mount_extensions(),
+            "netDevices": can::net_devices(),
+            "memoryPolicy": can::memory_policy(),
         },
         "annotations": {
             "org.sampan1.runtime.version": env!("CARGO_PKG_VERSION"),

@@ -71,15 +71,14 @@ pub(crate) fn warning(global: &Global, message: &str) {
     }
 }
 
-/// Lets the library's messages through, if they are wanted.
+/// Lets the library's messages through: warnings, and the others if they are wanted.
 pub(crate) fn init(global: &Global) {
-    if global.debug || global.log_level == LogLevel::Debug {
-        let target = global.log.as_deref().map(Target::new);
-        let logger = Messages { target, format: global.log_format };
-        // It fails only if there is a logger already, and this is the one place that sets one.
-        if log::set_boxed_logger(Box::new(logger)).is_ok() {
-            log::set_max_level(LevelFilter::Debug);
-        }
+    let wanted = global.debug || global.log_level == LogLevel::Debug;
+    let target = global.log.as_deref().map(Target::new);
+    let logger = Messages { target, format: global.log_format };
+    // It fails only if there is a logger already, and this is the one place that sets one.
+    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+        log::set_max_level(if wanted { LevelFilter::Debug } else { LevelFilter::Warn });
     }
 }
 
@@ -94,7 +93,14 @@ impl Log for Messages {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let (level, message) = (record.level().as_str().to_lowercase(), record.args().to_string());
+        let (level, message) = match record.level() {
+            log::Level::Warn => ("warning".to_owned(), record.args().to_string()),
+            level => (level.as_str().to_lowercase(), record.args().to_string()),
+        };
+        if self.target.is_some() && record.level() == log::Level::Warn {
+            // As every warning: to both places.
+            eprintln!("sampan-runtime: warning: {message}");
+        }
         match &self.target {
             Some(target) => send(target, self.format, &level, &message),
             None => eprintln!("sampan-runtime: {level}: {message}"),

@@ -1,15 +1,16 @@
 //! `start`.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use sampan_container::hooks::Hooks;
 use sampan_container::state::{ContainerDir, State, Status};
 
 use crate::args::Global;
-use crate::create::FIFO;
+use crate::create::{FIFO, STARTED};
 use crate::delete;
 use crate::notify::Relay;
 
@@ -31,13 +32,14 @@ pub(crate) fn start(global: &Global, id: &str) -> Result<u8> {
     let fifo: OwnedFd =
         rustix::fs::open(&path, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
             .with_context(context)?;
+    let started = open_started(&dir)?;
     rustix::io::write(&fifo, b"g").with_context(|| format!("write({})", path.display()))?;
     std::fs::remove_file(&path).with_context(|| format!("unlink({})", path.display()))?;
     is_running(&dir, &mut state)?;
     drop(lock);
     if state.hooks {
         let hooks = Hooks::new(&dir.read_spec()?, &state.id, &state.bundle);
-        if let Err(error) = around(&hooks, &fifo, pid) {
+        if let Err(error) = around(&hooks, &fifo, started.as_ref(), pid) {
             // "Stop the container, and continue the lifecycle at step 12" (runtime.md): it is destroyed.
             delete::delete_and_tell(global, &dir, true)?;
             return Err(error);
@@ -57,18 +59,37 @@ pub(crate) fn is_running(dir: &ContainerDir, state: &mut State) -> Result<()> {
 }
 
 /// The hooks around the execution of the program: waits for those before it, in the container, and runs those after.
-fn around(hooks: &Hooks, fifo: &OwnedFd, pid: i32) -> Result<()> {
-    if !hooks.around_start() {
-        return Ok(());
+fn around(hooks: &Hooks, fifo: &OwnedFd, started: Option<&OwnedFd>, pid: i32) -> Result<()> {
+    if let Some(started) = started {
+        wait_started(started)?;
     }
-    // The container's process has the other end until it executes the program, or ends.
-    let mut end = [PollFd::new(fifo, PollFlags::empty())];
-    rustix::io::retry_on_intr(|| rustix::event::poll(&mut end, None)).context("poll(exec.fifo)")?;
-    let path = format!("/proc/self/fd/{}", fifo.as_raw_fd());
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let rest = rustix::fs::open(&path, flags, Mode::empty()).with_context(|| format!("open({path})"))?;
-    if rustix::io::read(&rest, &mut [0u8]).is_ok_and(|length| length > 0) {
-        bail!("a startContainer hook has failed: the container's standard error says more");
+    if hooks.around_start() {
+        // The container's process has the other end until it executes the program, or ends.
+        let mut end = [PollFd::new(fifo, PollFlags::empty())];
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut end, None)).context("poll(exec.fifo)")?;
     }
     Ok(hooks.poststart(pid)?)
+}
+
+/// Opens what tells about the `startContainer` hooks, if there are any.
+fn open_started(dir: &ContainerDir) -> Result<Option<OwnedFd>> {
+    let path = dir.path().join(STARTED);
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match rustix::fs::open(&path, flags, Mode::empty()) {
+        Err(Errno::NOENT) => Ok(None),
+        file => file.map(Some).with_context(|| format!("open({})", path.display())),
+    }
+}
+
+/// Waits until the hooks are done. The container's process has it open for writing until it executes its program.
+fn wait_started(started: &OwnedFd) -> Result<()> {
+    let mut words = [0; 4096];
+    let ready = || rustix::event::poll(&mut [PollFd::new(started, PollFlags::IN)], None);
+    rustix::io::retry_on_intr(ready).context("poll(FIFO of the start)")?;
+    let length = rustix::io::read(started, &mut words).context("read(FIFO of the start)")?;
+    match &words[..length] {
+        [0, ..] => Ok(()),
+        [] => bail!("the container's process ended before its program was executed"),
+        words => bail!("{}", String::from_utf8_lossy(words)),
+    }
 }

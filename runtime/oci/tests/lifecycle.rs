@@ -238,7 +238,7 @@ fn what_is_not_supported_is_refused() {
         ("/linux/intelRdt", json!({"closID": "x"})),
         ("/process/scheduler", json!({"policy": "SCHED_ISO"})),
         ("/process/selinuxLabel", json!("system_u:system_r:container_t:s0")),
-        ("/linux/namespaces", json!([{"type": "pid"}])),
+        ("/linux/namespaces", json!([{"type": "pid"}, {"type": "user"}])),
         ("/linux/rootfsPropagation", json!("sideways")),
     ];
     for (pointer, value) in cases {

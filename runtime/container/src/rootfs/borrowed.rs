@@ -14,6 +14,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::mounts;
+use super::procfs::{self, Procfs};
 use crate::error::{Call, Result};
 use crate::sys::{self, MountAttr};
 
@@ -76,7 +77,7 @@ impl Borrowed {
                 .call(|| format!("setns({})", path.display()))
         };
         let call = || "open(this process's root and directory)".to_owned();
-        let home = open(Path::new("/proc/self/ns/mnt")).call(call)?;
+        let home = Procfs::host()?.namespace(procfs::own_pid(), "mnt")?;
         let (root, directory) = (open(Path::new("/")).call(call)?, open(Path::new(".")).call(call)?);
         enter(&namespace)?;
         let result = unmount_if(&self.place, self.mount);

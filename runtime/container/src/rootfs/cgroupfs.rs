@@ -43,16 +43,31 @@ pub(super) fn mount(
     options: &Options,
     common: Common<'_>,
 ) -> Result<()> {
-    let call = || "read(/proc/self/cgroup)".to_owned();
-    let hierarchies = parse(&fs::read_to_string("/proc/self/cgroup").call(call)?);
-    let host_has_2 = rustix::fs::statfs(HOST).is_ok_and(|fs| fs.f_type == CGROUP2_MAGIC);
-    let unified = hierarchies.iter().find(|h| h.controllers.is_empty());
-    let bound = hierarchies.iter().any(|h| !h.controllers.is_empty());
-    if version2 || host_has_2 || !bound {
-        let mount = one(unified, destination, options, common)?;
-        return attach(&mount, place, destination);
+    let unified = version2 || rustix::fs::statfs(HOST).is_ok_and(|fs| fs.f_type == CGROUP2_MAGIC);
+    let hierarchies = match unified && common.own_cgroups {
+        // Nothing needs to be known about the process then.
+        true => vec![Hierarchy { controllers: Vec::new(), path: "/".into() }],
+        false => own()?,
+    };
+    let second = hierarchies.iter().find(|h| h.controllers.is_empty());
+    match second.filter(|_| unified || hierarchies.len() == 1) {
+        Some(hierarchy) => attach(&one(hierarchy, destination, options, common)?, place, destination),
+        None if unified => Err(none(destination, "version 2")),
+        None => all(&hierarchies, place, destination, options, common),
     }
-    all(&hierarchies, place, destination, options, common)
+}
+
+/// Where the process is.
+fn own() -> Result<Vec<Hierarchy>> {
+    let text = fs::read_to_string("/proc/self/cgroup").call(|| "read(/proc/self/cgroup)".into())?;
+    Ok(parse(&text))
+}
+
+fn none(destination: &Path, name: &str) -> Error {
+    Error::Unsupported {
+        what: format!("the control groups at {}", destination.display()),
+        reason: format!("the host has no mount of {name}"),
+    }
 }
 
 fn parse(text: &str) -> Vec<Hierarchy> {
@@ -89,15 +104,8 @@ impl Hierarchy {
     }
 }
 
-/// One hierarchy as a detached mount; none given: version 2, of which the process knows nothing yet.
-fn one(
-    hierarchy: Option<&Hierarchy>,
-    destination: &Path,
-    options: &Options,
-    common: Common<'_>,
-) -> Result<OwnedFd> {
-    let none = Hierarchy { controllers: Vec::new(), path: "/".into() };
-    let hierarchy = hierarchy.unwrap_or(&none);
+/// One hierarchy as a detached mount.
+fn one(hierarchy: &Hierarchy, destination: &Path, options: &Options, common: Common<'_>) -> Result<OwnedFd> {
     if !common.own_cgroups {
         return bind(hierarchy, destination, options, common);
     }
@@ -106,7 +114,11 @@ fn one(
     match filesystem(kind, "cgroup", &data, options.attributes.set, destination) {
         // A user namespace that isn't the one of the cgroup namespace has no power over it.
         Err(error) if error.errno() == Some(libc::EPERM) && common.users_are_others() => {
-            bind(hierarchy, destination, options, common)
+            let same = |other: &Hierarchy| other.controllers == hierarchy.controllers;
+            match own()?.into_iter().find(same) {
+                Some(own) => bind(&own, destination, options, common),
+                None => Err(error),
+            }
         }
         mount => mount,
     }
@@ -116,10 +128,7 @@ fn one(
 fn bind(hierarchy: &Hierarchy, destination: &Path, options: &Options, common: Common<'_>) -> Result<OwnedFd> {
     let mountinfo =
         fs::read_to_string("/proc/self/mountinfo").call(|| "read(/proc/self/mountinfo)".into())?;
-    let source = source(&mountinfo, hierarchy).ok_or_else(|| Error::Unsupported {
-        what: format!("the control groups at {}", destination.display()),
-        reason: format!("the host has no mount of {}", hierarchy.name()),
-    })?;
+    let source = source(&mountinfo, hierarchy).ok_or_else(|| none(destination, &hierarchy.name()))?;
     let call = || format!("bind mount {} at {}", source.display(), destination.display());
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let mount = rustix::mount::open_tree(CWD, &source, flags).call(call)?;
@@ -170,7 +179,7 @@ fn all(
     attach(&top, place, destination)?;
     for hierarchy in hierarchies {
         let name = hierarchy.name();
-        let group = match one(Some(hierarchy), destination, options, common) {
+        let group = match one(hierarchy, destination, options, common) {
             // The host has the hierarchy, but nowhere mounted: nobody there uses it either.
             Err(Error::Unsupported { .. }) => continue,
             group => group?,

@@ -27,6 +27,7 @@ pub(crate) struct Idmap {
 #[derive(Debug)]
 pub(crate) struct Mapper<'a> {
     linux: &'a Linux,
+    privileged: bool,
     own: bool,
     joined: Option<&'a OwnedFd>,
     made: RefCell<Vec<(Mappings, OwnedFd)>>,
@@ -36,10 +37,16 @@ impl<'a> Mapper<'a> {
     pub(crate) fn new(linux: &'a Linux, namespaces: &'a Namespaces) -> Self {
         Mapper {
             linux,
+            privileged: true,
             own: namespaces.is_new(LinuxNamespaceType::User),
             joined: namespaces.joined(LinuxNamespaceType::User),
             made: RefCell::default(),
         }
+    }
+
+    /// Of a container that isn't made by root: it maps nothing.
+    pub(crate) fn unprivileged(linux: &'a Linux) -> Self {
+        Mapper { linux, privileged: false, own: true, joined: None, made: RefCell::default() }
     }
 
     /// The mapping of a mount; none if it doesn't ask for one.
@@ -59,6 +66,12 @@ impl<'a> Mapper<'a> {
         let Some(map) = options.map.as_ref().or(given.as_ref().map(|_| &plain)) else {
             return Ok(None);
         };
+        if !self.privileged {
+            return Err(Error::Unsupported {
+                what: format!("mapping the owners of files in {}", mount.destination().display()),
+                reason: "it takes root's privileges over the file system".into(),
+            });
+        }
         let given = match (given, &map.mappings) {
             (Some(given), None) => Some(given),
             (None, Some(words)) => Some(self.parse(words, mount.destination())?),

@@ -72,8 +72,10 @@ pub(crate) struct Common<'a> {
     pub(crate) propagation: Option<(u64, bool)>,
     /// Whether the container's users aren't the host's.
     pub(crate) own_users: bool,
-    /// Whether the container has a cgroup namespace.
+    /// Whether the container has a cgroup namespace, a PID namespace, an IPC namespace.
     pub(crate) own_cgroups: bool,
+    pub(crate) own_processes: bool,
+    pub(crate) own_queues: bool,
 }
 
 impl Common<'_> {
@@ -249,7 +251,7 @@ impl Prepared {
                 let old = root.find_path(&self.destination, links)?;
                 let mount = match self.make(kind, source, old.as_ref(), common) {
                     Err(error) if error.errno() == Some(libc::EPERM) && common.users_are_others() => {
-                        self.of_host(kind)?.ok_or(error)?
+                        self.of_host(kind, common)?.ok_or(error)?
                     }
                     mount => mount?,
                 };
@@ -264,13 +266,15 @@ impl Prepared {
     }
 
     /// What shows a namespace that belongs to the host only the host's users can mount. Users of the container's own
-    /// get the host's mount instead, as with crun: it shows the same, and they have the rights of nobody there.
+    /// get the host's mount instead, as with crun: they have the rights of nobody there.
     /// `None`: the host has none, or this is no such file system.
-    fn of_host(&self, kind: &str) -> Result<Option<OwnedFd>> {
-        let path = match kind {
-            "proc" => "/proc",
-            "sysfs" => "/sys",
-            "mqueue" => "/dev/mqueue",
+    fn of_host(&self, kind: &str, common: Common<'_>) -> Result<Option<OwnedFd>> {
+        const SYSFS_MAGIC: i64 = 0x6265_6572;
+        const MQUEUE_MAGIC: i64 = 0x1980_0202;
+        let (path, magic) = match kind {
+            "proc" if !common.own_processes => ("/proc", PROC_MAGIC),
+            "sysfs" => ("/sys", SYSFS_MAGIC),
+            "mqueue" if !common.own_queues => ("/dev/mqueue", MQUEUE_MAGIC),
             _ => return Ok(None),
         };
         let call = || format!("bind mount the host's {path} at {}", self.destination.display());
@@ -281,14 +285,13 @@ impl Prepared {
             Err(rustix::io::Errno::NOENT) => return Ok(None),
             mount => mount.call(call)?,
         };
-        // Access times are the host's decision.
-        let times = u64::from(MountAttrFlags::MOUNT_ATTR__ATIME.bits());
-        let mut set = self.options.attributes.set & !times;
-        if kind == "sysfs" {
-            // A new one would belong to the container; this one is the host's, with all that is mounted below.
-            set |= rdonly();
+        if rustix::fs::fstatfs(&mount).call(call)?.f_type != magic {
+            return Ok(None);
         }
-        let attributes = MountAttr { set, propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+        // Access times are the host's decision, and its devices nobody's to change.
+        let times = u64::from(MountAttrFlags::MOUNT_ATTR__ATIME.bits());
+        let mut attributes = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+        attributes.set = self.options.attributes.set & !times | if kind == "sysfs" { rdonly() } else { 0 };
         sys::mount_setattr(mount.as_fd(), true, &attributes).call(call)?;
         Ok(Some(mount))
     }

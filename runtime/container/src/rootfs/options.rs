@@ -228,8 +228,16 @@ fn set(attributes: &mut MountAttr, flag: A) {
 }
 
 fn clear(attributes: &mut MountAttr, flag: A) {
+    let field = u64::from(A::MOUNT_ATTR__ATIME.bits());
+    if clears(flag) == field {
+        // Not this one: what another word has set stays.
+        let own = attributes.set & field;
+        if flag == A::MOUNT_ATTR_RELATIME || (own != 0 && own != u64::from(flag.bits())) {
+            return;
+        }
+    }
     attributes.set &= !clears(flag);
-    // "atime", "norelatime", "nostrictatime" go back to the kernel's default, which is relatime (0).
+    // "atime" and "nostrictatime" go back to the kernel's default, which is relatime (0).
     attributes.clear |= clears(flag);
 }
 
@@ -255,6 +263,14 @@ mod tests {
         let options = parse(&["noatime", "strictatime"]);
         assert_eq!(options.attributes.set, u64::from(A::MOUNT_ATTR_STRICTATIME.bits()));
         assert_eq!(options.attributes.clear, u64::from(A::MOUNT_ATTR__ATIME.bits()));
+    }
+
+    #[test]
+    fn one_way_of_access_time_is_not_the_other() {
+        let noatime = u64::from(A::MOUNT_ATTR_NOATIME.bits());
+        assert_eq!(parse(&["noatime", "norelatime", "nostrictatime"]).attributes.set, noatime);
+        assert_eq!(parse(&["noatime", "atime"]).attributes.set, 0);
+        assert_eq!(parse(&["norelatime"]).attributes, MountAttr::default());
     }
 
     #[test]

@@ -120,6 +120,14 @@ impl Procfs {
         })
     }
 
+    /// Opens the root directory of a process.
+    pub(crate) fn root(&self, pid: i32) -> Result<OwnedFd> {
+        let directory = self.open(Path::new(&pid.to_string()), OFlags::PATH | OFlags::DIRECTORY)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&directory, c"root", flags, Mode::empty())
+            .call(|| format!("open(/proc/{pid}/root)"))
+    }
+
     /// Opens the executable of the calling process.
     pub(crate) fn own_executable(&self) -> Result<OwnedFd> {
         let directory = self.open(Path::new(&own_pid().to_string()), OFlags::PATH | OFlags::DIRECTORY)?;

@@ -54,6 +54,7 @@ fn failed(what: impl Into<String>) -> impl FnOnce(SeccompError) -> Error {
 
 /// Compiles a filter. Names that the library doesn't know are noted in it, never an error.
 pub(super) fn compile(spec: &LinuxSeccomp) -> Result<Filter> {
+    check_notification(spec)?;
     let default = action(spec.default_action(), spec.default_errno_ret())?;
     let mut context = ScmpFilterContext::new(default).map_err(failed("seccomp_init"))?;
     for arch in spec.architectures().iter().flatten() {
@@ -79,15 +80,58 @@ pub(super) fn compile(spec: &LinuxSeccomp) -> Result<Filter> {
     Ok(Filter { program: export(&context)?, flags: flags(spec), unknown: unknown.into_iter().collect() })
 }
 
+fn invalid(what: &'static str, value: &str, reason: &str) -> Error {
+    Error::Invalid { what, value: value.to_owned(), reason: reason.to_owned() }
+}
+
+fn notifies(spec: &LinuxSeccomp) -> impl Iterator<Item = &LinuxSyscall> {
+    spec.syscalls().iter().flatten().filter(|rule| rule.action() == Action::ScmpActNotify)
+}
+
+/// An agent decides about system calls only once it has the listener: what hands that over must not wait for it.
+fn check_notification(spec: &LinuxSeccomp) -> Result<()> {
+    const NEEDED: [&str; 2] = ["write", "sendmsg"];
+    if spec.default_action() == Action::ScmpActNotify {
+        return Err(invalid(
+            "linux.seccomp.defaultAction",
+            "SCMP_ACT_NOTIFY",
+            "the start itself makes system calls, and nobody listens yet",
+        ));
+    }
+    if let Some(name) = notifies(spec).flat_map(|r| r.names()).find(|n| NEEDED.contains(&n.as_str())) {
+        return Err(invalid(
+            "linux.seccomp.syscalls",
+            name,
+            "SCMP_ACT_NOTIFY is not for what hands over the listener",
+        ));
+    }
+    if spec.listener_path().is_some() {
+        return Ok(());
+    }
+    if notifies(spec).next().is_some() {
+        return Err(invalid(
+            "linux.seccomp.listenerPath",
+            "",
+            "SCMP_ACT_NOTIFY needs the socket of an agent that decides",
+        ));
+    }
+    match spec.listener_metadata().as_deref().filter(|data| !data.is_empty()) {
+        Some(data) => Err(invalid("linux.seccomp.listenerMetadata", data, "it needs a listenerPath")),
+        None => Ok(()),
+    }
+}
+
 fn flags(spec: &LinuxSeccomp) -> u64 {
     let named = spec.flags().iter().flatten();
     let mut bits =
         named.filter_map(|flag| FLAGS.iter().find(|(f, _)| f == flag)).fold(0, |bits, (_, bit)| bits | bit);
-    let notifies = |s: &LinuxSyscall| s.action() == Action::ScmpActNotify;
-    if spec.syscalls().iter().flatten().any(notifies) || spec.default_action() == Action::ScmpActNotify {
-        bits |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    // The process has one thread. There is nothing to synchronize, and with a listener the kernel refuses to.
+    bits &= !libc::SECCOMP_FILTER_FLAG_TSYNC;
+    match notifies(spec).next() {
+        Some(_) => bits | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+        // How to wait for an answer, where nobody asks: the kernel refuses that, too.
+        None => bits & !libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
     }
-    bits
 }
 
 fn add(
@@ -97,6 +141,9 @@ fn add(
     unknown: &mut BTreeSet<String>,
 ) -> Result<()> {
     let action = action(rule.action(), rule.errno_ret())?;
+    if rule.names().is_empty() {
+        return Err(invalid("linux.seccomp.syscalls.names", "[]", "a rule is for at least one system call"));
+    }
     // libseccomp refuses rules that say what happens anyway.
     if action == default {
         return Ok(());
@@ -135,6 +182,13 @@ fn export(context: &ScmpFilterContext) -> Result<Vec<u8>> {
 }
 
 fn action(action: Action, value: Option<u32>) -> Result<ScmpAction> {
+    if let Some(value) = value.filter(|_| !matches!(action, Action::ScmpActErrno | Action::ScmpActTrace)) {
+        return Err(invalid(
+            "linux.seccomp errnoRet",
+            &value.to_string(),
+            &format!("{action} returns no errno; SCMP_ACT_ERRNO and SCMP_ACT_TRACE do"),
+        ));
+    }
     let invalid = || Error::Invalid {
         what: "linux.seccomp errnoRet",
         value: value.unwrap_or_default().to_string(),
@@ -205,4 +259,54 @@ fn architecture(arch: Arch) -> Result<ScmpArch> {
             });
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(json: &str) -> Result<Filter> {
+        compile(&serde_json::from_str(json).unwrap())
+    }
+
+    fn rules(rest: &str, rule: &str) -> Result<Filter> {
+        of(&format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW"{rest}, "syscalls": [{{{rule}}}]}}"#))
+    }
+
+    #[test]
+    fn only_some_actions_return_an_errno() {
+        rules("", r#""names": ["chmod"], "action": "SCMP_ACT_TRACE", "errnoRet": 7"#).unwrap();
+        assert!(rules("", r#""names": ["chmod"], "action": "SCMP_ACT_KILL", "errnoRet": 1"#).is_err());
+        assert!(rules("", r#""names": [], "action": "SCMP_ACT_KILL""#).is_err());
+        assert!(of(r#"{"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1}"#).is_err());
+        assert!(of(r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 4096}"#).is_err());
+    }
+
+    #[test]
+    fn notification_needs_a_listener_that_can_get_there() {
+        let notify = |name: &str, rest: &str| {
+            rules(rest, &format!(r#""names": ["{name}"], "action": "SCMP_ACT_NOTIFY""#))
+        };
+        let path = r#", "listenerPath": "/run/agent""#;
+        assert_eq!(notify("chmod", path).unwrap().flags, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
+        for (name, rest) in [("chmod", ""), ("write", path), ("sendmsg", path)] {
+            assert!(notify(name, rest).is_err(), "{name} {rest}");
+        }
+        assert!(of(r#"{"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/run/agent"}"#).is_err());
+        assert!(of(r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}"#).is_err());
+    }
+
+    #[test]
+    fn flags_are_what_one_thread_can_have() {
+        let all = ["TSYNC", "LOG", "SPEC_ALLOW", "WAIT_KILLABLE_RECV"];
+        let all = all.map(|flag| format!("\"SECCOMP_FILTER_FLAG_{flag}\"")).join(",");
+        let flags = |rest: &str| {
+            of(&format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "flags": [{all}]{rest}}}"#)).unwrap().flags
+        };
+        let wanted = libc::SECCOMP_FILTER_FLAG_LOG | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+        assert_eq!(flags(""), wanted);
+        let more = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+        let notify = r#""syscalls": [{"names": ["chmod"], "action": "SCMP_ACT_NOTIFY"}]"#;
+        assert_eq!(flags(&format!(r#", "listenerPath": "/x", {notify}"#)), wanted | more);
+    }
 }

@@ -1,0 +1,178 @@
+//! Hooks: where each of the six kinds runs, what it is told, and what is undone when one fails.
+
+mod bundle;
+
+use std::fs;
+use std::path::Path;
+
+use bundle::Bundle;
+use serde_json::{Value, json};
+
+const POINTS: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
+/// A hook that writes its input and what it sees of its surroundings to `<directory>/<point>.{json,env}`.
+fn witness(directory: &str, point: &str) -> Value {
+    let script = format!(
+        "cat > {directory}/{point}.json; {{ pwd; echo $0 $1 $A; env | wc -l; readlink /proc/self/ns/mnt
+        readlink /proc/self/ns/net; readlink /proc/self/ns/uts; test -e /boot; echo $?; }} > {directory}/{point}.env"
+    );
+    // The first argument is the name of the program, which busybox goes by.
+    json!({"path": "/bin/sh", "args": ["sh", "-c", script, "zero", "one"], "env": ["A=b", "PATH=/usr/bin:/bin"]})
+}
+
+/// A bundle with a witness at every point. Those of the container's own file system see another directory.
+fn witnesses() -> Option<Bundle> {
+    let mut bundle = Bundle::new()?;
+    let directory = bundle.path().to_str().unwrap().to_owned();
+    for point in POINTS {
+        let place = if point == "startContainer" { "/tmp" } else { &directory };
+        bundle.spec["hooks"][point] = json!([witness(place, point)]);
+    }
+    bundle.spec["annotations"] = json!({"a": "b"});
+    Some(bundle)
+}
+
+fn read(bundle: &Bundle, point: &str) -> (Value, Vec<String>) {
+    let directory = if point == "startContainer" { bundle.rootfs("tmp") } else { bundle.path().to_owned() };
+    let text = |end: &str| {
+        let path = directory.join(format!("{point}.{end}"));
+        fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    };
+    (serde_json::from_str(&text("json")).unwrap(), text("env").lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn each_hook_runs_where_it_belongs_and_knows_the_state() {
+    let Some(mut bundle) = witnesses() else { return };
+    bundle.args(&["sleep", "1000"]).create();
+    let (pid, path) = (bundle.pid(), bundle.path().to_str().unwrap().to_owned());
+    assert!(!bundle.rootfs("tmp/startContainer.json").exists(), "before the start");
+    bundle.runtime(&["start", "test"]).good();
+    let inside = ["net", "uts", "mnt"]
+        .map(|kind| fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap().to_str().unwrap().to_owned());
+    bundle.runtime(&["delete", "--force", "test"]).good();
+    for (point, status) in [
+        ("prestart", "creating"),
+        ("createRuntime", "creating"),
+        ("createContainer", "creating"),
+        ("startContainer", "created"),
+        ("poststart", "running"),
+        ("poststop", "stopped"),
+    ] {
+        let (state, env) = read(&bundle, point);
+        let in_container = ["createContainer", "startContainer"].contains(&point);
+        assert_eq!(state["status"], status, "{point}");
+        assert_eq!(state["id"], "test", "{point}");
+        assert_eq!(state["bundle"], path.as_str(), "{point}");
+        assert_eq!(state["annotations"], json!({"a": "b"}), "{point}");
+        assert!(state["ociVersion"].is_string(), "{point}");
+        match point {
+            "poststop" => assert_eq!(state.get("pid"), None, "{state}"),
+            _ if in_container => assert_eq!(state["pid"], 1, "{point}"),
+            _ => assert_eq!(state["pid"], pid, "{point}"),
+        }
+        let root = point == "startContainer";
+        assert_eq!(env[0], if root { "/" } else { &path }, "{point}");
+        assert_eq!(env[1], "zero one b", "{point}");
+        // What the hook has, and what the shell adds (PWD and perhaps SHLVL and OLDPWD): nothing of ours.
+        assert!(env[2].trim().parse::<u32>().unwrap() <= 5, "{point}: {env:?}");
+        assert_eq!(env[3] == inside[2], in_container, "{point}: mount namespace");
+        assert_eq!(env[4] == inside[0], in_container, "{point}: network namespace");
+        assert_eq!(env[5] == inside[1], in_container, "{point}: UTS namespace");
+        assert_eq!(env[6], if root { "1" } else { "0" }, "{point}: whose root");
+    }
+}
+
+#[test]
+fn in_the_hosts_pid_namespace_the_pid_is_the_hosts() {
+    let Some(mut bundle) = witnesses() else { return };
+    bundle.spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "pid");
+    bundle.args(&["sleep", "1000"]).create();
+    let pid = bundle.pid();
+    bundle.runtime(&["delete", "--force", "test"]).good();
+    assert_eq!(read(&bundle, "createContainer").0["pid"], pid);
+}
+
+#[test]
+fn a_failure_while_creating_undoes_everything() {
+    for point in ["prestart", "createRuntime", "createContainer"] {
+        let Some(mut bundle) = witnesses() else { return };
+        let directory = bundle.path().to_str().unwrap().to_owned();
+        bundle.spec["hooks"][point] = json!([{"path": "/bin/false"}, witness(&directory, point)]);
+        let ran = bundle.args(&["true"]).run();
+        assert_eq!(ran.status, 1, "{point}: {ran:?}");
+        assert!(ran.err.contains(&format!("{point} hook /bin/false: exit status 1")), "{ran:?}");
+        assert!(!bundle.path().join(format!("{point}.json")).exists(), "{point}: the next one ran");
+        assert!(!bundle.rootfs("tmp/startContainer.json").exists(), "{point}");
+        // Steps 12 and 13 of the life cycle.
+        assert_eq!(read(&bundle, "poststop").0["status"], "stopped", "{point}");
+        let cgroup = bundle.spec["linux"]["cgroupsPath"].as_str().unwrap().trim_start_matches('/').to_owned();
+        for mount in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+            assert!(!Path::new(mount).join(&cgroup).exists(), "{point}");
+        }
+    }
+}
+
+#[test]
+fn a_failure_before_the_program_keeps_it_from_running() {
+    let Some(mut bundle) = witnesses() else { return };
+    bundle.spec["hooks"]["startContainer"] = json!([{"path": "/bin/busybox", "args": ["false"]}]);
+    let ran = bundle.script("echo started > /tmp/ran").run();
+    assert_ne!(ran.status, 0, "{ran:?}");
+    assert!(ran.err.contains("startContainer hook /bin/busybox: exit status 1"), "{ran:?}");
+    assert!(!bundle.rootfs("tmp/ran").exists());
+}
+
+#[test]
+fn a_failure_after_the_start_ends_the_container() {
+    let Some(mut bundle) = witnesses() else { return };
+    bundle.spec["hooks"]["poststart"] = json!([{"path": "/bin/false"}]);
+    bundle.args(&["sleep", "1000"]).create();
+    let pid = bundle.pid();
+    let ran = bundle.runtime(&["start", "test"]);
+    assert!(ran.status == 1 && ran.err.contains("poststart hook /bin/false"), "{ran:?}");
+    assert_eq!(read(&bundle, "poststop").0["status"], "stopped");
+    let gone = fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));
+    assert!(gone, "it still runs");
+    assert_ne!(bundle.runtime(&["state", "test"]).status, 0);
+}
+
+#[test]
+fn a_failure_at_the_end_is_a_warning() {
+    let Some(mut bundle) = witnesses() else { return };
+    let directory = bundle.path().to_str().unwrap().to_owned();
+    bundle.spec["hooks"]["poststop"] = json!([{"path": "/bin/false"}, witness(&directory, "poststop")]);
+    bundle.args(&["sleep", "1000"]).create();
+    let ran = bundle.runtime(&["delete", "--force", "test"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(ran.err.contains("poststop hook /bin/false"), "{ran:?}");
+    read(&bundle, "poststop");
+}
+
+#[test]
+fn what_is_no_hook_is_refused_before_any_runs() {
+    for (hook, words) in [
+        (json!({"path": "bin/true"}), "absolute"),
+        (json!({"path": "/bin/true", "timeout": 0}), "greater than 0"),
+        (json!({"path": "/bin/true", "timeout": -5}), "greater than 0"),
+        (json!({"path": "/bin/true", "env": ["A"]}), "KEY=VALUE"),
+    ] {
+        let Some(mut bundle) = witnesses() else { return };
+        // Even the last one of all.
+        bundle.spec["hooks"]["poststop"] = json!([hook]);
+        let ran = bundle.args(&["true"]).run();
+        assert!(ran.status == 1 && ran.err.contains(words), "{hook}: {ran:?}");
+        assert!(!bundle.path().join("prestart.json").exists(), "{hook}");
+    }
+}
+
+#[test]
+fn a_hook_has_only_so_much_time() {
+    for point in ["prestart", "createContainer", "startContainer"] {
+        let Some(mut bundle) = Bundle::new() else { return };
+        bundle.spec["hooks"][point] = json!([{"path": "/bin/sleep", "args": ["sleep", "60"], "timeout": 1}]);
+        let ran = bundle.args(&["true"]).run();
+        assert!(ran.status != 0 && ran.err.contains("no end after 1 s"), "{point}: {ran:?}");
+    }
+}
