@@ -20,7 +20,6 @@ use crate::resctrl;
 use crate::rootfs::borrowed::Borrowed;
 use crate::rootfs::idmap::Mapper;
 use crate::rootfs::mounts::Common;
-use crate::rootfs::procfs::Procfs;
 use crate::rootfs::{devices, mounts, options};
 use crate::rootless::{self, Late, Rootfs};
 use crate::scheduling::{Habits, Scheduling};
@@ -335,12 +334,7 @@ impl Held {
     fn adjust(&self, plan: &Plan<'_>, linux: &Linux) -> Result<()> {
         if let Some(score) = plan.process.oom_score_adj() {
             // From outside: in a user namespace the process may not write its own file of procfs.
-            let name = format!("{}/oom_score_adj", self.pid);
-            match Procfs::host()?.write(&name, &score.to_string()) {
-                // Lowering it takes a privilege that isn't to be had then; the caller's own score stays, as with runc.
-                Err(e) if e.errno() == Some(libc::EACCES) && rootless::unprivileged() => {}
-                result => result?,
-            }
+            rootless::set_score(self.pid, score)?;
         }
         if let Some(groups) = &self.rdt {
             groups.add(self.pid)?;

@@ -176,7 +176,6 @@ pub fn exec(exec: Exec<'_>) -> Result<Joined> {
 struct Outside {
     affinity: Affinity,
     scheduling: Scheduling,
-    score: Option<i32>,
     groups: Option<Groups>,
 }
 
@@ -188,18 +187,10 @@ impl Outside {
             groups: rdt.map(|_| Groups::of(exec.pid)).transpose()?,
             affinity: Affinity::new(process.exec_cpu_affinity().as_ref())?,
             scheduling: Scheduling::new(process)?,
-            score: process.oom_score_adj(),
         })
     }
 
     fn apply(&self, pid: i32) -> Result<()> {
-        if let Some(score) = self.score {
-            match Procfs::host()?.write(&format!("{pid}/oom_score_adj"), &score.to_string()) {
-                // As when the container was made.
-                Err(e) if e.errno() == Some(libc::EACCES) && rootless::unprivileged() => {}
-                result => result?,
-            }
-        }
         if let Some(groups) = &self.groups {
             groups.add(pid)?;
         }
@@ -328,6 +319,10 @@ fn confine(entry: Entry<'_>, channel: &Channel) -> Result<(Launch, Option<OwnedF
     sys::reset_signals().call(|| "reset signals".into())?;
     sys::cloexec_from(3u32.saturating_add(entry.preserve_fds))
         .call(|| "close_range(CLOSE_RANGE_CLOEXEC)".into())?;
+    if let Some(score) = entry.process.oom_score_adj() {
+        // Its child has it from here. Later it wouldn't be this process's own file any more.
+        rootless::set_score(std::process::id() as i32, score)?;
+    }
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .call(|| "prctl(PR_SET_DUMPABLE)".into())?;
     let label = match entry.labels.is_empty() {

@@ -100,9 +100,10 @@ fn attempt(layers: &Layers<'_>) -> Result<OwnedFd> {
 }
 
 /// The directory `dir` as a root file system: a mount of its own as by [`bind`], or, where this process isn't
-/// privileged over its mounts, to be made one by the container's process.
-pub fn root(dir: &Path) -> Result<Rootfs> {
-    match bind(dir) {
+/// privileged over its mounts, to be made one by the container's process. `follows`: what the host mounts there later
+/// is in it, too, if the host shares that (`linux.rootfsPropagation`: `slave`).
+pub fn root(dir: &Path, follows: bool) -> Result<Rootfs> {
+    match bind_with(dir, if follows { libc::MS_SLAVE } else { libc::MS_PRIVATE }) {
         Err(error) if error.errno() == Some(libc::EPERM) => Ok(Rootfs::Directory(dir.to_owned())),
         result => result.map(Rootfs::Mount),
     }
@@ -111,6 +112,10 @@ pub fn root(dir: &Path) -> Result<Rootfs> {
 /// The directory `dir` with everything mounted below it, as a mount of its own (`Rootfs=`), cut off from the
 /// host's: what is mounted there later, on either side, stays on its side.
 pub fn bind(dir: &Path) -> Result<OwnedFd> {
+    bind_with(dir, libc::MS_PRIVATE)
+}
+
+fn bind_with(dir: &Path, propagation: u64) -> Result<OwnedFd> {
     let call = || format!("bind mount {}", dir.display());
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
@@ -119,7 +124,7 @@ pub fn bind(dir: &Path) -> Result<OwnedFd> {
     if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::Directory {
         return Err(Errno::NOTDIR).call(call);
     }
-    let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
-    sys::mount_setattr(mount.as_fd(), true, &private).call(call)?;
+    let attributes = MountAttr { propagation, ..MountAttr::default() };
+    sys::mount_setattr(mount.as_fd(), true, &attributes).call(call)?;
     Ok(mount)
 }

@@ -23,6 +23,7 @@ use crate::error::{Call, Error, Result};
 use crate::rootfs::devices;
 use crate::rootfs::idmap::Mapper;
 use crate::rootfs::mounts::{self, Common};
+use crate::rootfs::procfs::Procfs;
 use crate::setup::Plan;
 
 /// The root file system of a container.
@@ -96,6 +97,15 @@ pub fn in_user_namespace() -> bool {
 /// Whether this process is without the system's root privileges.
 pub(crate) fn unprivileged() -> bool {
     !rustix::process::geteuid().is_root() || in_user_namespace()
+}
+
+/// Sets the score of a process that is to be killed when memory is short, seen from the host. Lowering it takes a
+/// privilege that isn't to be had without root's: the caller's own score stays then, as with runc.
+pub(crate) fn set_score(pid: i32, score: i32) -> Result<()> {
+    match Procfs::host()?.write(&format!("{pid}/oom_score_adj"), &score.to_string()) {
+        Err(e) if e.errno() == Some(libc::EACCES) && unprivileged() => Ok(()),
+        result => result,
+    }
 }
 
 /// Writes a mapping that the kernel refused to take from this process: an own id as the only one, once the new

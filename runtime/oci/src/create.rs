@@ -180,7 +180,8 @@ fn make_in(
     let mut state = new_state(options, bundle, spec);
     let made = cgroup::make(global, spec, &mut state, |state| Ok(dir.write(state)?))?;
 
-    let mut creation = Creation::new(spec, mount::root(&bundle.rootfs)?);
+    let follows = matches!(linux.rootfs_propagation().as_deref(), Some("slave" | "rslave"));
+    let mut creation = Creation::new(spec, mount::root(&bundle.rootfs, follows)?);
     creation.parent = Parent::Caller;
     creation.id = &options.id;
     creation.bundle = &bundle.path;

@@ -348,7 +348,7 @@ fn the_hosts_cgroups_are_read_only() {
     let mounts = bundle.spec["mounts"].as_array_mut().unwrap();
     mounts.retain(|m| m["destination"] != "/sys/fs/cgroup");
     mounts.push(
-        json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"]}),
+        json!({"destination": "/sys/fs/cgroup", "type": "cgroup2", "source": "cgroup", "options": ["rw"]}),
     );
     let script = "test -e /sys/fs/cgroup/cgroup.procs && echo there
         mkdir /sys/fs/cgroup/x 2>/dev/null || echo closed; grep ' /sys/fs/cgroup ' /proc/self/mountinfo | tail -n 1";

@@ -82,7 +82,8 @@ fn service(podman: &Podman) -> Result<()> {
     podman.ok(&["kill", "web"])?;
     podman.ok(&["rm", "--force", "web"])?;
     podman.machine.wait("nothing is left", Duration::from_secs(10), |m| {
-        let left = m.shell("find /sys/fs/cgroup -name '*libpod*' -type d -exec cat {}/cgroup.procs \\;")?;
+        let left =
+            m.shell("find /sys/fs/cgroup -name '*libpod*' -type d -exec cat {}/cgroup.procs \\; 2>&1 || :")?;
         Ok(left.is_empty())
     })
 }

@@ -18,6 +18,12 @@ pub(crate) fn cases() -> Vec<Case> {
             runtime_namespace,
         ),
         case("config/hooks/create_container_namespace", "config.md#createcontainer-hooks", create_container),
+        case(
+            "config/hooks/create_container_mounts",
+            "config.md#createcontainer-hooks",
+            create_container_mounts,
+        ),
+        case("config/hooks/prestart_mounts", "config.md#prestart", prestart_mounts),
         case("config/hooks/start_container_namespace", "config.md#startcontainer-hooks", start_container),
         case("config/hooks/prestart_sees_the_namespaces", "config.md#prestart", prestart_sees_namespaces),
         case("config/hooks/failed_create", "runtime.md#lifecycle, steps 3 to 5", failed_create),
@@ -153,6 +159,24 @@ fn create_container(bundle: &mut Bundle) {
     bundle.spec["hooks"] = json!({"createContainer": [shell(&script)]});
     let inside = bundle.args(&["readlink", "/proc/self/ns/mnt"]).run().good();
     assert_eq!(fs::read_to_string(log).unwrap(), format!("{inside}1\n"));
+}
+
+/// What such a hook mounts below the bundle's root file system, the container has.
+fn create_container_mounts(bundle: &mut Bundle) {
+    let place = bundle.rootfs("tmp");
+    bundle.spec["hooks"] = json!({"createContainer": [shell(&format!("mount -t tmpfs hook {0}; touch {0}/file", place.display()))]});
+    assert_eq!(bundle.args(&["ls", "/tmp"]).run().good(), "file\n");
+    assert!(!place.join("file").exists(), "it was mounted on the host");
+}
+
+/// The same from the host, which enters the container's mount namespace for that.
+fn prestart_mounts(bundle: &mut Bundle) {
+    let find = r#"pid=$(grep -o '"pid": *[0-9]*' | grep -o '[0-9]*')"#;
+    let mount = format!("mount -t tmpfs hook {0}; touch {0}/file", bundle.rootfs("tmp").display());
+    bundle.spec["hooks"] =
+        json!({"prestart": [shell(&format!("{find}; nsenter --target $pid --mount sh -c '{mount}'"))]});
+    assert_eq!(bundle.args(&["ls", "/tmp"]).run().good(), "file\n");
+    assert!(!bundle.rootfs("tmp/file").exists(), "it was mounted on the host");
 }
 
 fn start_container(bundle: &mut Bundle) {
