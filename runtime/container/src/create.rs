@@ -432,12 +432,16 @@ impl Held {
     ///
     /// # Errors
     /// What one of them did wrong; the process has ended then.
-    pub fn start(self) -> Result<()> {
+    pub fn start(mut self) -> Result<()> {
         self.channel.go_on().call(|| "release the container's process".into())?;
         match self.channel.hear().call(|| "hear from the container's process".into())? {
             Some(Word::Failed(_, reason)) => Err(Error::Setup(reason)),
-            // It has executed its program, or ended: its end of the channel is closed.
-            _ => Ok(()),
+            // It has executed its program, or ended: its end of the channel is closed. What it has stays.
+            _ => {
+                self.borrowed = None;
+                self.rdt = None;
+                Ok(())
+            }
         }
     }
 

@@ -10,7 +10,7 @@ mod private;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::Linux;
+use oci_spec::runtime::{Linux, Spec};
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
@@ -22,6 +22,7 @@ pub use crate::rootfs::borrowed::take_down;
 
 use crate::error::{Call, Error, Result};
 use crate::rootfs::mounts::messages;
+use crate::rootfs::options;
 use crate::rootless::Rootfs;
 use crate::sys::{self, MountAttr};
 
@@ -100,10 +101,11 @@ fn attempt(layers: &Layers<'_>) -> Result<OwnedFd> {
 }
 
 /// The directory `dir` as a root file system: a mount of its own as by [`bind`], or, where this process isn't
-/// privileged over its mounts, to be made one by the container's process. `follows`: what the host mounts there later
-/// is in it, too, if the host shares that (`linux.rootfsPropagation`: `slave`).
-pub fn root(dir: &Path, follows: bool) -> Result<Rootfs> {
-    match bind_with(dir, if follows { libc::MS_SLAVE } else { libc::MS_PRIVATE }) {
+/// privileged over its mounts, to be made one by the container's process. With a `linux.rootfsPropagation` of slave or
+/// rslave, what the host mounts there later arrives.
+pub fn root(dir: &Path, spec: &Spec) -> Result<Rootfs> {
+    let name = spec.linux().as_ref().and_then(|l| l.rootfs_propagation().as_deref());
+    match clone(dir, name.and_then(options::propagation)) {
         Err(error) if error.errno() == Some(libc::EPERM) => Ok(Rootfs::Directory(dir.to_owned())),
         result => result.map(Rootfs::Mount),
     }
@@ -112,10 +114,11 @@ pub fn root(dir: &Path, follows: bool) -> Result<Rootfs> {
 /// The directory `dir` with everything mounted below it, as a mount of its own (`Rootfs=`), cut off from the
 /// host's: what is mounted there later, on either side, stays on its side.
 pub fn bind(dir: &Path) -> Result<OwnedFd> {
-    bind_with(dir, libc::MS_PRIVATE)
+    clone(dir, None)
 }
 
-fn bind_with(dir: &Path, propagation: u64) -> Result<OwnedFd> {
+/// A copy of the mounts at `dir`; of what `wanted` may say, only that they are slaves matters already.
+pub(crate) fn clone(dir: &Path, wanted: Option<(u64, bool)>) -> Result<OwnedFd> {
     let call = || format!("bind mount {}", dir.display());
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
@@ -124,6 +127,8 @@ fn bind_with(dir: &Path, propagation: u64) -> Result<OwnedFd> {
     if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::Directory {
         return Err(Errno::NOTDIR).call(call);
     }
+    let slave = wanted.filter(|(propagation, _)| *propagation == libc::MS_SLAVE);
+    let propagation = slave.map_or(libc::MS_PRIVATE, |(slave, _)| slave);
     let attributes = MountAttr { propagation, ..MountAttr::default() };
     sys::mount_setattr(mount.as_fd(), true, &attributes).call(call)?;
     Ok(mount)

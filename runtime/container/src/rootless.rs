@@ -54,7 +54,7 @@ pub(crate) struct Late<'a> {
 pub(crate) fn prepare(plan: &mut Plan<'_>, late: &Late<'_>) -> Result<()> {
     let common = Common { propagation: plan.propagation, ..Common::default() };
     let mapper = Mapper::unprivileged(late.linux);
-    plan.root = crate::mount::bind(&late.directory)?;
+    plan.root = crate::mount::clone(&late.directory, plan.propagation)?;
     for mount in late.mounts {
         check_owner(mount, late.linux)?;
         plan.mounts.push(mounts::prepare(mount, common, &mapper)?);

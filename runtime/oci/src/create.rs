@@ -180,8 +180,7 @@ fn make_in(
     let mut state = new_state(options, bundle, spec);
     let made = cgroup::make(global, spec, &mut state, |state| Ok(dir.write(state)?))?;
 
-    let follows = matches!(linux.rootfs_propagation().as_deref(), Some("slave" | "rslave"));
-    let mut creation = Creation::new(spec, mount::root(&bundle.rootfs, follows)?);
+    let mut creation = Creation::new(spec, mount::root(&bundle.rootfs, spec)?);
     creation.parent = Parent::Caller;
     creation.id = &options.id;
     creation.bundle = &bundle.path;
