@@ -69,6 +69,7 @@ impl fmt::Debug for Exec<'_> {
 pub struct Joined {
     pid: i32,
     pidfd: OwnedFd,
+    channel: Option<Channel>,
     terminal: Option<OwnedFd>,
     listener: Option<OwnedFd>,
 }
@@ -166,7 +167,7 @@ pub fn exec(exec: Exec<'_>) -> Result<Joined> {
         return Err(Error::Died("as a child that goes its own way".into()));
     };
     drop(theirs);
-    let result = hear(&ours, &outside);
+    let result = hear(ours, &outside);
     // The first process has done its part, or failed; either way it ends by itself.
     sys::wait_exit(first.as_fd()).call(|| "wait for the joining process".into())?;
     result
@@ -199,7 +200,7 @@ impl Outside {
     }
 }
 
-fn hear(channel: &Channel, outside: &Outside) -> Result<Joined> {
+fn hear(channel: Channel, outside: &Outside) -> Result<Joined> {
     let (mut terminal, mut listener) = (None, None);
     loop {
         match channel.hear().call(|| "hear from the joining process".into())? {
@@ -209,7 +210,7 @@ fn hear(channel: &Channel, outside: &Outside) -> Result<Joined> {
                     process::open(pid, None)?.ok_or_else(|| Error::Died("its child is gone".into()))?;
                 outside.apply(pid)?;
                 channel.go_on().call(|| "release the joining process".into())?;
-                return Ok(Joined { pid, pidfd, terminal, listener });
+                return Ok(Joined { pid, pidfd, channel: Some(channel), terminal, listener });
             }
             Some(Word::Failed(status @ (126 | 127), reason)) => {
                 return Err(Error::NotExecutable { status, reason });
@@ -379,6 +380,19 @@ impl Joined {
     /// The process id, in the caller's PID namespace.
     pub fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// Waits until the process has executed its program or has ended. Until then whoever may trace it in the container
+    /// can find the caller's executable behind it.
+    ///
+    /// # Errors
+    /// recvmsg(2)'s.
+    pub fn executed(&mut self) -> Result<()> {
+        match self.channel.take() {
+            // The other end is closed by either.
+            Some(channel) => channel.hear().map(drop).call(|| "wait for the program's execution".into()),
+            None => Ok(()),
+        }
     }
 
     /// The process as a descriptor.

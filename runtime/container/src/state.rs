@@ -231,6 +231,8 @@ pub struct State {
     pub root_mount: Option<u64>,
     /// Whether its `Spec` has hooks.
     pub hooks: bool,
+    /// Whether a program was executed in it that may trace processes although its own program may not.
+    pub tracers: bool,
     /// Whether it has groups of resctrl ([`crate::Held::has_resource_groups`]).
     pub resource_groups: bool,
 }
@@ -407,14 +409,23 @@ impl ContainerDir {
 
     /// Waits for the container's lock and takes it.
     pub fn lock(&self) -> Result<Lock> {
-        let file = self.open_lock()?;
+        let file = self.open_lock("lock")?;
         file.lock().call(|| format!("flock({}, LOCK_EX)", self.path.join("lock").display()))?;
+        Ok(Lock { _file: file })
+    }
+
+    /// Waits for the lock of those who join the container and takes it: together with others who join, or `alone`, when
+    /// nobody else is on the way any more.
+    pub fn lock_joining(&self, alone: bool) -> Result<Lock> {
+        let file = self.open_lock("joining")?;
+        let locked = if alone { file.lock() } else { file.lock_shared() };
+        locked.call(|| format!("flock({})", self.path.join("joining").display()))?;
         Ok(Lock { _file: file })
     }
 
     /// Takes the container's lock if nobody holds it.
     pub fn try_lock(&self) -> Result<Option<Lock>> {
-        let file = self.open_lock()?;
+        let file = self.open_lock("lock")?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
@@ -424,8 +435,8 @@ impl ContainerDir {
         }
     }
 
-    fn open_lock(&self) -> Result<File> {
-        let path = self.path.join("lock");
+    fn open_lock(&self, name: &str) -> Result<File> {
+        let path = self.path.join(name);
         OpenOptions::new()
             .write(true)
             .create(true)

@@ -23,7 +23,6 @@ pub(crate) fn read(directory: &Path, config: Option<&Path>) -> Result<Bundle> {
     let mut spec: Spec =
         sampan_container::config::spec(&text).with_context(|| format!("{}", config.display()))?;
     check_version(spec.version())?;
-    drop_absent_pids_limit(&mut spec, &text)?;
     let Some(root) = spec.root().as_ref() else {
         bail!("{}: a Linux container needs \"root\"", config.display());
     };
@@ -44,22 +43,6 @@ pub(crate) fn read(directory: &Path, config: Option<&Path>) -> Result<Bundle> {
         spec.set_mounts(Some(mounts));
     }
     Ok(Bundle { path, spec, rootfs })
-}
-
-/// Zero is a limit, and `pids` without a limit is none, but the type for it says zero for both.
-fn drop_absent_pids_limit(spec: &mut Spec, text: &[u8]) -> Result<()> {
-    let resources = spec.linux().as_ref().and_then(|l| l.resources().as_ref());
-    if resources.and_then(|r| r.pids().as_ref()).is_none_or(|p| p.limit() != 0) {
-        return Ok(());
-    }
-    let raw: serde_json::Value = serde_json::from_slice(text)?;
-    if raw.pointer("/linux/resources/pids/limit").is_none_or(serde_json::Value::is_null)
-        && let Some(linux) = spec.linux_mut()
-        && let Some(resources) = linux.resources_mut()
-    {
-        resources.set_pids(None);
-    }
-    Ok(())
 }
 
 fn check_version(version: &str) -> Result<()> {

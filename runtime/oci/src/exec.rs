@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
 use sampan_container::cgroup::{self, Cgroup};
 use sampan_container::process::{self, Exec as Program};
-use sampan_container::state::{State, Status};
+use sampan_container::state::{ContainerDir, Lock, State, Status};
 use sampan_container::{document, seccomp};
 
 use crate::args::{Exec, Global};
@@ -19,16 +19,23 @@ use crate::notify;
 
 /// Runs a further program in a running container.
 pub(crate) fn exec(global: &Global, options: &Exec) -> Result<u8> {
-    // Before anything of the container is touched: from here on this program is out of its reach.
-    process::seal_executable()?;
     let dir = global.container(&options.id)?;
-    let state = dir.read()?;
+    // From here on nobody in the container gets a program that may trace us.
+    let joining = dir.lock_joining(false)?;
+    let (state, spec) = (dir.read()?, dir.read_spec()?);
+    if state.tracers || is_seen(&spec) {
+        // Before anything of the container is touched: after that this program is out of its reach.
+        process::seal_executable()?;
+    }
     match (state.live_status(), state.pid) {
         (Status::Running | Status::Created, Some(pid)) => {
-            run(global, options, &dir.read_spec()?, &state, pid)
+            run(global, options, (&dir, &spec), &state, pid, Some(joining))
         }
+        // It ends up frozen, and must not keep others waiting until then.
         (Status::Paused, Some(pid)) if options.ignore_paused => {
-            run(global, options, &dir.read_spec()?, &state, pid)
+            process::seal_executable()?;
+            drop(joining);
+            run(global, options, (&dir, &spec), &state, pid, None)
         }
         (Status::Paused, _) => bail!(
             "cannot exec in a paused container: {:?}; resume it first, or use --ignore-paused and resume it later",
@@ -40,13 +47,38 @@ pub(crate) fn exec(global: &Global, options: &Exec) -> Result<u8> {
     }
 }
 
-fn run(global: &Global, options: &Exec, spec: &Spec, state: &State, pid: i32) -> Result<u8> {
+/// Before a program gets to run that may trace others: writes that down, for those who join the container later, and
+/// waits until all who are on the way, and could be looked into, have executed their programs (CVE-2019-5736).
+fn announce_tracer(dir: &ContainerDir) -> Result<()> {
+    let lock = dir.lock()?;
+    let mut state = dir.read()?;
+    state.tracers = true;
+    dir.write(&state)?;
+    drop(lock);
+    Ok(drop(dir.lock_joining(true)?))
+}
+
+/// `joining` is held until the program is executed.
+fn run(
+    global: &Global,
+    options: &Exec,
+    (dir, spec): (&ContainerDir, &Spec),
+    state: &State,
+    pid: i32,
+    joining: Option<Lock>,
+) -> Result<u8> {
     let program = program(options, spec)?;
-    if state.status == Status::Created && may_trace(&program) && !is_seen(spec) {
-        bail!(
-            "container {:?} isn't started, and its configuration doesn't give CAP_SYS_PTRACE: a program with it could reach the runtime; start the container first",
-            state.name
-        );
+    let mut joining = joining;
+    if may_trace(&program) && !is_seen(spec) && !state.tracers {
+        if state.status == Status::Created {
+            bail!(
+                "container {:?} isn't started, and its configuration doesn't give CAP_SYS_PTRACE: a program with it could reach the runtime; start the container first",
+                state.name
+            );
+        }
+        drop(joining.take());
+        announce_tracer(dir)?;
+        joining = Some(dir.lock_joining(false)?);
     }
     if options.console_socket.is_some() && program.terminal() != Some(true) {
         bail!("--console-socket is given, but the program has no terminal");
@@ -62,6 +94,10 @@ fn run(global: &Global, options: &Exec, spec: &Spec, state: &State, pid: i32) ->
         exec.filter = seccomp::from_spec(filter, global.seccomp_cache().as_deref())?;
     }
     let mut joined = process::exec(exec)?;
+    if joining.is_some() {
+        joined.executed()?;
+        drop(joining);
+    }
     if let Some(listener) = joined.take_listener() {
         console::send_listener(spec, state, joined.pid(), &listener)?;
     }

@@ -77,7 +77,7 @@ pub(crate) fn update(global: &Global, options: &Update) -> Result<u8> {
     Ok(0)
 }
 
-/// The resources that are asked for, without what isn't: an absent limit of `pids` is none, while zero is one.
+/// The resources that are asked for, without what isn't: an absent limit of `pids` must not become zero, which takes the limit away.
 fn asked(global: &Global, options: &Update) -> Result<Value> {
     let mut asked = match &options.resources {
         Some(path) => read(path)?,

@@ -66,9 +66,8 @@ pub fn limits(resources: &LinuxResources) -> Result<Vec<Limit>> {
         cpu_files(cpu, &mut limits)?;
     }
     if let Some(pids) = resources.pids() {
-        // Nothing could be cloned into a cgroup that may have no process at all, and one is what the container has.
-        // A limit below the number of those that are there stops new ones only, so both mean the same.
-        let limit = if pids.limit() == 0 { 1 } else { pids.limit() };
+        // Podman says 0 for "no limit", and a container that may have no process at all is none.
+        let limit = if pids.limit() == 0 { -1 } else { pids.limit() };
         limits.push(Limit::new("pids.max", or_max(limit)));
     }
     if let Some(io) = resources.block_io() {
@@ -424,7 +423,7 @@ mod tests {
     fn everything_else() {
         assert_eq!(all(r#"{"pids":{"limit":-1}}"#).unwrap(), [one("pids.max", "max")]);
         assert_eq!(all(r#"{"pids":{"limit":7}}"#).unwrap(), [one("pids.max", "7")]);
-        assert_eq!(all(r#"{"pids":{"limit":0}}"#).unwrap(), [one("pids.max", "1")]);
+        assert_eq!(all(r#"{"pids":{"limit":0}}"#).unwrap(), [one("pids.max", "max")]);
         assert_eq!(
             all(r#"{"hugepageLimits":[{"pageSize":"2MB","limit":9}]}"#).unwrap(),
             [one("hugetlb.2MB.max", "9"), one("hugetlb.2MB.rsvd.max", "9")]

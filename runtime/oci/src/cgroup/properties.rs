@@ -198,7 +198,7 @@ mod tests {
             &[("MemoryMax", N(1000)), ("MemorySwapMax", N(2000)), ("MemoryLow", N(10))],
         );
         is(r#"{"memory":{"limit":-1}}"#, &[("MemoryMax", N(INFINITY)), ("MemorySwapMax", N(INFINITY))]);
-        is(r#"{"pids":{"limit":0}}"#, &[("TasksMax", N(1))]);
+        is(r#"{"pids":{"limit":0}}"#, &[("TasksMax", N(INFINITY))]);
         is(r#"{"pids":{"limit":-1}}"#, &[("TasksMax", N(INFINITY))]);
         is(
             r#"{"unified":{"memory.high":"5","memory.min":"max","misc.max":"x 1","pids.max":"0"}}"#,
