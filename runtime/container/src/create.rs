@@ -49,6 +49,9 @@ pub struct Creation<'a> {
     pub filter: Option<Filter>,
     /// How many of the caller's descriptors from 3 on the program keeps.
     pub preserve_fds: u32,
+    /// Whether the pipes and files that the caller has as standard streams become the program's user's, who can open
+    /// them again then (`/dev/stdout`). Not for files that others have open, too, such as those of a unit.
+    pub gives_streams: bool,
     /// Limits for what `spec.process.rlimits` doesn't name. They are lowered to the inherited hard limit
     /// where raising it isn't permitted; what the `Spec` names must be fulfilled exactly.
     pub default_rlimits: Vec<PosixRlimit>,
@@ -82,6 +85,7 @@ impl<'a> Creation<'a> {
             parent: Parent::Systemd,
             filter: None,
             preserve_fds: 0,
+            gives_streams: false,
             default_rlimits: Vec::new(),
             cgroup: None,
             id: "",
@@ -257,6 +261,7 @@ fn plan<'a>(creation: Creation<'a>, linux: &'a Linux) -> Result<Plan<'a>> {
         filter: creation.filter,
         default_rlimits: creation.default_rlimits,
         preserve_fds: creation.preserve_fds,
+        gives_streams: creation.gives_streams,
         no_pivot: creation.no_pivot,
         new_keyring: creation.new_keyring,
         start: creation.start,

@@ -29,6 +29,7 @@ use crate::rootfs::procfs::Procfs;
 use crate::scheduling::{self, Affinity, Habits, Scheduling};
 use crate::seccomp::Filter;
 use crate::security::{self, Labels};
+use crate::streams::Owner;
 use crate::sys::{self, Side, Strings};
 use crate::{process, rootless, terminal};
 
@@ -44,6 +45,8 @@ pub struct Exec<'a> {
     pub filter: Option<Filter>,
     /// How many of the caller's descriptors from 3 on the program keeps.
     pub preserve_fds: u32,
+    /// As in [`crate::Creation::gives_streams`].
+    pub gives_streams: bool,
     /// As in [`crate::Creation::default_rlimits`].
     pub default_rlimits: Vec<PosixRlimit>,
     /// The cgroup (version 2 directory) of the container's first process, to be born into; none: the caller's.
@@ -54,7 +57,16 @@ pub struct Exec<'a> {
 impl<'a> Exec<'a> {
     /// A program without filter and extra descriptors, in the caller's cgroup.
     pub fn new(pid: i32, spec: &'a Spec, process: &'a Process) -> Self {
-        Exec { pid, spec, process, filter: None, preserve_fds: 0, default_rlimits: Vec::new(), cgroup: None }
+        Exec {
+            pid,
+            spec,
+            process,
+            filter: None,
+            preserve_fds: 0,
+            gives_streams: false,
+            default_rlimits: Vec::new(),
+            cgroup: None,
+        }
     }
 }
 
@@ -130,6 +142,7 @@ struct Entry<'a> {
     filter: Option<Filter>,
     default_rlimits: Vec<PosixRlimit>,
     preserve_fds: u32,
+    gives_streams: bool,
 }
 
 /// Runs a program in a container: joins all of the container's namespaces and its cgroup and takes on its
@@ -257,6 +270,7 @@ fn entry(exec: Exec<'_>) -> Result<Entry<'_>> {
         filter: exec.filter,
         default_rlimits: exec.default_rlimits,
         preserve_fds: exec.preserve_fds,
+        gives_streams: exec.gives_streams,
     })
 }
 
@@ -354,7 +368,10 @@ fn confine(entry: Entry<'_>, channel: &Channel) -> Result<(Launch, Option<OwnedF
         let pair = terminal::open_in_container(entry.process.console_size())?;
         channel.say(&Word::Terminal(pair.master)).call(|| "hand over the terminal".into())?;
         terminal::make_standard(&pair.slave)?;
+        Owner::of(entry.process).take_terminal(&pair.slave)?;
         slave = Some(pair.slave);
+    } else if entry.gives_streams {
+        Owner::of(entry.process).take_streams()?;
     }
     let umask = entry.process.user().umask().unwrap_or(0o022);
     rustix::process::umask(Mode::from_raw_mode(umask));

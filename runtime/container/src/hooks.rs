@@ -21,6 +21,8 @@ pub struct Hooks {
     hooks: Option<oci_spec::runtime::Hooks>,
     version: String,
     annotations: Option<HashMap<String, String>>,
+    /// The environment of the container's program.
+    env: Option<Vec<String>>,
     id: String,
     bundle: PathBuf,
 }
@@ -31,6 +33,10 @@ impl Hooks {
         let hooks = spec.hooks().clone();
         Hooks {
             annotations: hooks.as_ref().and_then(|_| spec.annotations().clone()),
+            env: hooks.as_ref().and_then(|h| {
+                h.start_container().as_ref()?;
+                spec.process().as_ref()?.env().clone()
+            }),
             hooks,
             version: spec.version().clone(),
             id: id.to_owned(),
@@ -166,7 +172,7 @@ impl Hooks {
         let state = self.state(status, pid)?;
         let input = input(&state).call(call)?;
         let pidfd = match point {
-            START_CONTAINER => spawn_inside(hook, input)?,
+            START_CONTAINER => spawn_inside(hook, self.env.as_deref(), input)?,
             _ => spawn_on_host(hook, &self.bundle, input)?,
         };
         let limit = hook.timeout().map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
@@ -194,11 +200,18 @@ fn own_pid() -> i32 {
 /// Executes a program of the host, in the bundle's directory, as with runc, which works in there; if that is gone, in
 /// the caller's. It gets the state and the standard streams, and no other descriptor: what the caller inherited or
 /// keeps for the container's program (`preserve_fds`) is none of a hook's business.
+///
+/// A hook without an environment of its own has the caller's, as with runc and crun. That of the container, which some
+/// give to `createContainer`, comes from the image, and would reach into a program of the host (CVE-2025-23266).
 fn spawn_on_host(hook: &Hook, bundle: &Path, input: OwnedFd) -> Result<OwnedFd> {
     let path = hook.path();
     let process = described(hook, path.display().to_string());
     rustix::fs::access(path, Access::EXEC_OK).call(|| format!("execute hook {}", path.display()))?;
-    let (name, arguments, env) = Program::new(&process)?.on_host(path)?;
+    let mut program = Program::new(&process)?;
+    if hook.env().is_none() {
+        program.inherit_env();
+    }
+    let (name, arguments, env) = program.on_host(path)?;
     match sys::clone3(0, libc::SIGCHLD, None).call(|| format!("clone3(hook {})", path.display()))? {
         Side::Parent { pidfd, .. } => Ok(pidfd),
         Side::Child => {
@@ -225,10 +238,13 @@ fn described(hook: &Hook, name: String) -> Process {
 }
 
 /// Executes a program of the container as its own program is executed, by way of the launcher: it could be a script
-/// that names `/proc/self/exe` as its interpreter, too (CVE-2019-5736).
-fn spawn_inside(hook: &Hook, input: OwnedFd) -> Result<OwnedFd> {
+/// that names `/proc/self/exe` as its interpreter, too (CVE-2019-5736). Without an environment of its own it has `env`.
+fn spawn_inside(hook: &Hook, env: Option<&[String]>, input: OwnedFd) -> Result<OwnedFd> {
     let name = hook.path().display().to_string();
-    let process = described(hook, name.clone());
+    let mut process = described(hook, name.clone());
+    if hook.env().is_none() {
+        process.set_env(env.map(<[String]>::to_vec));
+    }
     let trampoline = sys::trampoline::make(&name).call(|| "memfd_create(launcher)".into())?;
     let launch = Program::new(&process)?.prepare(hook.path().clone(), trampoline)?;
     match sys::clone3(0, libc::SIGCHLD, None).call(|| format!("clone3(hook {name})"))? {

@@ -32,6 +32,7 @@ mod rootfs;
 mod scheduling;
 mod security;
 mod setup;
+mod streams;
 #[allow(unsafe_code)]
 mod sys;
 mod terminal;

@@ -81,6 +81,13 @@ impl Program {
         }
     }
 
+    /// Makes the environment that of the caller.
+    pub(crate) fn inherit_env(&mut self) {
+        self.env = std::env::vars_os()
+            .filter_map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok())
+            .collect();
+    }
+
     fn variable(&self, name: &[u8]) -> Option<&OsStr> {
         self.env.iter().find_map(|entry| {
             let rest = entry.as_bytes().strip_prefix(name)?.strip_prefix(b"=")?;

@@ -32,6 +32,7 @@ use crate::rootless::{self, Late};
 use crate::scheduling::Habits;
 use crate::seccomp::Filter;
 use crate::security::{self, Labels};
+use crate::streams::Owner;
 use crate::sys::{self, MountAttr};
 use crate::terminal;
 
@@ -59,6 +60,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) place: Option<PathBuf>,
     pub(crate) default_rlimits: Vec<PosixRlimit>,
     pub(crate) preserve_fds: u32,
+    /// Whether the caller's pipes and files on the standard streams become the program's user's.
+    pub(crate) gives_streams: bool,
     pub(crate) no_pivot: bool,
     pub(crate) new_keyring: bool,
     pub(crate) start: Option<OwnedFd>,
@@ -129,6 +132,9 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
         return Ok(None);
     }
     set_names(plan.spec)?;
+    if plan.namespaces.is_new(LinuxNamespaceType::Network) {
+        bring_up_loopback()?;
+    }
 
     // Labels and sysctls through procfs that nobody else has, opened while no mount of the container is there.
     let label = open_label(&plan)?;
@@ -155,8 +161,16 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
     // The host's tree goes away. From here on a path is one of the container.
     pivot(&plan)?;
     match slave {
-        Some(slave) => terminal::take_over(&slave)?,
-        None => devices::take_null(&Root::new(plan.root.as_fd()))?,
+        Some(slave) => {
+            terminal::take_over(&slave)?;
+            Owner::of(plan.process).take_terminal(&slave)?;
+        }
+        None => {
+            devices::take_null(&Root::new(plan.root.as_fd()))?;
+            if plan.gives_streams {
+                Owner::of(plan.process).take_streams()?;
+            }
+        }
     }
     let last = Last {
         first: 3u32.saturating_add(plan.preserve_fds),
@@ -288,6 +302,15 @@ fn set_names(spec: &Spec) -> Result<()> {
         rustix::system::setdomainname(name.as_bytes()).call(|| format!("setdomainname({name:?})"))?;
     }
     Ok(())
+}
+
+/// A network of one's own is no use without its loopback device, and nobody else sees to it: the others do it, too.
+fn bring_up_loopback() -> Result<()> {
+    match sys::bring_up_loopback() {
+        // Without CAP_NET_ADMIN it stays down, as nothing in the Spec asks for it.
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => Ok(()),
+        result => result.call(|| "ioctl(lo, SIOCSIFFLAGS, IFF_UP)".into()),
+    }
 }
 
 /// Writes the sysctls and opens the file for the label.

@@ -167,6 +167,21 @@ pub(crate) fn seccomp(program: &[u8], flags: u64) -> io::Result<Option<OwnedFd>>
     Ok(Some(unsafe { OwnedFd::from_raw_fd(result as c_int) }))
 }
 
+/// ioctl(2) `SIOCSIFFLAGS`: brings up the loopback device of the caller's network namespace, which must be a new one:
+/// no flag is set there yet that would be lost. The socket is only the way in, so it is of the cheapest kind.
+pub(crate) fn bring_up_loopback() -> io::Result<()> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    // SAFETY: zero is a valid ifreq: an empty name, and numbers.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l' as c_char;
+    request.ifr_name[1] = b'o' as c_char;
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // SAFETY: the request is valid for the call, and its name ends with a zero.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }.into())?;
+    Ok(())
+}
+
 /// keyctl(2), `KEYCTL_JOIN_SESSION_KEYRING`: a new session keyring of this name.
 pub(crate) fn join_session_keyring(name: &CStr) -> io::Result<()> {
     // SAFETY: the argument is a C string.
@@ -302,10 +317,13 @@ pub(crate) fn sched_setattr(pid: i32, attr: &SchedAttr) -> io::Result<()> {
 
 /// set_mempolicy(2) for the calling thread; `nodes` is a set of bits.
 pub(crate) fn set_mempolicy(mode: c_int, nodes: &[u64]) -> io::Result<()> {
-    // The kernel takes one bit less than it is told.
-    let bits = if nodes.is_empty() { 0 } else { nodes.len() * 64 + 1 };
+    // The kernel takes one bit less than it is told, and for no bits no pointer.
+    let (set, bits) = match nodes {
+        [] => (ptr::null(), 0),
+        nodes => (nodes.as_ptr(), nodes.len() * 64 + 1),
+    };
     // SAFETY: the kernel reads no more than the words of `nodes`: it takes `bits - 1`.
-    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, nodes.as_ptr(), bits) })?;
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, set, bits) })?;
     Ok(())
 }
 

@@ -187,6 +187,7 @@ fn make_in(
     creation.no_pivot = options.no_pivot;
     creation.new_keyring = !options.no_new_keyring;
     creation.preserve_fds = options.preserve_fds.saturating_add(listen_fds());
+    creation.gives_streams = true;
     creation.resources_applied = made.cgroup.is_some();
     creation.cgroup = made.cgroup.as_ref().map(Cgroup::open).transpose()?;
     let hooks = spec.hooks().as_ref().and_then(|h| h.start_container().as_ref());

@@ -45,7 +45,7 @@ pub(crate) fn delete_and_tell(global: &Global, dir: &ContainerDir, force: bool) 
 /// Runs the hooks for a container that has been deleted. What goes wrong there is only reported.
 pub(crate) fn tell(global: &Global, hooks: &Hooks) {
     for error in hooks.poststop() {
-        crate::messages::error(global, &error.to_string());
+        crate::messages::warning(global, &error.to_string());
     }
 }
 

@@ -85,6 +85,7 @@ fn run(
     }
     let mut exec = Program::new(pid, spec, &program);
     exec.preserve_fds = options.preserve_fds;
+    exec.gives_streams = true;
     exec.cgroup = match options.cgroup.as_deref().filter(|p| !p.is_empty()) {
         Some(path) => Some(below(state, path)?),
         None => cgroup::of(pid)?,
@@ -154,7 +155,12 @@ fn program(options: &Exec, spec: &Spec) -> Result<Process> {
     let mut env = process.env().clone().unwrap_or_default();
     // The container's readiness is its first process's to tell.
     env.retain(|entry| !notify::is_variable(entry));
-    env.extend(options.env.iter().cloned());
+    // Of two entries of one name programs see the first.
+    for entry in &options.env {
+        let name = entry.split('=').next();
+        env.retain(|other| other.split('=').next() != name);
+        env.push(entry.clone());
+    }
     process.set_env(Some(env));
     if options.no_new_privs {
         process.set_no_new_privileges(Some(true));

@@ -50,7 +50,7 @@ fn run(global: &Global, request: &Request) -> anyhow::Result<u8> {
         Request::KeepScope => return cgroup::systemd::keep(),
         Request::Run(command) => command,
     };
-    messages::init(global);
+    messages::init(global)?;
     global.check()?;
     match command {
         Command::Create(options) => create::create(global, options),

@@ -1,12 +1,13 @@
 //! Messages: errors on standard error for people, and where `--log` says for the caller, who reads them from
 //! there; with `--debug` also what the library has to say.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use log::{LevelFilter, Log, Metadata, Record};
 use sampan_container::Error;
 
@@ -57,7 +58,7 @@ fn once(error: &anyhow::Error) -> String {
 
 /// Writes an error to both places.
 pub(crate) fn error(global: &Global, message: &str) {
-    eprintln!("sampan-runtime: {message}");
+    eprintln!("sampan-runtime: error: {message}");
     if let Some(log) = &global.log {
         send(&Target::new(log), global.log_format, "error", message);
     }
@@ -72,14 +73,21 @@ pub(crate) fn warning(global: &Global, message: &str) {
 }
 
 /// Lets the library's messages through: warnings, and the others if they are wanted.
-pub(crate) fn init(global: &Global) {
+///
+/// # Errors
+/// A file for them that can't be opened: the caller would wait for words in vain.
+pub(crate) fn init(global: &Global) -> anyhow::Result<()> {
     let wanted = global.debug || global.log_level == LogLevel::Debug;
     let target = global.log.as_deref().map(Target::new);
+    if let Some(Target::File(path)) = &target {
+        open(path).with_context(|| format!("--log: open({})", path.display()))?;
+    }
     let logger = Messages { target, format: global.log_format };
     // It fails only if there is a logger already, and this is the one place that sets one.
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(if wanted { LevelFilter::Debug } else { LevelFilter::Warn });
     }
+    Ok(())
 }
 
 struct Messages {
@@ -123,6 +131,10 @@ fn send(target: &Target, format: LogFormat, level: &str, message: &str) {
     };
 }
 
+fn open(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
 fn append(path: &Path, format: LogFormat, level: &str, message: &str) -> std::io::Result<()> {
     let time = jiff::Timestamp::now();
     let line = match format {
@@ -132,8 +144,7 @@ fn append(path: &Path, format: LogFormat, level: &str, message: &str) -> std::io
         }
         LogFormat::Text => format!("time=\"{time}\" level={level} msg={message:?}\n"),
     };
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    file.write_all(line.as_bytes())
+    open(path)?.write_all(line.as_bytes())
 }
 
 fn datagram(socket: &str, data: &[u8]) -> std::io::Result<()> {

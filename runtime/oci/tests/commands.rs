@@ -165,6 +165,50 @@ fn errors_go_to_the_log_as_callers_read_it() {
 }
 
 #[test]
+fn a_variable_of_exec_takes_the_place_of_the_containers() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.spec["process"]["env"] = json!(["PATH=/bin", "A=1", "AB=2"]);
+    let running = bundle.args(&["sleep", "1000"]).start();
+    let out = running.exec(&["--env", "A=3", "-e", "C=4", "-e", "C=5"], &["env"]).good();
+    let mut lines: Vec<_> = out.lines().filter(|line| line.starts_with(['A', 'C'])).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["A=3", "AB=2", "C=5"], "{out}");
+}
+
+/// The words are runc's.
+#[test]
+fn links_for_proc_and_sys_are_told_as_runc_tells_it() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    for name in ["proc", "sys"] {
+        std::os::unix::fs::symlink("tmp", bundle.rootfs(name)).unwrap();
+        let ran = bundle.args(&["true"]).run();
+        assert!(
+            ran.status == 1 && ran.err.contains("must be mounted on ordinary directory"),
+            "{name}: {ran:?}"
+        );
+        fs::remove_file(bundle.rootfs(name)).unwrap();
+    }
+}
+
+/// Nobody would read there what went wrong.
+#[test]
+fn a_log_that_cannot_be_opened_is_an_error() {
+    let Some(bundle) = Bundle::new() else { return };
+    for target in ["/no/such/directory/log", "invalid:/path", "file:/no/such/directory/log"] {
+        fails(bundle.runtime(&["--log", target, "list"]), "--log: open(");
+    }
+    bundle.runtime(&["--log", "/dev/null", "list"]).good();
+}
+
+/// Test suites of others take that word for the sign of an error.
+#[test]
+fn errors_are_called_errors() {
+    let Some(bundle) = Bundle::new() else { return };
+    let ran = bundle.runtime(&["delete", "nobody"]);
+    assert!(ran.err.starts_with("sampan-runtime: error: container does not exist"), "{ran:?}");
+}
+
+#[test]
 fn mistakes_in_a_configuration_have_a_place() {
     let Some(mut bundle) = Bundle::new() else { return };
     bundle.args(&["true"]).write();

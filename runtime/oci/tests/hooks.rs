@@ -42,6 +42,41 @@ fn read(bundle: &Bundle, point: &str) -> (Value, Vec<String>) {
     (serde_json::from_str(&text("json")).unwrap(), text("env").lines().map(str::to_owned).collect())
 }
 
+/// The host's programs have the caller's environment, those of the container its program's: what the image says must
+/// not reach the former (CVE-2025-23266).
+#[test]
+fn without_an_environment_hooks_have_that_of_their_side() {
+    let Some(mut bundle) = witnesses() else { return };
+    let directory = bundle.path().to_str().unwrap().to_owned();
+    for point in POINTS {
+        let place = if point == "startContainer" { "/tmp" } else { &directory };
+        let script = format!("env > {place}/{point}.env");
+        bundle.spec["hooks"][point] = json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+    }
+    bundle.spec["process"]["env"] = json!(["PATH=/bin", "LD_PRELOAD=/evil.so"]);
+    bundle.before = "export FROM_CALLER=yes; unset LD_PRELOAD;".into();
+    bundle.args(&["sleep", "1000"]).create();
+    bundle.runtime(&["start", "test"]).good();
+    bundle.runtime(&["delete", "--force", "test"]).good();
+    for point in POINTS {
+        let place = if point == "startContainer" { bundle.rootfs("tmp") } else { bundle.path().to_owned() };
+        let text = fs::read_to_string(place.join(format!("{point}.env"))).unwrap();
+        let has = |entry: &str| text.lines().any(|line| line == entry);
+        let inside = point == "startContainer";
+        assert_eq!(
+            (has("FROM_CALLER=yes"), has("LD_PRELOAD=/evil.so")),
+            (!inside, inside),
+            "{point}: {text}"
+        );
+    }
+    // An empty one is one.
+    let script = format!("env | grep FROM_CALLER > {directory}/none; true");
+    bundle.spec["hooks"] =
+        json!({"prestart": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": []}]});
+    bundle.args(&["true"]).run().good();
+    assert_eq!(fs::read_to_string(bundle.path().join("none")).unwrap(), "");
+}
+
 #[test]
 fn each_hook_runs_where_it_belongs_and_knows_the_state() {
     let Some(mut bundle) = witnesses() else { return };
@@ -146,7 +181,7 @@ fn a_failure_at_the_end_is_a_warning() {
     bundle.args(&["sleep", "1000"]).create();
     let ran = bundle.runtime(&["delete", "--force", "test"]);
     assert_eq!(ran.status, 0, "{ran:?}");
-    assert!(ran.err.contains("poststop hook /bin/false"), "{ran:?}");
+    assert!(ran.err.contains("warning: poststop hook /bin/false"), "{ran:?}");
     read(&bundle, "poststop");
 }
 

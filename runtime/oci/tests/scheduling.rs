@@ -69,6 +69,11 @@ fn memory_comes_from_the_nodes() {
     let running = bundle.args(&["sleep", "1000"]).start();
     assert_eq!(running.exec(&[], &["sh", "-c", script]).good(), "bind=static:0\n");
     drop(running);
+    for (mode, seen) in [("MPOL_DEFAULT", "default"), ("MPOL_LOCAL", "local")] {
+        bundle.spec["linux"]["memoryPolicy"] = json!({"mode": mode});
+        let script = format!("grep -q ' {seen} ' /proc/self/numa_maps");
+        bundle.script(&script).run().good();
+    }
     bundle.spec["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND"});
     let ran = bundle.args(&["true"]).run();
     assert!(ran.status == 125 || ran.status == 1, "{ran:?}");

@@ -165,7 +165,8 @@ impl Options {
             RecursiveSet(flag) => set(&mut self.recursive, flag),
             RecursiveClear(flag) => clear(&mut self.recursive, flag),
             Propagation(flag, recursive) => self.propagation = Some((flag, recursive)),
-            Bind(recursive) => self.bind = Some(recursive),
+            // Of both words together the stronger counts, as with mount(2)'s flags.
+            Bind(recursive) => self.bind = Some(recursive || self.bind == Some(true)),
             Superblock(name, on) => {
                 self.superblock.retain(|known| *known != name);
                 if on {
@@ -256,6 +257,14 @@ mod tests {
         assert_eq!(parse(&["ro", "rw"]).attributes.set, 0);
         assert_eq!(parse(&["ro", "rw"]).attributes.clear, ro);
         assert_eq!(parse(&["rw", "ro"]).attributes.clear, 0);
+    }
+
+    #[test]
+    fn a_recursive_bind_stays_recursive() {
+        for words in [&["rbind", "bind"][..], &["bind", "rbind"], &["rbind"]] {
+            assert_eq!(parse(words).bind, Some(true), "{words:?}");
+        }
+        assert_eq!(parse(&["bind"]).bind, Some(false));
     }
 
     #[test]

@@ -167,7 +167,7 @@ fn linked(path: &Path) -> Error {
         what: "rootfs path",
         value: path.display().to_string(),
         reason:
-            "a symbolic link stands here in the image; what is mounted or written here could land elsewhere"
+            "a symbolic link stands here in the image, where what is mounted or written could land elsewhere; it must be mounted on ordinary directory"
                 .into(),
     }
 }

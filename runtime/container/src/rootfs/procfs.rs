@@ -211,7 +211,10 @@ pub(crate) fn check_sysctl(name: &str, own: Namespaced) -> Result<()> {
             false => refuse("it belongs to the IPC namespace, which is the host's here"),
         };
     }
-    if path == "kernel/domainname" || path == "kernel/hostname" {
+    if path == "kernel/hostname" {
+        return refuse("the container's name is set by \"hostname\"");
+    }
+    if path == "kernel/domainname" {
         return match own.uts {
             true => Ok(()),
             false => refuse("it belongs to the UTS namespace, which is the host's here"),

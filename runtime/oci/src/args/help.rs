@@ -22,7 +22,7 @@ fn list(table: &dyn Table, operands: bool) -> String {
 /// Help for a command, or for the program.
 pub(crate) fn help(command: Option<&str>) -> String {
     let Some(mut table) = command.and_then(Command::named) else {
-        let mut text = "sampan-runtime [OPTIONS] COMMAND [OPTIONS] [OPERANDS]\n\n".to_owned();
+        let mut text = "Usage: sampan-runtime [OPTIONS] COMMAND [OPTIONS] [OPERANDS]\n\n".to_owned();
         text += "An OCI runtime: creates and runs containers from bundles.\n\nCommands:\n";
         for (name, doc) in COMMANDS {
             let _ = writeln!(text, "  {name:<28} {doc}");
@@ -37,7 +37,7 @@ pub(crate) fn help(command: Option<&str>) -> String {
             operands = format!("{operands} {}", entry.names);
         }
     });
-    let mut text = format!("sampan-runtime {name} [OPTIONS]{operands}\n\n{doc}\n");
+    let mut text = format!("Usage: sampan-runtime {name} [OPTIONS]{operands}\n\n{doc}\n");
     for (title, operands) in [("Operands", true), ("Options", false)] {
         let lines = list(table.table(), operands);
         if !lines.is_empty() {

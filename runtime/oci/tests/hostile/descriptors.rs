@@ -104,3 +104,28 @@ fn a_created_container_holds_nothing_of_the_host() {
     };
     assert_eq!(held.iter().filter(odd).collect::<Vec<_>>(), Vec::<&String>::new(), "{held:?}");
 }
+
+/// What the runtime itself has open under numbers that are to be passed on isn't held by the container's process: the
+/// lock of `create` would keep `start` waiting.
+#[test]
+fn more_descriptors_than_there_are_lock_nobody_out() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.args(&["ls", "/proc/self/fd"]).write();
+    let path = bundle.path().to_str().unwrap().to_owned();
+    let before = "exec 5</etc; set -- timeout 60 \"$@\";";
+    let log = fs::File::create(bundle.path().join("log")).unwrap();
+    let arguments = ["create", "--preserve-fds", "200", "--bundle", &path, "test"];
+    let status = bundle.command(before, &arguments).stdin(Stdio::null()).stdout(log).status().unwrap();
+    assert!(status.success(), "{}", bundle.log());
+    let started = ran(bundle.command(before, &["start", "test"]));
+    for _ in 0..400 {
+        if started.status != 0 || bundle.status() == "stopped" {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    bundle.runtime(&["delete", "--force", "test"]).good();
+    assert_eq!(started.status, 0, "{started:?}");
+    // 3 is the listing itself.
+    assert_eq!(bundle.log().lines().filter(|l| *l != "10").collect::<Vec<_>>(), ["0", "1", "2", "3", "5"]);
+}

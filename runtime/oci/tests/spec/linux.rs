@@ -12,6 +12,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("linux/sysctl/set", "config-linux.md#sysctl", sysctl),
         case("linux/sysctl/unknown", "config-linux.md#sysctl; runtime.md#create", sysctl_unknown),
         case("linux/sysctl/invalid_value", "config-linux.md#sysctl; runtime.md#create", sysctl_invalid),
+        case("linux/sysctl/hostname", "config.md#hostname", sysctl_hostname),
         case("linux/masked_paths/unreadable", "config-linux.md#masked-paths", masked),
         case("linux/masked_paths/relative", "config-linux.md#masked-paths", masked_relative),
         case("linux/readonly_paths/unwritable", "config-linux.md#readonly-paths", readonly),
@@ -51,6 +52,14 @@ fn sysctl_unknown(bundle: &mut Bundle) {
 fn sysctl_invalid(bundle: &mut Bundle) {
     bundle.spec["linux"]["sysctl"] = json!({"net.core.somaxconn": "many"});
     bundle.refused();
+}
+
+/// It would fight with `hostname`, and whoever reads the configuration would be told a wrong name.
+fn sysctl_hostname(bundle: &mut Bundle) {
+    bundle.spec["linux"]["sysctl"] = json!({"kernel.hostname": "other"});
+    bundle.refused();
+    bundle.spec["linux"]["sysctl"] = json!({"kernel.domainname": "example"});
+    assert_eq!(bundle.args(&["cat", "/proc/sys/kernel/domainname"]).run().good(), "example\n");
 }
 
 fn masked(bundle: &mut Bundle) {

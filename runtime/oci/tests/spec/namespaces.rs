@@ -25,6 +25,8 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases = vec![
         case("linux/namespaces/isolated_processes", "config-linux.md#namespaces: pid", isolated_processes),
         case("linux/namespaces/isolated_cgroups", "config-linux.md#namespaces: cgroup", isolated_cgroups),
+        case("linux/namespaces/loopback", "config-linux.md#namespaces: network", loopback),
+        case("linux/namespaces/loopback_joined", "config-linux.md#namespaces: network", loopback_joined),
         case("linux/namespaces/of_another_type", SECTION, of_another_type),
         case("linux/namespaces/no_such_path", SECTION, no_such_path),
         case("linux/namespaces/relative_path", SECTION, relative_path),
@@ -97,6 +99,27 @@ fn isolated_cgroups(bundle: &mut Bundle) {
     bundle.namespace("cgroup", None);
     let out = bundle.args(&["grep", "^0:", "/proc/self/cgroup"]).run().good();
     assert_eq!(out, "0::/\n");
+}
+
+/// Whether the loopback device is up (IFF_UP is 1).
+fn loopback_is_up(bundle: &mut Bundle) -> bool {
+    let flags = bundle.args(&["cat", "/sys/class/net/lo/flags"]).run().good();
+    u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).unwrap() & 1 == 1
+}
+
+/// The specification says nothing of it, and everybody counts on it.
+fn loopback(bundle: &mut Bundle) {
+    bundle.namespace("network", None);
+    assert!(loopback_is_up(bundle), "alone");
+    bundle.users(100_000, 1000);
+    assert!(loopback_is_up(bundle), "with users of its own");
+}
+
+/// A network that someone else has made is theirs.
+fn loopback_joined(bundle: &mut Bundle) {
+    let holder = holder(&["--net"], "");
+    bundle.namespace("network", Some(&holder.namespace("net")));
+    assert!(!loopback_is_up(bundle));
 }
 
 fn of_another_type(bundle: &mut Bundle) {
