@@ -21,7 +21,7 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 
 bin        := $(CARGO_TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-crates     := -p sampan -p sampan-oci -p sampan-status -p sampan-generator
+crates     := -p sampan -p sampan-status -p sampan-generator
 programs   := $(addprefix $(bin)/,sampan sampan-runtime sampand sampan-generator)
 generated  := $(bin)/generated
 version    := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -32,13 +32,27 @@ unitdir    := $(DESTDIR)$(PREFIX)/lib/systemd
 datadir    := $(DESTDIR)$(PREFIX)/share
 confdir    := $(DESTDIR)$(SYSCONFDIR)
 
+# The OCI runtime starts several times for each container, and half of such a start would be the dynamic loader's work.
+# So it is linked statically where the libraries are there for it (on Rocky: glibc-static and libseccomp-static).
+archives := $(foreach name,libc.a libseccomp.a,$(wildcard $(shell $(CC) -print-file-name=$(name))))
+ifeq ($(words $(archives)),2)
+export LIBSECCOMP_LINK_TYPE := static
+export LIBSECCOMP_LIB_PATH := $(dir $(lastword $(archives)))
+static := -- -C target-feature=+crt-static
+endif
+
+define compile
+	$(CARGO) build --profile $(PROFILE) --locked $(CARGOFLAGS) $(crates) --bins
+	$(CARGO) rustc --profile $(PROFILE) --locked $(CARGOFLAGS) -p sampan-oci --bin sampan-runtime $(static)
+endef
+
 .DEFAULT_GOAL := build
 .PHONY: all build try test bench check deps generated install rpm srpm clean help
 
 all: build
 
 build: ## build the four programs
-	$(CARGO) build --profile $(PROFILE) --locked $(CARGOFLAGS) $(crates) --bins
+	$(compile)
 
 try: ## start examples/web.container under a throw-away systemd, fetch its page, clean up
 	tests/try
@@ -58,7 +72,7 @@ deps: ## install what building and packaging need, through apt-get or dnf
 
 # `install` of a tree that is built already runs no compiler.
 $(programs):
-	$(CARGO) build --profile $(PROFILE) --locked $(CARGOFLAGS) $(crates) --bins
+	$(compile)
 
 generated: $(programs) ## man pages, JSON schema and shell completions, written by the programs themselves
 	rm -rf $(generated)

@@ -7,13 +7,14 @@
 //! writes the same limits to the files of that one ([`Cgroup::adopt`]).
 //!
 //! From `linux.resources` to files and values: `limits`. Making controllers available and writing: `apply`. The
-//! processes of a cgroup: `processes`. What they use: [`stats`].
+//! processes of a cgroup: `processes`, and of those below it: `descent`. What they use: [`stats`].
 //!
 //! What can't be honoured is refused with the reason: a controller that the kernel has bound to version 1 or that
 //! a parent keeps to itself gives no limit, and a container without the limit that was asked for is worse than none.
 //! Where nothing is asked, none is needed.
 
 mod apply;
+mod descent;
 mod devices;
 mod limits;
 mod processes;
@@ -29,6 +30,7 @@ use oci_spec::runtime::LinuxResources;
 use rustix::fs::{Access, Mode, OFlags, ResolveFlags};
 
 use crate::error::{Call, Error, Result};
+use crate::rootfs::procfs::Procfs;
 
 pub(crate) use devices::length as device_program;
 pub use limits::{Limit, limits};
@@ -87,20 +89,24 @@ pub fn of(pid: i32) -> Result<Option<OwnedFd>> {
     let Some(mount) = mount_point() else {
         return Ok(None);
     };
-    let file = format!("/proc/{pid}/cgroup");
-    let text = fs::read_to_string(&file).call(|| format!("read({file})"))?;
-    let own = text.lines().find_map(|line| line.strip_prefix("0::/"));
-    let Some(own) = own.filter(|p| !p.starts_with("../")) else {
-        return Ok(None);
-    };
-    open(&mount.join(own)).map(Some)
+    let text = Procfs::host()?.read(&format!("{pid}/cgroup"))?;
+    match text.lines().find_map(shown) {
+        Some(own) => open(&mount.join(own)).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// The directory of this process's cgroup. `None`: it has none, or none that the mount of cgroup2 shows.
 pub(crate) fn own_path() -> Option<PathBuf> {
     let text = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = text.lines().find_map(|line| line.strip_prefix("0::/")).filter(|p| !p.starts_with("../"))?;
+    let own = text.lines().find_map(shown)?;
     mount_point().map(|mount| mount.join(own))
+}
+
+/// The path of a line of `/proc/<pid>/cgroup` that is version 2's, if it is below the root of this process's cgroup
+/// namespace, which is what the mount shows.
+fn shown(line: &str) -> Option<&str> {
+    line.strip_prefix("0::/").filter(|path| path.split('/').all(|part| part != ".."))
 }
 
 /// Where a user without root's privileges may make cgroups: in their own, if it was delegated to them.
@@ -300,6 +306,15 @@ mod tests {
     fn paths_stay_below_the_mount() {
         assert_eq!(relative(Path::new("/a/./b")).unwrap(), Path::new("a/b"));
         assert!(relative(Path::new("/a/../../b")).is_err());
+    }
+
+    #[test]
+    fn paths_outside_of_the_namespace_are_not_shown() {
+        assert_eq!(shown("0::/a/b"), Some("a/b"));
+        assert_eq!(shown("0::/"), Some(""));
+        for other in ["0::/..", "0::/../a", "4:cpu:/a"] {
+            assert_eq!(shown(other), None, "{other}");
+        }
     }
 
     #[test]

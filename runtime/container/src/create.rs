@@ -370,17 +370,6 @@ impl Held {
         }
     }
 
-    /// The mount that is the container's root, if it stands in a mount namespace that isn't the container's own:
-    /// whoever deletes the container takes it down with [`crate::mount::take_down`].
-    pub fn root_mount(&self) -> Option<u64> {
-        self.borrowed.as_ref().map(|borrowed| borrowed.mount)
-    }
-
-    /// Whether the container has groups of resctrl: [`crate::process::remove_groups`].
-    pub fn has_resource_groups(&self) -> bool {
-        self.rdt.is_some()
-    }
-
     /// Waits until the set-up is complete and the program was found to be executable. The process then blocks.
     /// Runs the `prestart` and `createRuntime` hooks on the way.
     ///

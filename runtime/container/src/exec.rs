@@ -37,6 +37,9 @@ use crate::{process, rootless, terminal};
 pub struct Exec<'a> {
     /// The container's first process, in the caller's PID namespace.
     pub pid: i32,
+    /// When that process started ([`crate::process::start_time`]), if known: nothing is joined if the number is another
+    /// process's by now.
+    pub start_time: Option<u64>,
     /// The container's `Spec`: which namespaces it has, its labels.
     pub spec: &'a Spec,
     /// The program: arguments, environment, user, directory, capabilities, terminal.
@@ -59,6 +62,7 @@ impl<'a> Exec<'a> {
     pub fn new(pid: i32, spec: &'a Spec, process: &'a Process) -> Self {
         Exec {
             pid,
+            start_time: None,
             spec,
             process,
             filter: None,
@@ -251,7 +255,7 @@ fn entry(exec: Exec<'_>) -> Result<Entry<'_>> {
             Kind::Time => Types::TIME,
         };
     }
-    let pidfd = process::open(exec.pid, None)?.ok_or_else(|| Error::WrongState {
+    let pidfd = process::open(exec.pid, exec.start_time)?.ok_or_else(|| Error::WrongState {
         name: exec.pid.to_string(),
         status: "stopped".into(),
         reason: "a program can be executed in a running container only".into(),
@@ -430,5 +434,18 @@ impl Joined {
     /// Waits for the end. Returns the exit status, or 128 plus the number of the signal that ended it.
     pub fn wait(self) -> Result<i32> {
         sys::wait_exit(self.pidfd.as_fd()).call(|| format!("waitid({})", self.pid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_process_of_that_number_is_not_joined() {
+        let (spec, process) = (Spec::default(), Process::default());
+        let mut wrong = Exec::new(std::process::id() as i32, &spec, &process);
+        wrong.start_time = Some(1);
+        assert!(matches!(exec(wrong), Err(Error::WrongState { .. })));
     }
 }

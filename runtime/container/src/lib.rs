@@ -7,10 +7,13 @@
 //!    of a `Spec` that nobody asked for but everybody expects; [`seccomp`] loads the system call filter.
 //! 3. [`create`] clones the container's first process. It sets itself up, proves that its program can
 //!    be executed, and blocks; the caller holds it as [`Held`] and lets it go with [`Held::release`].
-//! 4. [`state`] keeps what is known about a container in `/run/sampan/containers/<name>/`.
+//!    The steps of the process are `setup`; what the caller does to it from outside meanwhile: `mapping` of its users,
+//!    `clocks`, `netdev`, `resctrl`, `scheduling`, and the [`hooks`] of the host.
+//! 4. [`cgroup`] limits and counts; [`state`] keeps what is known about a container in `/run/sampan/containers/<name>/`.
 //!    [`shared`] makes and keeps the namespaces that several containers are in together.
 //! 5. [`rootless`] is the way around what a caller without root's privileges can't prepare.
-//! 6. [`process`] signals a container and runs further programs in it.
+//! 6. [`process`] signals a container and runs further programs in it (`exec`).
+//! 7. [`features`] says what of the specification is done.
 //!
 //! Whatever comes out of a root file system, an image or a container is hostile: paths inside a
 //! root are resolved by descriptors only (`path`), files of procfs through a private mount (`procfs`).

@@ -18,7 +18,7 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, open_tree,
 };
 
-pub use crate::rootfs::borrowed::take_down;
+pub use crate::rootfs::borrowed::{borrowed, take_down};
 
 use crate::error::{Call, Error, Result};
 use crate::rootfs::mounts::messages;

@@ -13,7 +13,7 @@ use crate::rootfs::procfs::Procfs;
 use crate::sys;
 
 pub use crate::exec::{Exec, Joined, exec, seal_executable};
-pub use crate::resctrl::remove_groups;
+pub use crate::resctrl::{remove_groups, update_groups};
 
 /// Start time of a process in clock ticks since boot (field 22 of proc_pid_stat(5)): guards against reused ids.
 pub fn start_time(pid: i32) -> Result<u64> {
@@ -36,6 +36,16 @@ pub(crate) fn stat(pid: i32) -> Result<(char, u64)> {
 /// not pass for ended because its process can't be looked at.
 pub(crate) fn gone(error: &Error) -> bool {
     matches!(error.errno(), Some(libc::ENOENT | libc::ESRCH))
+}
+
+/// The PID namespace of a process, as stat(2) tells it from others: device and inode. `None`: the process is gone.
+pub fn pid_namespace(pid: i32) -> Result<Option<(u64, u64)>> {
+    let namespace = match Procfs::host()?.namespace(pid, "pid") {
+        Err(error) if gone(&error) => return Ok(None),
+        namespace => namespace?,
+    };
+    let stat = rustix::fs::fstat(&namespace).call(|| format!("stat(/proc/{pid}/ns/pid)"))?;
+    Ok(Some((stat.st_dev, stat.st_ino)))
 }
 
 /// Whether the process has a handler for `signal` (`SigCgt` of proc_pid_status(5)). PID 1 of a PID namespace

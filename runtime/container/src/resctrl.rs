@@ -175,6 +175,18 @@ impl Groups {
         Ok(groups)
     }
 
+    fn update_below(mount: &Path, rdt: &LinuxIntelRdt, id: &str) -> Result<()> {
+        let groups = Self::find(mount, rdt, id)?;
+        match groups.own {
+            true => groups.write(&schemata(rdt)?),
+            false => Err(invalid(
+                "linux.intelRdt.closID",
+                &groups.class.display().to_string(),
+                "this class of service is not the container's alone: change it itself",
+            )),
+        }
+    }
+
     fn compare(&self, lines: &[&str]) -> Result<()> {
         if lines.is_empty() {
             return Ok(());
@@ -226,10 +238,19 @@ impl Groups {
 /// # Errors
 /// rmdir(2)'s.
 pub fn remove_groups(rdt: &LinuxIntelRdt, id: &str) -> Result<()> {
-    match mount_point() {
-        Ok(mount) => Groups::find(&mount, rdt, id)?.remove(),
+    // Without resctrl, and with names that are none, none were made.
+    match mount_point().and_then(|mount| Groups::find(&mount, rdt, id)) {
+        Ok(groups) => groups.remove(),
         Err(_) => Ok(()),
     }
+}
+
+/// Writes what `rdt` says now about the class of service of a running container.
+///
+/// # Errors
+/// A class that has a name (`closID`), which others may be in, too; no resctrl; what the kernel refuses.
+pub fn update_groups(rdt: &LinuxIntelRdt, id: &str) -> Result<()> {
+    Groups::update_below(&mount_point()?, rdt, id)
 }
 
 fn make(directory: &Path) -> Result<()> {
@@ -265,6 +286,10 @@ mod tests {
         let text = r#"{"l3CacheSchema": "L3:0=f", "memBwSchema": "MB:0=20", "schemata": ["L2:0=1"]}"#;
         let groups = Groups::create_below(mount.path(), &rdt(text), "one").unwrap();
         assert_eq!(read(mount.path().join("one/schemata")), "L3:0=f\nMB:0=20\nL2:0=1\n");
+        Groups::update_below(mount.path(), &rdt(r#"{"l3CacheSchema": "L3:0=1"}"#), "one").unwrap();
+        assert_eq!(read(mount.path().join("one/schemata")), "L3:0=1\n");
+        let named = rdt(r#"{"closID": "one", "l3CacheSchema": "L3:0=1"}"#);
+        assert!(Groups::update_below(mount.path(), &named, "two").is_err());
         groups.add(7).unwrap();
         assert_eq!(read(mount.path().join("one/tasks")), "7");
         for file in ["schemata", "tasks"] {

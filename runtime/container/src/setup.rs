@@ -121,9 +121,6 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
         }
         become_root()?;
     }
-    if open {
-        close_to_others()?;
-    }
     // The session before the terminal, which belongs to a session's leader.
     rustix::process::setsid().call(|| "setsid()".into())?;
     // Namespaces given by path before all that shows or sets something of a namespace.
@@ -250,6 +247,7 @@ fn finish(plan: Plan<'_>, label: Option<OwnedFd>) -> Result<Launch> {
 
     // Identity, then everything that must be judged with that identity.
     plan.credentials.assume()?;
+    close_to_others()?;
     let mut program = plan.program;
     program.enter_cwd()?;
     program.set_home(|| crate::user::home(plan.process.user().uid()));
@@ -265,19 +263,21 @@ fn wait(channel: &Channel) -> Result<bool> {
     channel.wait().call(|| "wait for the caller".into())
 }
 
-/// Nobody may look into this process from here on.
+/// Nobody may look into this process from here on, until it changes its user: that undoes it where `fs.suid_dumpable`
+/// says so (proc_sys_fs(5)).
 fn close_to_others() -> Result<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .call(|| "prctl(PR_SET_DUMPABLE)".into())
 }
 
-/// Root of the new user namespace, with none of the caller's groups.
+/// Root of the new user namespace, with none of the caller's groups, and closed to others.
 pub(crate) fn become_root() -> Result<()> {
     use rustix::process::{Gid, Uid};
     let (uid, gid) = (Uid::ROOT, Gid::ROOT);
     crate::credentials::set_groups(&[])?;
     rustix::thread::set_thread_res_gid(gid, gid, gid).call(|| "setgid(0)".into())?;
-    rustix::thread::set_thread_res_uid(uid, uid, uid).call(|| "setuid(0)".into())
+    rustix::thread::set_thread_res_uid(uid, uid, uid).call(|| "setuid(0)".into())?;
+    close_to_others()
 }
 
 /// Names are set in a UTS namespace of the container's own, new or joined: without, they would be the host's.
@@ -382,11 +382,11 @@ fn close_root(plan: &Plan<'_>) -> Result<()> {
     };
     // Read-only first: a path that is in both lists ends up masked.
     for path in linux.readonly_paths().iter().flatten() {
-        masks::read_only(&root, absolute("linux.readonlyPaths", path)?)?;
+        masks::read_only(&root, Path::new(path))?;
     }
     let mut masks = Masks::default();
     for path in linux.masked_paths().iter().flatten() {
-        masks.mask(&root, absolute("linux.maskedPaths", path)?, plan.common().label)?;
+        masks.mask(&root, Path::new(path), plan.common().label)?;
     }
     if plan.spec.root().as_ref().and_then(|r| r.readonly()) == Some(true) {
         let attributes = MountAttr {
@@ -397,12 +397,6 @@ fn close_root(plan: &Plan<'_>) -> Result<()> {
             .call(|| "make the root read-only".into())?;
     }
     Ok(())
-}
-
-fn absolute<'a>(what: &'static str, path: &'a str) -> Result<&'a Path> {
-    let invalid =
-        || Error::Invalid { what, value: path.to_owned(), reason: "these paths are absolute".into() };
-    Some(Path::new(path)).filter(|p| p.is_absolute()).ok_or_else(invalid)
 }
 
 /// Makes the new root the root. `pivot_root(".", ".")` puts the old one over the new, from where it is detached

@@ -20,6 +20,9 @@ use crate::{document, process};
 /// Where the containers of `sampan run` are.
 pub const DEFAULT_ROOT: &str = "/run/sampan/containers";
 
+/// In a container's directory, if programs may trace those who join it: a file that only has to be there.
+const TRACERS: &str = "tracers";
+
 /// Longest name accepted: a name is also a file name with a suffix.
 const NAME_MAX: usize = 240;
 
@@ -227,13 +230,11 @@ pub struct State {
     pub restart: Option<String>,
     /// The cgroup (version 2) that was made for it, below the mount point; none under systemd, whose own it is.
     pub cgroup: Option<PathBuf>,
-    /// Its root as a mount of a namespace that isn't its own ([`crate::Held::root_mount`]), to be taken down.
+    /// Its root as a mount of a namespace that isn't its own ([`crate::mount::borrowed`]), to be taken down.
     pub root_mount: Option<u64>,
     /// Whether its `Spec` has hooks.
     pub hooks: bool,
-    /// Whether a program was executed in it that may trace processes although its own program may not.
-    pub tracers: bool,
-    /// Whether it has groups of resctrl ([`crate::Held::has_resource_groups`]).
+    /// Whether it has groups of resctrl: [`crate::process::remove_groups`].
     pub resource_groups: bool,
 }
 
@@ -421,6 +422,18 @@ impl ContainerDir {
         let locked = if alone { file.lock() } else { file.lock_shared() };
         locked.call(|| format!("flock({})", self.path.join("joining").display()))?;
         Ok(Lock { _file: file })
+    }
+
+    /// Writes down that programs may trace those who join the container, although its own program may not, and waits
+    /// until all have executed their programs that were on the way before that.
+    pub fn announce_tracers(&self) -> Result<()> {
+        self.open_lock(TRACERS)?;
+        self.lock_joining(true).map(drop)
+    }
+
+    /// Whether [`ContainerDir::announce_tracers`] was called. Ask with [`ContainerDir::lock_joining`] held.
+    pub fn has_tracers(&self) -> bool {
+        self.path.join(TRACERS).exists()
     }
 
     /// Takes the container's lock if nobody holds it.

@@ -18,7 +18,7 @@ use sampan_container::{Creation, Held, Parent, mount, process, seccomp};
 use crate::args::{Create, Global, Run};
 use crate::foreground::Signals;
 use crate::notify::Relay;
-use crate::{bundle, cgroup, console, delete, notify, start};
+use crate::{bundle, cgroup, console, delete, notify, start, tracers};
 
 /// Name of the FIFO that a created container waits at.
 pub(crate) const FIFO: &str = "exec.fifo";
@@ -122,6 +122,12 @@ fn make(global: &Global, options: &Create, waits: bool) -> Result<Made> {
     }
     let dir = global.containers()?.create(&options.id)?;
     let lock = dir.lock()?;
+    if let Err(error) =
+        tracers::announce(global, &bundle.spec, bundle.spec.process().as_ref().is_some_and(may_trace))
+    {
+        dir.remove()?;
+        return Err(error);
+    }
     pass_sockets(&mut bundle.spec);
     let fifo = waits.then(|| make_fifo(&dir, FIFO)).transpose();
     let made = fifo.and_then(|fifo| {
@@ -178,9 +184,20 @@ fn make_in(
     }
     let linux = spec.linux().as_ref().context("config.json has no \"linux\"")?;
     let mut state = new_state(options, bundle, spec);
+    // What doesn't end with the process is written down before it is made: we could be killed in between.
+    state.resource_groups = linux.intel_rdt().is_some();
+    if state.resource_groups {
+        dir.write_spec(spec)?;
+    }
     let made = cgroup::make(global, spec, &mut state, |state| Ok(dir.write(state)?))?;
 
-    let mut creation = Creation::new(spec, mount::root(&bundle.rootfs, spec)?);
+    let root = mount::root(&bundle.rootfs, spec)?;
+    state.root_mount = mount::borrowed(&root, spec)?;
+    if state.root_mount.is_some() {
+        dir.write_spec(spec)?;
+        dir.write(&state)?;
+    }
+    let mut creation = Creation::new(spec, root);
     creation.parent = Parent::Caller;
     creation.id = &options.id;
     creation.bundle = &bundle.path;
@@ -202,14 +219,13 @@ fn make_in(
         }
     }
     let mut held = sampan_container::create(creation).map_err(|error| made.explain(error))?;
-    // From here on there is a process to be ended, and perhaps mounts: written down at once, and while the process
-    // sets itself up, which takes longer than this.
+    // From here on there is a process to be ended: written down at once, and while the process sets itself up, which
+    // takes longer than this. If we are killed before, it ends by itself.
     state.pid = Some(held.pid());
     state.start_time = Some(process::start_time(held.pid())?);
-    state.root_mount = held.root_mount();
-    state.resource_groups = held.has_resource_groups();
-    dir.write(&state)?;
+    // The hooks in it first: without a state they have nothing to be told about.
     dir.write_spec(spec)?;
+    dir.write(&state)?;
     if let Err(error) = made.limit(spec) {
         // If the process has failed, that is the reason: with it goes its scope.
         held.wait_ready()?;

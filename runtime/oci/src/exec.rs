@@ -16,6 +16,7 @@ use crate::console;
 use crate::create::{is_seen, may_trace, write_pid_file};
 use crate::foreground::Signals;
 use crate::notify;
+use crate::tracers;
 
 /// Runs a further program in a running container.
 pub(crate) fn exec(global: &Global, options: &Exec) -> Result<u8> {
@@ -23,7 +24,7 @@ pub(crate) fn exec(global: &Global, options: &Exec) -> Result<u8> {
     // From here on nobody in the container gets a program that may trace us.
     let joining = dir.lock_joining(false)?;
     let (state, spec) = (dir.read()?, dir.read_spec()?);
-    if state.tracers || is_seen(&spec) {
+    if dir.has_tracers() || is_seen(&spec) {
         // Before anything of the container is touched: after that this program is out of its reach.
         process::seal_executable()?;
     }
@@ -47,17 +48,6 @@ pub(crate) fn exec(global: &Global, options: &Exec) -> Result<u8> {
     }
 }
 
-/// Before a program gets to run that may trace others: writes that down, for those who join the container later, and
-/// waits until all who are on the way, and could be looked into, have executed their programs (CVE-2019-5736).
-fn announce_tracer(dir: &ContainerDir) -> Result<()> {
-    let lock = dir.lock()?;
-    let mut state = dir.read()?;
-    state.tracers = true;
-    dir.write(&state)?;
-    drop(lock);
-    Ok(drop(dir.lock_joining(true)?))
-}
-
 /// `joining` is held until the program is executed.
 fn run(
     global: &Global,
@@ -69,7 +59,10 @@ fn run(
 ) -> Result<u8> {
     let program = program(options, spec)?;
     let mut joining = joining;
-    if may_trace(&program) && !is_seen(spec) && !state.tracers {
+    if may_trace(&program) {
+        tracers::announce(global, spec, true)?;
+    }
+    if may_trace(&program) && !is_seen(spec) && !dir.has_tracers() {
         if state.status == Status::Created {
             bail!(
                 "container {:?} isn't started, and its configuration doesn't give CAP_SYS_PTRACE: a program with it could reach the runtime; start the container first",
@@ -77,13 +70,14 @@ fn run(
             );
         }
         drop(joining.take());
-        announce_tracer(dir)?;
+        dir.announce_tracers()?;
         joining = Some(dir.lock_joining(false)?);
     }
     if options.console_socket.is_some() && program.terminal() != Some(true) {
         bail!("--console-socket is given, but the program has no terminal");
     }
     let mut exec = Program::new(pid, spec, &program);
+    exec.start_time = state.start_time;
     exec.preserve_fds = options.preserve_fds;
     exec.gives_streams = true;
     exec.cgroup = match options.cgroup.as_deref().filter(|p| !p.is_empty()) {

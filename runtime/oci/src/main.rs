@@ -19,6 +19,7 @@ mod ps;
 mod signal;
 mod spec;
 mod start;
+mod tracers;
 mod update;
 
 use std::process::ExitCode;

@@ -6,7 +6,8 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use oci_spec::runtime::{LinuxResources, Spec};
+use oci_spec::runtime::{LinuxIntelRdt, LinuxResources, Spec};
+use sampan_container::process;
 use sampan_container::state::Status;
 use serde_json::{Map, Value, json};
 
@@ -57,27 +58,41 @@ pub(crate) fn update(global: &Global, options: &Update) -> Result<u8> {
     if !matches!(state.live_status(), Status::Created | Status::Running | Status::Paused) {
         bail!("container {:?} is {}: there is nothing to limit", state.name, state.live_status());
     }
-    for (option, schema) in
-        [("l3-cache-schema", &options.l3_cache_schema), ("mem-bw-schema", &options.mem_bw_schema)]
-    {
-        if schema.as_deref().is_some_and(|s| !s.is_empty()) {
-            bail!(
-                "--{option}: container {:?} was made without linux.intelRdt, which can't be added",
-                state.name
-            );
-        }
-    }
+    let mut spec = dir.read_spec()?;
+    let rdt = rdt(options, &spec)?;
     let asked = asked(global, options)?;
     let update: LinuxResources = serde_json::from_value(asked.clone()).context("resources")?;
-    let spec = dir.read_spec()?;
     let before = spec.linux().as_ref().and_then(|l| l.resources().as_ref());
     cgroup::update(&state, &update, before)?;
+    if let Some(rdt) = rdt {
+        process::update_groups(&rdt, &state.id)?;
+        if let Some(linux) = spec.linux_mut() {
+            linux.set_intel_rdt(Some(rdt));
+        }
+    }
     // So that the next update knows what this one has left.
     dir.write_spec(&with(&spec, asked)?)?;
     Ok(0)
 }
 
-/// The resources that are asked for, without what isn't: an absent limit of `pids` must not become zero, which takes the limit away.
+/// What `linux.intelRdt` becomes; none if the options don't change it.
+fn rdt(options: &Update, spec: &Spec) -> Result<Option<LinuxIntelRdt>> {
+    let given = |schema: &Option<String>| schema.clone().filter(|s| !s.is_empty());
+    let (l3, bandwidth) = (given(&options.l3_cache_schema), given(&options.mem_bw_schema));
+    if l3.is_none() && bandwidth.is_none() {
+        return Ok(None);
+    }
+    let before = spec.linux().as_ref().and_then(|l| l.intel_rdt().clone());
+    let mut rdt = before.context(
+        "--l3-cache-schema, --mem-bw-schema: the container was made without linux.intelRdt, which can't be added",
+    )?;
+    rdt.set_l3_cache_schema(l3.or(rdt.l3_cache_schema().clone()));
+    rdt.set_mem_bw_schema(bandwidth.or(rdt.mem_bw_schema().clone()));
+    Ok(Some(rdt))
+}
+
+/// The resources that are asked for, without what isn't: an absent limit of `pids` must not become zero, which takes
+/// the limit away.
 fn asked(global: &Global, options: &Update) -> Result<Value> {
     let mut asked = match &options.resources {
         Some(path) => read(path)?,

@@ -250,3 +250,35 @@ fn what_is_not_supported_is_refused() {
         bundle.spec = before;
     }
 }
+
+/// Whatever moment `create` is killed at, what it has begun can be deleted, and nothing runs on.
+#[test]
+fn a_killed_creation_can_be_deleted() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.args(&["sleep", "987654"]);
+    let mut shared = bundle.spec.clone();
+    shared["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "mount");
+    let whole = bundle.spec.clone();
+    for round in 0..80 {
+        // With a root among the mounts of the caller's namespace in every other round.
+        bundle.spec = if round % 2 == 0 { whole.clone() } else { shared.clone() };
+        bundle.write();
+        let create = ["create", "--bundle", bundle.path().to_str().unwrap(), "test"];
+        let mut command = bundle.command("exec >/dev/null 2>&1;", &create);
+        let mut child = command.stdin(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(500 * round));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        bundle.runtime(&["delete", "--force", "test"]).good();
+        let left = fs::read_dir(bundle.path().join("state")).into_iter().flatten().count();
+        assert_eq!(left, 0, "round {round}");
+    }
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let cgroup = Path::new("/sys/fs/cgroup/unified");
+    let cgroup = if cgroup.exists() { cgroup } else { Path::new("/sys/fs/cgroup") };
+    let cgroup = cgroup.join(bundle.spec["linux"]["cgroupsPath"].as_str().unwrap().trim_start_matches('/'));
+    // One that was made and not yet written down may stay, empty; the next of this name takes it on.
+    let processes = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    let _ = fs::remove_dir(&cgroup);
+    assert_eq!(processes, "");
+}

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::descent::Descent;
 use super::{Cgroup, DEFAULT_PARENT};
 use crate::error::{Call, Result};
 use crate::process;
@@ -19,26 +20,16 @@ const FREEZING: Duration = Duration::from_secs(10);
 impl Cgroup {
     /// All processes in the cgroup and the cgroups below it; none if it is gone.
     pub fn processes(&self) -> Result<Vec<i32>> {
+        let call = || format!("read({}, cgroup.procs)", self.directory().display());
         let mut all = Vec::new();
-        let mut left = vec![self.directory()];
-        while let Some(directory) = left.pop() {
-            let call = || format!("read({}/cgroup.procs)", directory.display());
-            let text = match fs::read_to_string(directory.join("cgroup.procs")) {
-                Err(e) if is_gone(&e) => continue,
-                // The processes of a threaded cgroup are listed in the one that it belongs to.
-                Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => String::new(),
-                text => text.call(call)?,
-            };
-            all.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
-            let entries = match fs::read_dir(&directory) {
-                Err(e) if is_gone(&e) => continue,
-                entries => entries.call(call)?,
-            };
-            for entry in entries.flatten() {
-                if entry.file_type().is_ok_and(|t| t.is_dir()) {
-                    left.push(entry.path());
-                }
-            }
+        let mut list = |directory: &Descent| {
+            all.extend(directory.processes()?);
+            Ok(())
+        };
+        let result = Descent::new(&self.directory()).and_then(|top| top.visit(&mut list));
+        match result {
+            Err(e) if is_gone(&e) => {}
+            result => result.call(call)?,
         }
         Ok(all)
     }
@@ -81,10 +72,14 @@ impl Cgroup {
 
     /// Sends a signal to every process of the cgroup.
     pub fn signal_all(&self, signal: i32) -> Result<()> {
+        let mut opened = Vec::new();
         for pid in self.processes()? {
-            if let Some(pidfd) = process::open(pid, None)? {
-                process::signal(pidfd.as_fd(), signal)?;
-            }
+            opened.extend(process::open(pid, None)?.map(|pidfd| (pid, pidfd)));
+        }
+        // Some may have ended before they were opened, and their numbers gone to processes that are elsewhere.
+        let still = self.processes()?;
+        for (_, pidfd) in opened.iter().filter(|(pid, _)| still.contains(pid)) {
+            process::signal(pidfd.as_fd(), signal)?;
         }
         Ok(())
     }
@@ -134,20 +129,43 @@ fn remove_tree(directory: &Path) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {}
         result => return result,
     }
-    for entry in fs::read_dir(directory)?.flatten() {
-        if entry.file_type().is_ok_and(|t| t.is_dir()) {
-            match remove_tree(&entry.path()) {
-                Err(e) if !is_gone(&e) => return Err(e),
-                _ => {}
-            }
-        }
-    }
+    Descent::new(directory)?.remove_below()?;
     fs::remove_dir(directory)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A container that may make cgroups can nest them deeper than a path is long, and many of them.
+    #[test]
+    fn deep_cgroups_are_listed_and_removed() {
+        let name = format!("sampan-test-deep-{}", std::process::id());
+        let cgroup = match Cgroup::existing(Path::new(&name)) {
+            Ok(cgroup) if fs::create_dir(cgroup.directory()).is_ok() => cgroup,
+            _ => {
+                eprintln!("SKIP: there is no mount of cgroup2 that a cgroup can be made in");
+                return;
+            }
+        };
+        let part = "x".repeat(200);
+        let mut here = cgroup.open().unwrap();
+        for _ in 0..30 {
+            rustix::fs::mkdirat(&here, part.as_str(), rustix::fs::Mode::from_raw_mode(0o755)).unwrap();
+            let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+            here = rustix::fs::openat(&here, part.as_str(), flags, rustix::fs::Mode::empty()).unwrap();
+        }
+        fs::create_dir(cgroup.directory().join("beside")).unwrap();
+        let mut sleeper = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let procs = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC;
+        let procs = rustix::fs::openat(&here, "cgroup.procs", procs, rustix::fs::Mode::empty()).unwrap();
+        rustix::io::write(&procs, sleeper.id().to_string().as_bytes()).unwrap();
+        assert_eq!(cgroup.processes().unwrap(), [sleeper.id() as i32]);
+        cgroup.signal_all(libc::SIGKILL).unwrap();
+        sleeper.wait().unwrap();
+        cgroup.remove(Duration::from_secs(5)).unwrap();
+        assert!(!cgroup.directory().exists());
+    }
 
     /// A container that ends by itself takes its cgroup along under systemd, at any moment of its deletion.
     #[test]

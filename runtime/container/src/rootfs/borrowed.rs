@@ -16,6 +16,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::mounts;
 use super::procfs::{self, Procfs};
 use crate::error::{Call, Result};
+use crate::rootless::Rootfs;
 use crate::sys::{self, MountAttr};
 
 /// Mounts the root over the directory `place`.
@@ -35,8 +36,22 @@ fn number(mount: &OwnedFd) -> Result<u64> {
     Ok(stat.call(|| "statx(root, STATX_MNT_ID)".into())?.stx_mnt_id)
 }
 
+/// The mount that becomes the container's root, if that will stand in a mount namespace that isn't its own: to be
+/// written down before there is a container, for [`take_down`].
+///
+/// # Errors
+/// statx(2)'s.
+pub fn borrowed(root: &Rootfs, spec: &Spec) -> Result<Option<u64>> {
+    let mut namespaces = spec.linux().as_ref().and_then(|l| l.namespaces().as_ref()).into_iter().flatten();
+    let own = namespaces.any(|n| n.typ() == LinuxNamespaceType::Mount) && namespace(spec).is_none();
+    match root {
+        Rootfs::Mount(mount) if !own => number(mount).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// Takes down the root of a container that is deleted, with all that is mounted in it. `mount` is what
-/// [`crate::Held::root_mount`] said: another mount at the same place stays. The caller must have one thread.
+/// [`borrowed`] said: another mount at the same place stays. The caller must have one thread.
 ///
 /// # Errors
 /// setns(2)'s and umount(2)'s. It is no error if the mount or its namespace is gone.

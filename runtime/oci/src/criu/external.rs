@@ -19,6 +19,9 @@ const DESCRIPTORS: &str = "descriptors.json";
 /// What a bind mount of the host's null device makes of a masked file.
 const NULL: &str = "/dev/null";
 
+/// Devices that are mounts of the host's where a container can't make any.
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
 /// External mounts: destination by key.
 pub(super) type Mounts = BTreeMap<String, PathBuf>;
 
@@ -64,7 +67,7 @@ pub(super) fn mounts(spec: &Spec, pid: i32) -> Result<Mounts> {
         destinations.push(mount.destination().clone());
     }
     let masked = spec.linux().as_ref().and_then(|l| l.masked_paths().as_ref()).into_iter().flatten();
-    let devices = ["null", "zero", "full", "random", "urandom", "tty"].map(|name| format!("/dev/{name}"));
+    let devices = DEVICES.map(|name| format!("/dev/{name}"));
     for path in masked.cloned().chain(devices).map(PathBuf::from) {
         // Only what is a mount, and of a file: a masked directory is an empty tmpfs, which criu knows.
         let is_mount = points.contains(&path) && !destinations.contains(&path);
@@ -96,7 +99,9 @@ pub(super) fn sources(spec: &Spec, mounts: &Mounts) -> Result<Vec<(String, PathB
         let source = match source {
             Some(source) => source.with_context(|| format!("the mount at {destination:?} has no source"))?,
             None if masked() => NULL.into(),
-            None if destination.parent() == Some(Path::new("/dev")) => destination.clone(),
+            None if DEVICES.iter().any(|name| destination == &Path::new("/dev").join(name)) => {
+                destination.clone()
+            }
             None => bail!("the images have a mount at {destination:?}, and the configuration has none"),
         };
         found.push((key.clone(), source));
@@ -113,7 +118,9 @@ pub(super) fn namespaces(spec: &Spec) -> Vec<(&'static str, PathBuf)> {
             LinuxNamespaceType::Pid => "pid",
             _ => return None,
         };
-        namespace.path().clone().map(|path| (kind, path))
+        // An empty path is none: callers in Go write it so.
+        let path = namespace.path().clone().filter(|path| !path.as_os_str().is_empty());
+        path.map(|path| (kind, path))
     })
     .collect()
 }
@@ -190,11 +197,27 @@ mod tests {
         assert_eq!(ask("m0", "/data").unwrap()[0].1, Path::new("/srv/data"));
         assert_eq!(ask("m1", "/proc/keys").unwrap()[0].1, Path::new(NULL));
         assert_eq!(ask("m2", "/dev/zero").unwrap()[0].1, Path::new("/dev/zero"));
-        for (key, destination) in
-            [("m0", "/etc"), ("m0", "/tmp"), ("m0]:/etc", "/data"), ("x", "/data"), ("m0", "/dev/../etc")]
-        {
+        for (key, destination) in [
+            ("m0", "/etc"),
+            ("m0", "/tmp"),
+            ("m0]:/etc", "/data"),
+            ("x", "/data"),
+            ("m0", "/dev/../etc"),
+            ("m0", "/dev/mem"),
+            ("m0", "/dev/null/x"),
+        ] {
             assert!(ask(key, destination).is_err(), "{key} {destination}");
         }
+    }
+
+    #[test]
+    fn new_namespaces_are_not_external() {
+        let value = json!({
+            "ociVersion": "1.2.0",
+            "linux": {"namespaces": [{"type": "pid", "path": ""}, {"type": "network", "path": "/run/netns/a"}]},
+        });
+        let spec: Spec = serde_json::from_value(value).unwrap();
+        assert_eq!(namespaces(&spec), [("net", PathBuf::from("/run/netns/a"))]);
     }
 
     #[test]

@@ -36,7 +36,10 @@ pub(crate) fn restore(global: &Global, options: &Restore) -> Result<u8> {
     }
     let bundle = bundle::read(&options.bundle, None)?;
     let dir = global.containers()?.create(&options.id)?;
+    // Nobody deletes what is half made.
+    let lock = dir.lock()?;
     let made = make(global, options, &bundle, &dir);
+    drop(lock);
     let pidfd = match made {
         Ok(pidfd) => pidfd,
         Err(error) => {

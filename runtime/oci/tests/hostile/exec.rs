@@ -90,3 +90,37 @@ fn terminals_are_terminals() {
     let ran = running.exec(&["--tty"], &["true"]);
     assert!(ran.status != 0 && ran.err.contains("multiplexer"), "{ran:?}");
 }
+
+/// CVE-2019-5736 from beside: the container itself may trace nobody, but another one has come into its PID namespace,
+/// as debugging containers do, and that one may.
+#[test]
+fn who_joins_a_container_cannot_be_reached_by_another_in_its_pid_namespace() {
+    let (Some(mut victim), Some(mut spying)) = (Bundle::new(), Bundle::new()) else { return };
+    let before = runtime_bytes();
+    victim.args(&["sleep", "1000"]);
+    // As callers have it, all containers are below one root.
+    victim.create();
+    add_capability(&mut spying, "CAP_SYS_PTRACE");
+    let namespaces = spying.spec["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|n| n["type"] != "pid");
+    namespaces.push(json!({"type": "pid", "path": format!("/proc/{}/ns/pid", victim.pid())}));
+    let spy = "while :; do for p in /proc/[0-9]*; do readlink $p/exe; (echo hacked > $p/exe) 2>/dev/null
+        done; done >> /tmp/seen 2>/dev/null";
+    spying.script(spy);
+    spying.write();
+    let create = ["create", "--bundle", spying.path().to_str().unwrap(), "spy"];
+    let early = victim.runtime(&create);
+    assert!(early.status != 0 && early.err.contains("start that container first"), "{early:?}");
+    victim.runtime(&["start", "test"]).good();
+    ran(victim.command("exec >/dev/null 2>&1;", &create)).good();
+    victim.runtime(&["start", "spy"]).good();
+    for _ in 0..40 {
+        victim.runtime(&["exec", "test", "/bin/true"]).good();
+    }
+    victim.runtime(&["delete", "--force", "spy"]).good();
+    victim.runtime(&["delete", "--force", "test"]).good();
+    let seen = fs::read_to_string(spying.rootfs("tmp/seen")).unwrap();
+    assert!(seen.contains("/bin/busybox"), "the spy didn't run");
+    assert!(!seen.contains("sampan-runtime"), "the host's file was visible");
+    assert_eq!(runtime_bytes(), before);
+}
