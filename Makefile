@@ -22,7 +22,7 @@ export CARGO_TARGET_DIR
 
 bin        := $(CARGO_TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 crates     := -p sampan -p sampan-status -p sampan-generator
-programs   := $(addprefix $(bin)/,sampan sampan-runtime sampand sampan-generator)
+programs   := $(addprefix $(bin)/,sampan sampan-runtime sampan-scope sampand sampan-generator)
 generated  := $(bin)/generated
 version    := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
@@ -43,6 +43,7 @@ endif
 
 define compile
 	$(CARGO) build --profile $(PROFILE) --locked $(CARGOFLAGS) $(crates) --bins
+	$(CARGO) build --profile $(PROFILE) --locked $(CARGOFLAGS) -p sampan-oci --bin sampan-scope
 	$(CARGO) rustc --profile $(PROFILE) --locked $(CARGOFLAGS) -p sampan-oci --bin sampan-runtime $(static)
 endef
 
@@ -51,7 +52,7 @@ endef
 
 all: build
 
-build: ## build the four programs
+build: ## build the programs
 	$(compile)
 
 try: ## start examples/web.container under a throw-away systemd, fetch its page, clean up
@@ -86,7 +87,7 @@ generated: $(programs) ## man pages, JSON schema and shell completions, written 
 
 install: generated ## install below DESTDIR
 	$(INSTALL) -D -m 755 -t $(bindir) $(bin)/sampan $(bin)/sampan-runtime
-	$(INSTALL) -D -m 755 -t $(libexecdir) $(bin)/sampand
+	$(INSTALL) -D -m 755 -t $(libexecdir) $(bin)/sampand $(bin)/sampan-scope
 	$(INSTALL) -D -m 755 -t $(unitdir)/system-generators $(bin)/sampan-generator
 	$(INSTALL) -d $(unitdir)/user-generators
 	ln -sfn ../system-generators/sampan-generator $(unitdir)/user-generators/sampan-user-generator

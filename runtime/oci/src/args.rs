@@ -30,8 +30,6 @@ pub(crate) enum Request {
     Run(Command),
     Help(Option<String>),
     Version,
-    /// The process that systemd makes a scope around; no user asks for it.
-    KeepScope,
 }
 
 commands! {

@@ -17,8 +17,8 @@ use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxResources, Spec};
 use sampan_container::cgroup::{self, Cgroup};
 use sampan_container::state::State;
 
-use properties::{Properties, Value};
-use systemd::{Keeper, Request};
+use sampan_oci::{Properties, Request, Task, Value};
+use systemd::Keeper;
 
 use crate::args::{CgroupManager, Global};
 
@@ -56,15 +56,12 @@ pub(crate) fn make(
         CgroupManager::Systemd => {
             let user = user();
             let scope = unit::scope(path, &state.id, user.is_some())?;
-            let request = Request {
-                unit: scope.unit.clone(),
-                user,
-                properties: properties_of(spec, state, &scope)?,
-                limits: limits_of(resources)?,
-            };
+            let properties = properties_of(spec, state, &scope)?;
+            let request = Request::Make { properties, limits: limits_of(resources)? };
+            let task = Task { unit: scope.unit.clone(), user, request };
             // Not written down before it is known to be ours: what is, is stopped in the end. If we are killed
             // meanwhile, the keeper ends, and its scope with it.
-            let mut keeper = Keeper::start(&request)?;
+            let mut keeper = Keeper::start(&task)?;
             let cgroup = Cgroup::existing(&keeper.scope()?)?;
             state.unit = Some(scope.unit);
             state.cgroup = Some(cgroup.path().to_owned());
@@ -200,9 +197,7 @@ pub(crate) fn update(state: &State, update: &LinuxResources, before: Option<&Lin
     // The files first: what the kernel refuses must not be what systemd believes in.
     cgroup.update(update, before)?;
     match &state.unit {
-        Some(unit) if !properties.is_empty() => {
-            Ok(systemd::connect(user())?.set_properties(unit, &properties::wire(&properties))?)
-        }
+        Some(unit) if !properties.is_empty() => systemd::set(unit, user(), properties),
         _ => Ok(()),
     }
 }

@@ -48,7 +48,6 @@ fn run(global: &Global, request: &Request) -> anyhow::Result<u8> {
     let command = match request {
         Request::Help(command) => return info::write(&help::help(command.as_deref())),
         Request::Version => return info::write(&help::version()),
-        Request::KeepScope => return cgroup::systemd::keep(),
         Request::Run(command) => command,
     };
     messages::init(global)?;

@@ -443,8 +443,8 @@ fn the_systemd_driver_without_systemd_is_explained() {
         bundle.spec["annotations"] = json!({});
     }
     // Nobody is to call what the driver calls.
-    let mut keeper = std::process::Command::new(env!("CARGO_BIN_EXE_sampan-runtime"));
-    let output = keeper.arg("keep-scope").stdin(Stdio::null()).output().unwrap();
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_sampan-scope"));
+    let output = program.stdin(Stdio::null()).output().unwrap();
     let message = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && message.contains("a part of create and run"), "{message}");
+    assert!(!output.status.success() && message.contains("a part of sampan-runtime"), "{message}");
 }

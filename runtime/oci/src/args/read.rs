@@ -21,7 +21,6 @@ pub(crate) fn read(words: impl IntoIterator<Item = OsString>, global: &mut Globa
         match word.to_str() {
             Some("--help" | "-h" | "-?" | "help") => return Ok(Request::Help(None)),
             Some("--version" | "-v" | "-V") => return Ok(Request::Version),
-            Some(crate::cgroup::systemd::COMMAND) => return Ok(Request::KeepScope),
             Some(name) if !name.starts_with('-') => {
                 let command = Command::named(name);
                 let command = command.with_context(|| format!("there is no command {name:?}; see --help"))?;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::properties::{Properties, Value};
+use sampan_oci::{Properties, Value};
 
 const PREFIX: &str = "org.systemd.property.";
 

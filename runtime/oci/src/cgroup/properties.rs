@@ -4,45 +4,15 @@
 //! win, making nodes is allowed apart from opening them), and of two programs each would forbid what only the other
 //! knows. As long as no `DevicePolicy=` is set, systemd attaches none and leaves ours alone.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result, bail, ensure};
 use sampan_container::cgroup::Limit;
-use sampan_status::systemd::Property;
-use serde::{Deserialize, Serialize};
-
-/// The value of a property.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Value {
-    Text(String),
-    Boolean(bool),
-    Number(u64),
-    Bytes(Vec<u8>),
-    List(Vec<String>),
-    Devices(Vec<(String, u64)>),
-}
-
-/// Properties by name.
-pub(crate) type Properties = BTreeMap<String, Value>;
+use sampan_oci::{Properties, Value};
 
 /// `infinity` of systemd.
 const INFINITY: u64 = u64::MAX;
 
 /// systemd keeps a quota as whole per cents: microseconds per second.
 const QUOTA_STEP: u64 = 10_000;
-
-/// Properties for D-Bus.
-pub(crate) fn wire(properties: &Properties) -> Vec<Property> {
-    let one = |(name, value): (&String, &Value)| match value {
-        Value::Text(text) => Property::text(name, text),
-        Value::Boolean(yes) => Property::boolean(name, *yes),
-        Value::Number(number) => Property::number(name, *number),
-        Value::Bytes(bytes) => Property::bytes(name, bytes),
-        Value::List(list) => Property::list(name, list),
-        Value::Devices(devices) => Property::devices(name, devices),
-    };
-    properties.iter().map(one).collect()
-}
 
 /// What systemd has a property for. The rest is left to the cgroup's files, which are written in any case.
 pub(crate) fn of_limits(limits: &[Limit]) -> Result<Properties> {
