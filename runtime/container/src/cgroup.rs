@@ -121,6 +121,14 @@ fn open(directory: &Path) -> Result<OwnedFd> {
     rustix::fs::open(directory, flags, Mode::empty()).call(|| format!("open({})", directory.display()))
 }
 
+/// Whether `linux.resources` keep the container from devices: without a cgroup nothing does but that it can't make them.
+///
+/// # Errors
+/// A rule that is none.
+pub fn restricts_devices(resources: &LinuxResources) -> Result<bool> {
+    devices::restrict(resources.devices().as_deref().unwrap_or_default())
+}
+
 /// Refuses resources that limit something, where no cgroup was made for them. Rules for devices are dispensable only
 /// if the container can't make devices (`makes_devices`: it has `CAP_MKNOD` over the host): then it has those alone
 /// that the runtime has made for it.
@@ -134,8 +142,7 @@ pub(crate) fn refuse_limits(resources: &LinuxResources, makes_devices: bool) -> 
     if let Some(limit) = limits::of_new(resources)?.first() {
         return refuse(format!("the limit {}={}", limit.file, limit.value));
     }
-    let rules = resources.devices().as_deref().unwrap_or_default();
-    if makes_devices && devices::restrict(rules)? {
+    if makes_devices && restricts_devices(resources)? {
         return refuse("restricting devices (linux.resources.devices) with CAP_MKNOD".into());
     }
     Ok(())

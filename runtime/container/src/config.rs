@@ -47,8 +47,9 @@ fn read<T: DeserializeOwned>(
         return Err(error);
     }
     let read = serde_json::from_value(value)?;
-    for name in left_out {
-        log::warn!("the capability {name} is not known and is left out");
+    if !left_out.is_empty() {
+        // runc's words.
+        log::warn!("ignoring unknown or unavailable capabilities: [{}]", left_out.join(" "));
     }
     Ok(read)
 }

@@ -124,6 +124,9 @@ fn attributes(scheduler: &Scheduler) -> Result<SchedAttr> {
             "runtime, deadline and period are those of SCHED_DEADLINE",
         ));
     }
+    if policy == Policy::SchedDeadline {
+        check_deadline(scheduler)?;
+    }
     Ok(SchedAttr {
         policy: match policy {
             Policy::SchedOther => 0,
@@ -142,6 +145,37 @@ fn attributes(scheduler: &Scheduler) -> Result<SchedAttr> {
         period: times[2],
         ..SchedAttr::default()
     })
+}
+
+/// What the kernel calls no more than an invalid argument (sched(7), "SCHED_DEADLINE"). In crun's words.
+fn check_deadline(scheduler: &Scheduler) -> Result<()> {
+    const LEAST: u64 = 1024;
+    const MOST: u64 = i64::MAX as u64;
+    let refuse = |reason: String| {
+        let reason = format!("sched_setattr: `SCHED_DEADLINE` {reason}");
+        Err(invalid("process.scheduler", Policy::SchedDeadline, &reason))
+    };
+    let Some(&runtime) = scheduler.runtime().as_ref() else {
+        return refuse("requires `runtime`".into());
+    };
+    let Some(&deadline) = scheduler.deadline().as_ref() else {
+        return refuse("requires `deadline`".into());
+    };
+    // None is the same as the deadline.
+    let period = scheduler.period().filter(|&period| period != 0).unwrap_or(deadline);
+    if runtime == 0 {
+        return refuse("runtime must be greater than 0".into());
+    }
+    if !(LEAST..=MOST).contains(&runtime) {
+        return refuse(format!("runtime {runtime} must be between {LEAST} and {MOST} ns"));
+    }
+    if runtime > deadline {
+        return refuse(format!("runtime {runtime} must be <= the deadline {deadline}"));
+    }
+    if deadline > period {
+        return refuse(format!("deadline {deadline} must be <= the period {period}"));
+    }
+    Ok(())
 }
 
 /// `SCHED_FLAG_*` of linux/sched.h.
@@ -250,17 +284,29 @@ impl Affinity {
         let own = sched_getaffinity(None).call(|| "sched_getaffinity()".into())?;
         sched_setaffinity(None, initial)
             .call(|| "sched_setaffinity(process.execCPUAffinity.initial)".into())?;
+        log::debug!("initial CPU affinity: {}", mask(initial));
         Ok(Some(own))
     }
 
     /// Sets the final CPUs of a process that is in the container's cgroup.
     pub(crate) fn finally(&self, pid: i32) -> Result<()> {
         match (&self.last, Pid::from_raw(pid)) {
-            (Some(set), Some(pid)) => sched_setaffinity(Some(pid), set)
-                .call(|| format!("sched_setaffinity({pid}, process.execCPUAffinity.final)")),
+            (Some(set), Some(pid)) => {
+                sched_setaffinity(Some(pid), set)
+                    .call(|| format!("sched_setaffinity({pid}, process.execCPUAffinity.final)"))?;
+                log::debug!("final CPU affinity: {}", mask(set));
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
+}
+
+/// A set as one number, with a bit for each CPU (taskset(1)).
+fn mask(set: &CpuSet) -> String {
+    let digit = |at: usize| (0..4).fold(0, |digit, bit| digit | u32::from(set.is_set(at * 4 + bit)) << bit);
+    let digits: String = (0..CpuSet::MAX_CPU / 4).rev().map(|at| format!("{:x}", digit(at))).collect();
+    format!("0x{}", digits.trim_start_matches('0'))
 }
 
 /// Takes the caller back from [`Affinity::visit`].
@@ -289,9 +335,26 @@ mod tests {
             r#"{"policy": "SCHED_FIFO"}"#,
             r#"{"policy": "SCHED_RR", "priority": 100}"#,
             r#"{"policy": "SCHED_BATCH", "runtime": 1}"#,
+            r#"{"policy": "SCHED_DEADLINE"}"#,
+            r#"{"policy": "SCHED_DEADLINE", "runtime": 2000}"#,
+            r#"{"policy": "SCHED_DEADLINE", "runtime": 0, "deadline": 2000}"#,
+            r#"{"policy": "SCHED_DEADLINE", "runtime": 1023, "deadline": 2000}"#,
+            r#"{"policy": "SCHED_DEADLINE", "runtime": 9223372036854775808, "deadline": 9223372036854775809}"#,
+            r#"{"policy": "SCHED_DEADLINE", "runtime": 3000, "deadline": 2000}"#,
+            r#"{"policy": "SCHED_DEADLINE", "runtime": 2000, "deadline": 3000, "period": 2000}"#,
         ] {
             assert!(scheduler(bad).is_err(), "{bad}");
         }
+        scheduler(r#"{"policy": "SCHED_DEADLINE", "runtime": 2000, "deadline": 2000, "period": 0}"#).unwrap();
+    }
+
+    #[test]
+    fn sets_of_cpus_are_told_as_numbers() {
+        let mut set = CpuSet::new();
+        for cpu in [0, 1, 68] {
+            set.set(cpu);
+        }
+        assert_eq!(mask(&set), "0x100000000000000003");
     }
 
     #[test]

@@ -8,12 +8,13 @@ mod properties;
 pub(crate) mod systemd;
 mod unit;
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxResources, Spec};
+use oci_spec::runtime::{Capability, Linux, LinuxNamespaceType, LinuxResources, Process, Spec};
 use sampan_container::cgroup::{self, Cgroup};
 use sampan_container::state::State;
 
@@ -165,6 +166,32 @@ fn owner(spec: &Spec, linux: &Linux) -> Option<u32> {
     let users = own(LinuxNamespaceType::User);
     let host = if users { mapped? } else { uid };
     (host != rustix::process::geteuid().as_raw()).then_some(host)
+}
+
+/// Takes `CAP_MKNOD` from a program of a container that has no cgroup because its caller wants none: rules for devices
+/// can't be applied then, and whoever could make any device would get past them. Returns whether it had that.
+pub(crate) fn take_mknod(spec: &Spec, process: &mut Process) -> Result<bool> {
+    let Some(linux) = spec.linux() else { return Ok(false) };
+    let mut namespaces = linux.namespaces().iter().flatten();
+    let own_users = namespaces.any(|n| n.typ() == LinuxNamespaceType::User);
+    let restricted = linux.resources().as_ref().map(cgroup::restricts_devices).transpose()?;
+    let Some(mut sets) = process.capabilities().clone().filter(|_| !own_users && restricted == Some(true))
+    else {
+        return Ok(false);
+    };
+    let mut found = false;
+    let mut without = |set: &Option<HashSet<Capability>>| {
+        let mut set = set.clone();
+        found |= set.as_mut().is_some_and(|set| set.remove(&Capability::Mknod));
+        set
+    };
+    let (bounding, effective) = (without(sets.bounding()), without(sets.effective()));
+    let (permitted, inheritable) = (without(sets.permitted()), without(sets.inheritable()));
+    let ambient = without(sets.ambient());
+    sets.set_bounding(bounding).set_effective(effective);
+    sets.set_permitted(permitted).set_inheritable(inheritable).set_ambient(ambient);
+    process.set_capabilities(Some(sets));
+    Ok(found)
 }
 
 /// Ends what is left in a container's cgroup and removes it, and its scope.

@@ -15,10 +15,10 @@ use sampan_container::hooks::Hooks;
 use sampan_container::state::{ContainerDir, Lock, State, Status};
 use sampan_container::{Creation, Held, Parent, mount, process, seccomp};
 
-use crate::args::{Create, Global, Run};
+use crate::args::{CgroupManager, Create, Global, Run};
 use crate::foreground::Signals;
 use crate::notify::Relay;
-use crate::{bundle, cgroup, console, delete, notify, start, tracers};
+use crate::{bundle, cgroup, console, delete, messages, notify, start, tracers};
 
 /// Name of the FIFO that a created container waits at.
 pub(crate) const FIFO: &str = "exec.fifo";
@@ -120,6 +120,9 @@ fn make(global: &Global, options: &Create, waits: bool) -> Result<Made> {
         // Begins this program anew, from a copy; from there on this does nothing.
         process::seal_executable()?;
     }
+    if global.cgroup_manager() == CgroupManager::Disabled {
+        do_without_rules(global, &mut bundle.spec)?;
+    }
     let dir = global.containers()?.create(&options.id)?;
     let lock = dir.lock()?;
     if let Err(error) =
@@ -146,6 +149,21 @@ fn make(global: &Global, options: &Create, waits: bool) -> Result<Made> {
             Err(error)
         }
     }
+}
+
+/// Without a cgroup there are no rules for devices: the program gets no `CAP_MKNOD`, and so no other devices than those
+/// that are made for it. Podman asks for both with `--cgroups=disabled`.
+fn do_without_rules(global: &Global, spec: &mut Spec) -> Result<()> {
+    if let Some(mut process) = spec.process().clone()
+        && cgroup::take_mknod(spec, &mut process)?
+    {
+        messages::warning(
+            global,
+            "without a cgroup the rules for devices can't be applied: CAP_MKNOD is left out",
+        );
+        spec.set_process(Some(process));
+    }
+    Ok(())
 }
 
 /// Whether programs of containers may get to see the container's process before it has executed its own program, and

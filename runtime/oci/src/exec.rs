@@ -57,7 +57,10 @@ fn run(
     pid: i32,
     joining: Option<Lock>,
 ) -> Result<u8> {
-    let program = program(options, spec)?;
+    let mut program = program(options, spec)?;
+    if state.cgroup.is_none() && crate::cgroup::take_mknod(spec, &mut program)? {
+        log::warn!("the container has no cgroup, and so no rules for devices: CAP_MKNOD is left out");
+    }
     let mut joining = joining;
     if may_trace(&program) {
         tracers::announce(global, spec, true)?;

@@ -4,6 +4,9 @@ mod bundle;
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
 use bundle::Bundle;
 use serde_json::{Value, json};
@@ -187,10 +190,31 @@ fn without_a_cgroup_devices_must_not_be_made() {
         bundle.spec["process"]["capabilities"][set].as_array_mut().unwrap().push(json!("CAP_MKNOD"));
     }
     bundle.spec["linux"]["resources"]["devices"] = json!([{"allow": false, "access": "rwm"}]);
-    bundle.args(&["true"]).write();
+    // Podman's `--cgroups=disabled`: the rules are written all the same, so what they are to prevent isn't possible.
+    let script = "mknod /tmp/disk b 8 0 || echo refused; grep CapBnd /proc/self/status; exec sleep 1000";
+    bundle.script(script).write();
     let path = bundle.path().to_str().unwrap();
-    let ran = bundle.runtime(&["--cgroup-manager", "disabled", "run", "--bundle", path, "test"]);
-    assert!(ran.status != 0 && ran.err.contains("CAP_MKNOD"), "{ran:?}");
+    let log = fs::File::create(bundle.path().join("log")).unwrap();
+    let arguments = ["--cgroup-manager", "disabled", "create", "--bundle", path, "test"];
+    let mut command = bundle.command("", &arguments);
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    assert!(command.status().unwrap().success(), "{}", bundle.log());
+    bundle.runtime(&["start", "test"]).good();
+    let mut process = bundle.spec["process"].clone();
+    process["args"] = json!(["mknod", "/tmp/disk", "b", "8", "0"]);
+    let file = bundle.path().join("process.json");
+    fs::write(&file, process.to_string()).unwrap();
+    let joined = bundle.runtime(&["exec", "--process", file.to_str().unwrap(), "test"]);
+    while bundle.status() == "running" && !bundle.log().contains("CapBnd") {
+        thread::sleep(Duration::from_millis(5));
+    }
+    bundle.runtime(&["delete", "--force", "test"]).good();
+    let log = bundle.log();
+    assert!(log.contains("warning: without a cgroup") && log.contains("refused"), "{log}");
+    assert!(joined.status == 1 && joined.err.contains("CAP_MKNOD is left out"), "{joined:?}");
+    let set = log.lines().find_map(|line| line.strip_prefix("CapBnd:")).unwrap().trim().to_owned();
+    assert_eq!(u64::from_str_radix(&set, 16).unwrap() & 1 << 27, 0, "{log}");
+    assert!(!bundle.rootfs("tmp/disk").exists());
 }
 
 #[test]

@@ -132,6 +132,37 @@ fn a_missing_source_is_named_before_anything_is_made() {
     assert!(!bundle.rootfs("v").exists());
 }
 
+/// It would be there, and show nothing.
+#[test]
+fn nothing_is_mounted_over_the_root() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    for place in ["/", "/tmp/.."] {
+        bundle.add_mount("tmpfs", "tmpfs", place, &[]);
+        let ran = bundle.args(&["true"]).run();
+        assert!(ran.status == 1 && ran.err.contains("mounts.destination \"/\""), "{ran:?}");
+        bundle.drop_mount(place);
+    }
+    bundle.add_mount("", "", "/", &["remount", "nodev"]);
+    bundle.run().good();
+}
+
+/// Callers write options of the file system there, which has its own already. A word that is nobody's is an error.
+#[test]
+fn options_of_file_systems_are_none_of_bind_mounts() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let volume = bundle.path().to_str().unwrap().to_owned();
+    bundle.add_mount("bind", &volume, "/v", &["bind", "mode=755", "size=10k"]);
+    let ran = bundle.args(&["true"]).run();
+    for option in ["mode", "size"] {
+        let words = format!("warning: the mount option {option} has no effect on the bind mount at /v");
+        assert!(ran.status == 0 && ran.err.contains(&words), "{ran:?}");
+    }
+    bundle.drop_mount("/v");
+    bundle.add_mount("bind", &volume, "/v", &["bind", "noexce"]);
+    let ran = bundle.run();
+    assert!(ran.status == 1 && ran.err.contains("has no such option"), "{ran:?}");
+}
+
 #[test]
 fn propagation_is_as_asked() {
     let Some(mut bundle) = Bundle::new() else { return };

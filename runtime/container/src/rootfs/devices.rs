@@ -5,18 +5,19 @@
 //! What already has the name is looked at through a descriptor before it is used (CVE-2026-88265).
 
 use std::ffi::{CStr, CString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, makedev};
 use rustix::io::Errno;
-use rustix::mount::OpenTreeFlags;
+use rustix::mount::{MountAttrFlags, OpenTreeFlags};
 
 use super::mounts::attach;
 use super::{Kind, Links, Root};
 use crate::error::{Call, Error, Result};
+use crate::sys::{self, MountAttr};
 
 /// Name, major and minor number of the devices of every container (OCI runtime-spec, "Default Devices").
 const DEFAULT: &[(&str, u32, u32)] =
@@ -121,6 +122,9 @@ fn host_node(device: &Device) -> Result<OwnedFd> {
             reason: "the host's file of this name is another device; in a user namespace only the host's own devices can be given".into(),
         });
     }
+    let set = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let attributes = MountAttr { set: set.bits().into(), ..MountAttr::default() };
+    sys::mount_setattr(node.as_fd(), false, &attributes).call(call)?;
     Ok(node)
 }
 

@@ -102,6 +102,7 @@ pub(crate) fn prepare(mount: &Mount, common: Common<'_>, mapper: &Mapper<'_>) ->
     } else {
         What::New { kind: kind.to_owned(), source: source.display().to_string() }
     };
+    check_root(&destination, &what)?;
     check_proc(&destination, &what)?;
     Ok(Prepared { destination, options, idmap, what })
 }
@@ -113,15 +114,17 @@ fn bind(
     common: Common<'_>,
     idmap: Option<&Idmap>,
 ) -> Result<What> {
-    if let Some((key, _)) = options.data.first() {
+    if let Some((key, _)) = options.data.iter().find(|(_, value)| value.is_none()) {
         return Err(Error::Invalid {
             what: "mounts.options",
             value: key.clone(),
             reason: format!("a bind mount (at {}) has no such option", destination.display()),
         });
     }
-    for flag in &options.superblock {
-        // As with mount(2): a bind mount is one more place of a file system, which stays as it is.
+    let data = options.data.iter().map(|(key, _)| key.as_str());
+    for flag in options.superblock.iter().copied().chain(data) {
+        // As with mount(2): a bind mount is one more place of a file system, which stays as it is. Unknown words without
+        // a value aren't a file system's, but what was to restrict something, perhaps, and is misspelt.
         log::warn!("the mount option {flag} has no effect on the bind mount at {}", destination.display());
     }
     if options.copy_symlink
@@ -165,6 +168,19 @@ fn bind(
 
 fn rdonly() -> u64 {
     MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into()
+}
+
+/// Refuses mounts over the root: the container's root is the one below, so nobody would see them.
+fn check_root(destination: &Path, what: &What) -> Result<()> {
+    match what {
+        What::Remount => Ok(()),
+        _ if destination != Path::new("/") => Ok(()),
+        _ => Err(Error::Invalid {
+            what: "mounts.destination",
+            value: destination.display().to_string(),
+            reason: "what stands at / is the root file system of \"root\"".into(),
+        }),
+    }
 }
 
 /// Refuses mounts in `/proc` that could make a fake of it.

@@ -153,6 +153,11 @@ fn mapped(bundle: &mut Bundle) {
     bundle.spec["linux"]["uidMappings"] = json!([
         {"containerID": 0, "hostID": 100_000, "size": 10}, {"containerID": 10, "hostID": 200_000, "size": 100}]);
     bundle.spec["linux"]["gidMappings"] = json!([{"containerID": 0, "hostID": 300_000, "size": 7}]);
+    let flags = "grep -cE ' /dev/(null|zero|full|tty|u?random) rw,nosuid,noexec' /proc/self/mountinfo";
+    if bundle.is_ours() {
+        // The host's nodes are bound, as none can be made.
+        assert_eq!(bundle.script(flags).run().good(), "6\n");
+    }
     let script = "sed 's/  */ /g' /proc/self/uid_map /proc/self/gid_map; id -u; id -g; echo x > /dev/null && echo written";
     let out = bundle.script(script).run().good();
     assert_eq!(out, " 0 100000 10\n 10 200000 100\n 0 300000 7\n0\n0\nwritten\n");
