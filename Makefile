@@ -35,7 +35,7 @@ confdir    := $(DESTDIR)$(SYSCONFDIR)
 # The OCI runtime starts several times for each container, and half of such a start would be the dynamic loader's work.
 # So it is linked statically where the libraries are there for it (on Rocky: glibc-static and libseccomp-static).
 archives := $(foreach name,libc.a libseccomp.a,$(wildcard $(shell $(CC) -print-file-name=$(name))))
-ifeq ($(words $(archives)),2)
+ifeq ($(PROFILE) $(words $(archives)),release 2)
 export LIBSECCOMP_LINK_TYPE := static
 export LIBSECCOMP_LIB_PATH := $(dir $(lastword $(archives)))
 static := -- -C target-feature=+crt-static

@@ -223,8 +223,7 @@ fn hear(channel: Channel, outside: &Outside) -> Result<Joined> {
         match channel.hear().call(|| "hear from the joining process".into())? {
             Some(Word::Terminal(master)) => terminal = Some(master),
             Some(Word::Joined(pid)) => {
-                let pidfd =
-                    process::open(pid, None)?.ok_or_else(|| Error::Died("its child is gone".into()))?;
+                let pidfd = process::open_child(pid)?;
                 outside.apply(pid)?;
                 channel.go_on().call(|| "release the joining process".into())?;
                 return Ok(Joined { pid, pidfd, channel: Some(channel), terminal, listener });

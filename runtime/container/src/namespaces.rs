@@ -176,8 +176,8 @@ impl Namespaces {
     }
 
     /// A user namespace can't be left again, and new namespaces belong to the one that their maker is in. So a
-    /// process between enters it, and before, with the caller's power, all others that are joined; clones the container's process there as its own sibling (`CLONE_PARENT`), says
-    /// its number, and ends. It is in no namespace where the container could see it.
+    /// process between enters it, and before, with the caller's power, all others that are joined; clones the
+    /// container's process there as its own sibling (`CLONE_PARENT`), says its number, and ends. It is in no namespace where the container could see it.
     fn clone_through(&self, exit_signal: c_int, cgroup: Option<BorrowedFd<'_>>) -> Result<Side> {
         let (ours, theirs) = channel::pair().call(|| "socketpair()".into())?;
         let flags = if self.sibling { libc::CLONE_PARENT } else { 0 };
@@ -193,11 +193,12 @@ impl Namespaces {
             sys::wait_exit(between.as_fd()).call(|| "wait for the process in the user namespace".into())?;
         }
         match word {
-            Some(Word::Joined(pid)) => {
+            Some(Word::Joined(pid)) if self.sibling => {
                 let pidfd = process::open(pid, None)?;
                 let pidfd = pidfd.ok_or_else(|| Error::Died("it was killed at birth".into()))?;
                 Ok(Side::Parent { pid, pidfd })
             }
+            Some(Word::Joined(pid)) => Ok(Side::Parent { pid, pidfd: process::open_child(pid)? }),
             Some(Word::Failed(_, reason)) => Err(Error::Setup(reason)),
             _ => Err(Error::Died("while joining a user namespace".into())),
         }

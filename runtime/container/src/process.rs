@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 
 use crate::error::{Call, Error, Result};
 use crate::rootfs::procfs::Procfs;
@@ -82,6 +82,16 @@ pub fn open(pid: i32, start_time: Option<u64>) -> Result<Option<OwnedFd>> {
     }
 }
 
+/// Opens a child of this process by the number that its maker has said: whoever may trace the child itself could have
+/// said another one.
+pub(crate) fn open_child(pid: i32) -> Result<OwnedFd> {
+    let pidfd = open(pid, None)?.ok_or_else(|| Error::Died("it was killed at birth".into()))?;
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options)
+        .call(|| format!("waitid({pid}), which should be a child of this process"))?;
+    Ok(pidfd)
+}
+
 /// Sends `signal` to the process. `false`: it was gone already.
 pub fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<bool> {
     match sys::pidfd_send_signal(pidfd, signal) {
@@ -138,6 +148,20 @@ mod tests {
         assert!(handles(pid, libc::SIGSEGV).unwrap());
         assert!(!handles(pid, libc::SIGUSR2).unwrap());
         assert!(handles(pid, 0).is_err() && handles(pid, 65).is_err());
+    }
+
+    #[test]
+    fn only_children_are_opened_as_such() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        open_child(child.id() as i32).unwrap();
+        child.kill().unwrap();
+        // A child, too, as long as nobody has asked how it ended.
+        open_child(child.id() as i32).unwrap();
+        child.wait().unwrap();
+        let parent = rustix::process::getppid().unwrap().as_raw_pid();
+        for other in [parent, std::process::id() as i32] {
+            assert!(open_child(other).is_err(), "{other}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `kill`, `pause` and `resume`.
 
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
@@ -25,8 +26,11 @@ pub(crate) fn number(text: &str) -> Result<i32> {
     let name = name.strip_prefix("SIG").unwrap_or(&name);
     let real_time = name.strip_prefix("RTMIN").map(|n| n.strip_prefix('+').unwrap_or(n));
     if let Some(offset) = real_time {
-        let offset: i32 = if offset.is_empty() { 0 } else { offset.parse()? };
-        return Ok(libc::SIGRTMIN() + offset);
+        let offset: u8 = if offset.is_empty() { 0 } else { offset.parse()? };
+        return match libc::SIGRTMIN() + i32::from(offset) {
+            number @ ..=64 => Ok(number),
+            _ => bail!("unknown signal {text:?}: numbers go from 1 to 64"),
+        };
     }
     let signal =
         Signal::from_str(&format!("SIG{name}")).with_context(|| format!("unknown signal {text:?}"))?;
@@ -58,7 +62,9 @@ pub(crate) fn kill(global: &Global, options: &Kill) -> Result<u8> {
 
 fn has_own_pids(spec: &Spec) -> bool {
     let namespaces = spec.linux().as_ref().and_then(|l| l.namespaces().as_ref());
-    namespaces.into_iter().flatten().any(|n| n.typ() == LinuxNamespaceType::Pid && n.path().is_none())
+    // An empty path is none: callers in Go write it so.
+    let new = |path: &Option<PathBuf>| path.as_ref().is_none_or(|path| path.as_os_str().is_empty());
+    namespaces.into_iter().flatten().any(|n| n.typ() == LinuxNamespaceType::Pid && new(n.path()))
 }
 
 /// To all processes, of a container that has stopped, too: without a PID namespace, others outlive the first.
@@ -112,7 +118,7 @@ mod tests {
         {
             assert_eq!(number(text).unwrap(), wanted, "{text}");
         }
-        for text in ["", "SIGNOTHING", "65", "-1"] {
+        for text in ["", "SIGNOTHING", "65", "-1", "RTMIN+31", "RTMIN+2147483647", "RTMIN+-40"] {
             assert!(number(text).is_err(), "{text:?}");
         }
     }
