@@ -159,6 +159,7 @@ pub fn create(creation: Creation<'_>) -> Result<Held> {
         Parent::Caller => libc::SIGCHLD,
     };
     plan.namespaces.set_sibling(parent == Parent::Systemd);
+    plan.namespaces.postpone_processes();
     let own_cgroup = own_cgroup.as_ref().map(AsFd::as_fd);
     let late = plan.late.is_some();
     let rdt = linux.intel_rdt().as_ref().map(|rdt| resctrl::Groups::create(rdt, id)).transpose()?;
@@ -351,7 +352,8 @@ impl Held {
         Ok(())
     }
 
-    /// The process id, in the caller's PID namespace.
+    /// The process id, in the caller's PID namespace. In a PID namespace that is joined it is another one after
+    /// [`Held::wait_ready`].
     pub fn pid(&self) -> i32 {
         self.pid
     }
@@ -398,10 +400,19 @@ impl Held {
                     return Err(Error::NotExecutable { status, reason });
                 }
                 Some(Word::Failed(_, reason)) => return Err(Error::Setup(reason)),
-                Some(Word::Joined(_)) => {}
+                Some(Word::Joined(pid)) => self.replace(pid)?,
                 None => return Err(Error::Died(process::end_of(&self.pidfd))),
             }
         }
+    }
+
+    /// The process that has set the container up ends, and its child goes on in a PID namespace that it joins.
+    fn replace(&mut self, pid: i32) -> Result<()> {
+        let child = process::open_child(pid)?;
+        let first = std::mem::replace(&mut self.pidfd, child);
+        self.pid = pid;
+        process::wait_exit(first.as_fd())?;
+        self.channel.go_on().call(|| "tell the container's process to go on".into())
     }
 
     /// Gives the container the host's network devices, once: before hooks, which may want to see them, or last.

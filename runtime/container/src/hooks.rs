@@ -118,7 +118,8 @@ impl Hooks {
         self.run("createRuntime", &self.create_runtime(), ContainerState::Creating, Some(pid))
     }
 
-    /// `createContainer`: in the container's namespaces, with the host's root still there.
+    /// `createContainer`: in the container's namespaces, with the host's root still there; therefore not yet in a PID
+    /// namespace that others are in, where that can be helped.
     pub(crate) fn create_container(&self) -> Result<()> {
         let hooks = self.list(|h| h.create_container());
         self.run("createContainer", &hooks, ContainerState::Creating, Some(own_pid()))
@@ -192,7 +193,7 @@ impl Hooks {
 /// The one hook that is a program of the container.
 const START_CONTAINER: &str = "startContainer";
 
-/// The container's process as the hooks that run in its PID namespace see it: 1 if that is its own, as in runc.
+/// The container's process as the hooks that run beside it see it: 1 if its PID namespace is its own, as in runc.
 fn own_pid() -> i32 {
     rustix::process::getpid().as_raw_pid()
 }

@@ -11,6 +11,7 @@ use rustix::thread::LinkNameSpaceType as Link;
 use crate::channel::{self, Channel, Word};
 use crate::error::{Call, Error, Result};
 use crate::process;
+use crate::rootfs::mounts;
 use crate::rootfs::procfs::{self, Namespaced, Procfs};
 use crate::sys::{self, Side};
 
@@ -19,6 +20,7 @@ use crate::sys::{self, Side};
 pub(crate) struct Namespaces {
     new: c_int,
     sibling: bool,
+    last: bool,
     joined: Vec<(Kind, OwnedFd)>,
 }
 
@@ -109,6 +111,28 @@ impl Namespaces {
     /// Whether the process becomes a child of the caller's parent (`CLONE_PARENT`).
     pub(crate) fn set_sibling(&mut self, sibling: bool) {
         self.sibling = sibling;
+    }
+
+    /// Leaves a joined PID namespace to the end, where that can be done: the process sets the container up outside of
+    /// it, and only its child, which does nothing but execute the program, is born in it. The others in there may have
+    /// `CAP_SYS_PTRACE`, and would take over whoever still has the host's privileges (CVE-2016-9962).
+    ///
+    /// It can't be done if a user namespace is entered before, which has no power over the PID namespace; nor for a
+    /// child of the caller's parent, which would see the first process end; nor before Linux 6.18, where nobody can
+    /// make a procfs for the namespace but a process in it.
+    pub(crate) fn postpone_processes(&mut self) {
+        let postpones = |namespace: &OwnedFd| mounts::shows_others(namespace.as_fd());
+        self.last = !self.sibling && !self.has_own_users() && self.joined(Kind::Pid).is_some_and(postpones);
+    }
+
+    /// The PID namespace that is entered last.
+    pub(crate) fn postponed(&self) -> Option<BorrowedFd<'_>> {
+        self.joined(Kind::Pid).filter(|_| self.last).map(AsFd::as_fd)
+    }
+
+    /// Has the next child be born in the PID namespace that is entered last.
+    pub(crate) fn enter_postponed(&self) -> Result<()> {
+        self.enter(|kind| kind == Kind::Pid)
     }
 
     pub(crate) fn is_new(&self, kind: Kind) -> bool {
@@ -234,7 +258,7 @@ impl Namespaces {
     fn clone_directly(&self, exit_signal: c_int, cgroup: Option<BorrowedFd<'_>>) -> Result<Side> {
         let flags = self.born() | if self.sibling { libc::CLONE_PARENT } else { 0 };
         let clone = || sys::clone3(flags, exit_signal, cgroup).call(|| format!("clone3({flags:#x})"));
-        let Some(file) = self.joined(Kind::Pid) else {
+        let Some(file) = self.joined(Kind::Pid).filter(|_| !self.last) else {
             return clone();
         };
         // setns(2) on a PID namespace says where the caller's next children are born, and nothing else.

@@ -118,11 +118,9 @@ pub(crate) fn write_mapping(pid: i32, file: &str, mappings: &[LinuxIdMapping]) -
     match mappings {
         [one] if one.size() == 1 && one.host_id() == own && file == "gid_map" => {
             // The group could else be one that takes rights away (CVE-2014-8989).
-            let path = format!("/proc/{pid}/setgroups");
-            fs::write(&path, "deny").call(|| format!("write({path}, deny)"))?;
-            let path = format!("/proc/{pid}/{file}");
-            let text = crate::mapping::line(one);
-            fs::write(&path, &text).call(|| format!("write({path}, {text:?})"))
+            let procfs = Procfs::host()?;
+            procfs.write(&format!("{pid}/setgroups"), "deny")?;
+            procfs.write(&format!("{pid}/{file}"), &crate::mapping::line(one))
         }
         _ => with_helper(pid, if file == "uid_map" { "newuidmap" } else { "newgidmap" }, mappings),
     }

@@ -6,7 +6,8 @@
 //! How the container is kept away from this process and its executable: nothing of the container runs before
 //! the last step. If the PID namespace is shared with other containers they could see this process, so it isn't
 //! dumpable: `/proc/<pid>/exe`, `fd` and `mem` are closed to everyone without `CAP_SYS_PTRACE` over the
-//! host (CVE-2016-9962). For what the program itself could be, see [`crate::sys::trampoline`].
+//! host (CVE-2016-9962). For those who have it this process isn't there at all, where that can be done: its child is,
+//! which executes the program ([`Birth`]). For what the program itself could be, see [`crate::sys::trampoline`].
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -157,9 +158,14 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
 
     // The host's tree goes away. From here on a path is one of the container.
     pivot(&plan)?;
+    let terminal = slave.is_some();
     match slave {
         Some(slave) => {
-            terminal::take_over(&slave)?;
+            match plan.namespaces.postponed() {
+                // The last process will be the leader of a session of its own.
+                Some(_) => terminal::make_standard(&slave)?,
+                None => terminal::take_over(&slave)?,
+            }
             Owner::of(plan.process).take_terminal(&slave)?;
         }
         None => {
@@ -177,7 +183,11 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
         start: plan.start.take(),
         started: plan.started.take(),
         hooks: plan.hooks.clone(),
+        birth: plan.namespaces.postponed().map(|_| Birth { terminal }),
     };
+    if last.birth.is_some() {
+        plan.namespaces.enter_postponed()?;
+    }
     let launch = finish(plan, label)?;
     confine_and_wait(launch, last, channel)
 }
@@ -192,6 +202,36 @@ struct Last<'a> {
     start: Option<OwnedFd>,
     started: Option<OwnedFd>,
     hooks: Hooks,
+    birth: Option<Birth>,
+}
+
+/// A child that goes on in this process's place: it alone is in the PID namespace that is joined. Whoever may trace it
+/// there finds what a program of the container has, and an executable that is a sealed copy.
+struct Birth {
+    /// Whether the standard streams are the container's terminal.
+    terminal: bool,
+}
+
+impl Birth {
+    /// Comes back in the child only, when the caller knows of it. `false`: the caller is gone.
+    fn give(&self, channel: &Channel) -> Result<bool> {
+        match sys::fork_sibling().call(|| "clone(CLONE_PARENT)".into())? {
+            0 => {
+                // Its own session, because that of its maker ends right now and takes a terminal along.
+                rustix::process::setsid().call(|| "setsid()".into())?;
+                if self.terminal {
+                    rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())
+                        .call(|| "ioctl(TIOCSCTTY)".into())?;
+                }
+                wait(channel)
+            }
+            pid => {
+                // The number is that of our own PID namespace: the joined one applies to children only.
+                let _ = channel.say(&Word::Joined(pid));
+                sys::exit(0)
+            }
+        }
+    }
 }
 
 /// Gives up what is left of the host, and waits for the start.
@@ -203,6 +243,11 @@ fn confine_and_wait(launch: Launch, last: Last<'_>, channel: &Channel) -> Result
     sys::descriptors::close_others(last.first, &keep.collect::<Vec<_>>()).call(|| "close_range()".into())?;
     // Last, because everything before would have to pass the filter. What is opened from here on is close-on-exec.
     security::confine(last.process, &last.credentials, last.filter.as_ref(), channel)?;
+    if let Some(birth) = &last.birth
+        && !birth.give(channel)?
+    {
+        return Ok(None);
+    }
     say(channel, &Word::Ready)?;
     if !wait(channel)? {
         return Ok(None);
@@ -424,6 +469,7 @@ impl Plan<'_> {
             own_cgroups: self.namespaces.has_own(LinuxNamespaceType::Cgroup),
             own_processes: self.namespaces.has_own(LinuxNamespaceType::Pid),
             own_queues: self.namespaces.has_own(LinuxNamespaceType::Ipc),
+            processes: self.namespaces.postponed(),
         }
     }
 }

@@ -250,6 +250,11 @@ fn make_in(
         return Err(error);
     }
     held.wait_ready()?;
+    if state.pid != Some(held.pid()) {
+        state.pid = Some(held.pid());
+        state.start_time = Some(process::start_time(held.pid())?);
+        dir.write(&state)?;
+    }
     if let Some(listener) = held.take_listener() {
         console::send_listener(spec, &state, held.pid(), &listener)?;
     }

@@ -169,3 +169,44 @@ fn what_cannot_be_is_said() {
     let ran = bundle.args(&["true"]).run();
     assert!(ran.status == 1 && ran.err.contains("joined mount namespace"), "{ran:?}");
 }
+
+/// The PID namespace of another container: its processes are there, in `/proc`, too, and this one's are its neighbours'.
+#[test]
+fn a_pid_namespace_is_joined() {
+    let (Some(mut first), Some(mut second)) = (Bundle::new(), Bundle::new()) else { return };
+    first.args(&["sleep", "1234"]);
+    let running = first.start();
+    let namespaces = second.spec["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|n| n["type"] != "pid");
+    namespaces.push(json!({"type": "pid", "path": format!("/proc/{}/ns/pid", first.pid())}));
+    let ran = second.script("cat /proc/1/cmdline; echo; readlink /proc/self; echo $$; exit 3").run();
+    let lines: Vec<&str> = ran.out.lines().collect();
+    assert_eq!((ran.status, lines[0]), (3, "sleep\u{0}1234\u{0}"), "{ran:?}");
+    assert!(lines[1].parse::<i32>().is_ok() && lines[2] != "1", "{ran:?}");
+
+    second.spec["process"]["oomScoreAdj"] = json!(77);
+    second.args(&["sleep", "4321"]);
+    let other = second.start();
+    // The number that callers have been told is the program's, also from the state.
+    let pid = second.pid();
+    assert_eq!(second.state()["pid"], pid);
+    let is_there = || fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap().starts_with("sleep");
+    for _ in 0..400 {
+        match is_there() {
+            true => break,
+            false => std::thread::sleep(std::time::Duration::from_millis(5)),
+        }
+    }
+    assert!(is_there());
+    assert_eq!(fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap(), "77\n");
+    assert!(running.exec(&[], &["ps"]).good().contains("sleep 4321"));
+    assert!(other.exec(&[], &["ps"]).good().contains("sleep 1234"));
+    drop(other);
+    // It may wait there for the first one's first process to ask how it ended.
+    assert_eq!(fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default(), "");
+
+    // A terminal is the program's own.
+    second.spec["process"]["terminal"] = json!(true);
+    let ran = second.script("tty; stty size; ps -o tty,stat,args | grep [t]ty,stat").run();
+    assert!(ran.out.starts_with("/dev/pts/0"), "{ran:?}");
+}

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -30,10 +30,21 @@ pub(crate) fn attach(root: &OwnedFd, place: &Path) -> Result<()> {
     sys::mount_setattr(root.as_fd(), true, &private).call(|| format!("make {} private", place.display()))
 }
 
-/// Which mount this is, in its namespace: the number in front of its line of proc_pid_mountinfo(5).
-fn number(mount: &OwnedFd) -> Result<u64> {
-    let stat = rustix::fs::statx(mount, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
-    Ok(stat.call(|| "statx(root, STATX_MNT_ID)".into())?.stx_mnt_id)
+/// `STATX_MNT_ID_UNIQUE` of linux/stat.h.
+const UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+
+/// Which mount this is: a number that no other mount gets before the system starts anew; before Linux 6.8 the one in
+/// front of its line of proc_pid_mountinfo(5), which others get once it is gone. And whether the file is its root.
+fn number(mount: &OwnedFd) -> Result<(u64, bool)> {
+    let statx = |flags| {
+        let stat = rustix::fs::statx(mount, c"", AtFlags::EMPTY_PATH, flags);
+        stat.call(|| "statx(root, STATX_MNT_ID)".into())
+    };
+    let mut stat = statx(UNIQUE)?;
+    if stat.stx_mask & UNIQUE.bits() == 0 {
+        stat = statx(StatxFlags::MNT_ID)?;
+    }
+    Ok((stat.stx_mnt_id, stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)))
 }
 
 /// The mount that becomes the container's root, if that will stand in a mount namespace that isn't its own: to be
@@ -45,7 +56,7 @@ pub fn borrowed(root: &Rootfs, spec: &Spec) -> Result<Option<u64>> {
     let mut namespaces = spec.linux().as_ref().and_then(|l| l.namespaces().as_ref()).into_iter().flatten();
     let own = namespaces.any(|n| n.typ() == LinuxNamespaceType::Mount) && namespace(spec).is_none();
     match root {
-        Rootfs::Mount(mount) if !own => number(mount).map(Some),
+        Rootfs::Mount(mount) if !own => Ok(Some(number(mount)?.0)),
         _ => Ok(None),
     }
 }
@@ -76,7 +87,7 @@ pub(crate) struct Borrowed {
 
 impl Borrowed {
     pub(crate) fn new(spec: &Spec, place: &Path, root: &OwnedFd) -> Result<Self> {
-        Ok(Borrowed { place: place.to_owned(), namespace: namespace(spec), mount: number(root)? })
+        Ok(Borrowed { place: place.to_owned(), namespace: namespace(spec), mount: number(root)?.0 })
     }
 
     pub(crate) fn take_down(&self) -> Result<()> {
@@ -110,9 +121,14 @@ fn unmount_if(rootfs: &Path, mount: u64) -> Result<()> {
     let Ok(place) = rustix::fs::openat(CWD, rootfs, flags, Mode::empty()) else {
         return Ok(());
     };
-    if number(&place)? != mount {
+    if number(&place)? != (mount, true) {
         return Ok(());
     }
-    unmount(rootfs, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
-        .call(|| format!("umount({}, MNT_DETACH)", rootfs.display()))
+    // What was looked at, and no path that could lead elsewhere by now: the namespace may be a container's.
+    let call = || format!("umount({}, MNT_DETACH)", rootfs.display());
+    let before = rustix::fs::openat(CWD, c".", flags, Mode::empty()).call(call)?;
+    rustix::process::fchdir(&place).call(call)?;
+    let result = unmount(c".", UnmountFlags::DETACH).call(call);
+    rustix::process::fchdir(&before).call(call)?;
+    result
 }

@@ -76,6 +76,8 @@ pub(crate) struct Common<'a> {
     pub(crate) own_cgroups: bool,
     pub(crate) own_processes: bool,
     pub(crate) own_queues: bool,
+    /// The PID namespace that procfs is to show, if it isn't that of the calling process.
+    pub(crate) processes: Option<BorrowedFd<'a>>,
 }
 
 impl Common<'_> {
@@ -325,7 +327,9 @@ impl Prepared {
         let late = self.options.copy_up;
         let attributes = if late { 0 } else { self.options.attributes.set };
         let superblock = &self.options.superblock;
-        let mount = new_filesystem(kind, source, &data, superblock, attributes, &self.destination)?;
+        let processes = common.processes.filter(|_| kind == "proc");
+        let mount =
+            new_filesystem(kind, source, &data, superblock, processes, attributes, &self.destination)?;
         if let Some(idmap) = &self.idmap {
             idmap.apply(&mount, &self.destination)?;
         }
@@ -348,6 +352,15 @@ impl Prepared {
     }
 }
 
+/// The option of procfs that says which PID namespace it shows (since 6.18).
+const PIDNS: &std::ffi::CStr = c"pidns";
+
+/// Whether procfs can be made for a PID namespace that the calling process isn't in.
+pub(crate) fn shows_others(namespace: BorrowedFd<'_>) -> bool {
+    let context = rustix::mount::fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC);
+    context.and_then(|context| rustix::mount::fsconfig_set_fd(&context, PIDNS, namespace)).is_ok()
+}
+
 /// Makes a file system as a detached mount.
 pub(crate) fn filesystem(
     kind: &str,
@@ -356,7 +369,7 @@ pub(crate) fn filesystem(
     attributes: u64,
     destination: &Path,
 ) -> Result<OwnedFd> {
-    new_filesystem(kind, source, data, &[], attributes, destination)
+    new_filesystem(kind, source, data, &[], None, attributes, destination)
 }
 
 fn new_filesystem(
@@ -364,6 +377,7 @@ fn new_filesystem(
     source: &str,
     data: &[(String, Option<String>)],
     superblock: &[&str],
+    processes: Option<BorrowedFd<'_>>,
     attributes: u64,
     destination: &Path,
 ) -> Result<OwnedFd> {
@@ -383,6 +397,9 @@ fn new_filesystem(
             None => rustix::mount::fsconfig_set_flag(&context, key.as_str()),
         }
         .map_err(|e| explain(e, &format!(", option {key:?}")))?;
+    }
+    if let Some(namespace) = processes {
+        rustix::mount::fsconfig_set_fd(&context, PIDNS, namespace).map_err(|e| explain(e, ", pidns"))?;
     }
     set_superblock(&context, superblock).map_err(|(e, flag)| explain(e, &format!(", option {flag:?}")))?;
     rustix::mount::fsconfig_create(&context).map_err(|e| explain(e, ""))?;

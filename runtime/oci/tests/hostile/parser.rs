@@ -99,7 +99,7 @@ fn out_of_range() -> Vec<(&'static str, Value)> {
         ("/mounts", json!([{"destination": "/x", "type": "tm\u{0}pfs"}])),
         ("/mounts", json!([{"destination": "/x", "type": "tmpfs", "options": ["size=\u{0}"]}])),
         ("/mounts", json!([{"destination": "/x", "type": "bind", "source": "/\u{0}"}])),
-        ("/mounts", json!([{"destination": "/x", "type": "bind", "source": "/", "options": ["size=1"]}])),
+        ("/mounts", json!([{"destination": "/x", "type": "bind", "source": "/", "options": ["odd"]}])),
         ("/mounts", json!([{"destination": "x/".repeat(5000), "type": "tmpfs"}])),
         ("/linux/devices", json!([{"path": "/dev/x", "type": "c", "major": -1, "minor": 0}])),
         ("/linux/devices", json!([{"path": "/dev/x", "type": "c", "major": 4_294_967_296_u64, "minor": 0}])),

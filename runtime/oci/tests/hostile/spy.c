@@ -45,7 +45,7 @@ static void look(FILE *seen, long pid)
 			fprintf(seen, "WROTE %s\n", exe);
 		close(fd);
 	}
-	/* What is open in there, and where its root is. */
+	/* What is open in there, and where its root is: the one of these containers has no list of users. */
 	snprintf(path, sizeof path, "/proc/%ld/fd", pid);
 	DIR *fds = opendir(path);
 	for (struct dirent *entry; fds && (entry = readdir(fds));) {
@@ -56,7 +56,7 @@ static void look(FILE *seen, long pid)
 	}
 	if (fds)
 		closedir(fds);
-	snprintf(path, sizeof path, "/proc/%ld/root/only-on-the-host", pid);
+	snprintf(path, sizeof path, "/proc/%ld/root/etc/passwd", pid);
 	if (access(path, F_OK) == 0)
 		fprintf(seen, "ROOT of %s is the host's\n", exe);
 	snprintf(path, sizeof path, "/proc/%ld/status", pid);
