@@ -50,6 +50,8 @@ pub struct Exec<'a> {
     pub preserve_fds: u32,
     /// As in [`crate::Creation::gives_streams`].
     pub gives_streams: bool,
+    /// Whether the program waits for [`Joined::release`], for callers who have to be ready when it runs.
+    pub waits: bool,
     /// As in [`crate::Creation::default_rlimits`].
     pub default_rlimits: Vec<PosixRlimit>,
     /// The cgroup (version 2 directory) of the container's first process, to be born into; none: the caller's.
@@ -68,6 +70,7 @@ impl<'a> Exec<'a> {
             filter: None,
             preserve_fds: 0,
             gives_streams: false,
+            waits: false,
             default_rlimits: Vec::new(),
             cgroup: None,
         }
@@ -158,7 +161,7 @@ struct Entry<'a> {
 /// [`Error::NotExecutable`] if there is no such program, [`Error::Setup`] for what the new process reported.
 pub fn exec(exec: Exec<'_>) -> Result<Joined> {
     let cgroup = exec.cgroup.as_ref().map(|c| c.try_clone()).transpose().call(|| "dup(cgroup)".into())?;
-    let outside = Outside::new(&exec)?;
+    let (outside, waits) = (Outside::new(&exec)?, exec.waits);
     let entry = entry(exec)?;
     let (ours, theirs) = channel::pair().call(|| "socketpair()".into())?;
     let cgroup = cgroup.as_ref().map(AsFd::as_fd);
@@ -184,7 +187,12 @@ pub fn exec(exec: Exec<'_>) -> Result<Joined> {
         return Err(Error::Died("as a child that goes its own way".into()));
     };
     drop(theirs);
-    let result = hear(ours, &outside);
+    let result = hear(ours, &outside).and_then(|mut joined| {
+        if !waits {
+            joined.release()?;
+        }
+        Ok(joined)
+    });
     // The first process has done its part, or failed; either way it ends by itself.
     sys::wait_exit(first.as_fd()).call(|| "wait for the joining process".into())?;
     result
@@ -225,7 +233,6 @@ fn hear(channel: Channel, outside: &Outside) -> Result<Joined> {
             Some(Word::Joined(pid)) => {
                 let pidfd = process::open_child(pid)?;
                 outside.apply(pid)?;
-                channel.go_on().call(|| "release the joining process".into())?;
                 return Ok(Joined { pid, pidfd, channel: Some(channel), terminal, listener });
             }
             Some(Word::Failed(status @ (126 | 127), reason)) => {
@@ -400,6 +407,17 @@ impl Joined {
     /// The process id, in the caller's PID namespace.
     pub fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// Lets the process execute its program.
+    ///
+    /// # Errors
+    /// sendmsg(2)'s.
+    pub fn release(&mut self) -> Result<()> {
+        match &self.channel {
+            Some(channel) => channel.go_on().call(|| "release the joining process".into()),
+            None => Ok(()),
+        }
     }
 
     /// Waits until the process has executed its program or has ended. Until then whoever may trace it in the container

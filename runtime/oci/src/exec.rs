@@ -83,6 +83,7 @@ fn run(
     exec.start_time = state.start_time;
     exec.preserve_fds = options.preserve_fds;
     exec.gives_streams = true;
+    exec.waits = !options.detach;
     exec.cgroup = match options.cgroup.as_deref().filter(|p| !p.is_empty()) {
         Some(path) => Some(below(state, path)?),
         None => cgroup::of(pid)?,
@@ -92,6 +93,11 @@ fn run(
         exec.filter = seccomp::from_spec(filter, global.seccomp_cache().as_deref())?;
     }
     let mut joined = process::exec(exec)?;
+    // What is sent to us is the program's from its first moment on; until now it ends us both.
+    let signals = (!options.detach).then(Signals::take).transpose()?;
+    if signals.is_some() {
+        joined.release()?;
+    }
     if joining.is_some() {
         joined.executed()?;
         drop(joining);
@@ -100,7 +106,6 @@ fn run(
         console::send_listener(spec, state, joined.pid(), &listener)?;
     }
     write_pid_file(options.pid_file.as_deref(), joined.pid())?;
-    let signals = if options.detach { None } else { Some(Signals::take()?) };
     match (joined.take_terminal(), &options.console_socket) {
         (Some(master), Some(socket)) => console::send(socket, &master)?,
         (Some(master), None) => match &signals {
