@@ -113,6 +113,7 @@ pub(crate) fn join(
     let profile = security::recall_profile(container.path())?;
     let filter = seccomp::load(&profile, &capabilities.unwrap_or_default(), &context.seccomp_cache())?;
     let mut exec = Exec::new(pid, spec, &process);
+    exec.start_time = state.start_time;
     exec.filter = filter;
     exec.preserve_fds = program.preserve_fds;
     process::exec(exec)
