@@ -19,7 +19,13 @@ pub(crate) struct Bundle {
 pub(crate) fn read(directory: &Path, config: Option<&Path>) -> Result<Bundle> {
     let path = fs::canonicalize(directory).with_context(|| format!("bundle {}", directory.display()))?;
     let config = config.map_or_else(|| path.join("config.json"), Path::to_owned);
-    let text = document::read(&config)?;
+    let text = document::read(&config).map_err(|error| match error.errno() {
+        Some(libc::ENOENT) => anyhow::anyhow!(
+            "{}: no such file or directory; name the bundle by --bundle, or write a configuration with sampan-runtime spec",
+            config.display()
+        ),
+        _ => error.into(),
+    })?;
     let mut spec: Spec =
         sampan_container::config::spec(&text).with_context(|| format!("{}", config.display()))?;
     check_version(spec.version())?;

@@ -209,7 +209,7 @@ fn make_in(
     }
     let made = cgroup::make(global, spec, &mut state, |state| Ok(dir.write(state)?))?;
 
-    let root = mount::root(&bundle.rootfs, spec)?;
+    let root = mount::root(&bundle.rootfs, spec).context("root.path of config.json")?;
     state.root_mount = mount::borrowed(&root, spec)?;
     if state.root_mount.is_some() {
         dir.write_spec(spec)?;
