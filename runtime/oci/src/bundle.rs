@@ -21,7 +21,7 @@ pub(crate) fn read(directory: &Path, config: Option<&Path>) -> Result<Bundle> {
     let config = config.map_or_else(|| path.join("config.json"), Path::to_owned);
     let text = document::read(&config).map_err(|error| match error.errno() {
         Some(libc::ENOENT) => anyhow::anyhow!(
-            "{}: no such file or directory; name the bundle by --bundle, or write a configuration with sampan-runtime spec",
+            "{}: No such file or directory; name the bundle by --bundle, or write a configuration with sampan-runtime spec",
             config.display()
         ),
         _ => error.into(),

@@ -23,7 +23,7 @@ const MANUAL: &str = "sampan";
 
 /// The date of the pages, that of the release: the same source writes the same page. The pages of
 /// the folder `man/` have it as well.
-const DATE: &str = "2026-11-22";
+const DATE: &str = "2026-11-27";
 
 /// A command with more options than this gets `[OPTIONS]` in its synopsis.
 const LONG_SYNOPSIS: usize = 8;
