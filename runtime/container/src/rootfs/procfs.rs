@@ -98,10 +98,26 @@ impl Procfs {
 
     /// Reads a file of procfs. A process chooses its own name, which needn't be text: what isn't is replaced.
     pub(crate) fn read(&self, path: &str) -> Result<String> {
-        let mut file = std::fs::File::from(self.open(Path::new(path), OFlags::RDONLY)?);
+        let file = match self.open(Path::new(path), OFlags::RDONLY) {
+            // A service's `RestrictSUIDSGID=` forbids openat2(2), as if the kernel didn't know it (systemd.exec(5)).
+            Err(error) if error.errno() == Some(libc::ENOSYS) => self.open_without_openat2(path)?,
+            file => file?,
+        };
+        let mut file = std::fs::File::from(file);
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).call(|| format!("read(/proc/{path})"))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// For reading only: what is mounted over a file is found out afterwards, and a link on the way is not.
+    fn open_without_openat2(&self, path: &str) -> Result<OwnedFd> {
+        let call = || format!("open(/proc/{path})");
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(&self.mount, path, flags, Mode::empty()).call(call)?;
+        if rustix::fs::fstatfs(&file).call(call)?.f_type == PROC_MAGIC {
+            return Ok(file);
+        }
+        Err(Error::File { path: format!("/proc/{path}").into(), reason: "this is no file of procfs".into() })
     }
 
     /// Opens a namespace of a process by the name that it has in `/proc/<pid>/ns`, and proves that it is one.
