@@ -120,6 +120,7 @@ pub struct Held {
     borrowed: Option<Borrowed>,
     devices: Vec<netdev::Device>,
     rdt: Option<resctrl::Groups>,
+    score: Option<i32>,
     terminal: Option<OwnedFd>,
     listener: Option<OwnedFd>,
 }
@@ -182,6 +183,7 @@ pub fn create(creation: Creation<'_>) -> Result<Held> {
         borrowed,
         devices,
         rdt,
+        score: plan.process.oom_score_adj(),
         terminal: None,
         listener: None,
     };
@@ -338,18 +340,24 @@ fn refuse_unsupported(spec: &Spec, linux: &Linux, process: &Process, limited: bo
 impl Held {
     /// What must be done to the process from outside, right after its birth.
     fn adjust(&self, plan: &Plan<'_>, linux: &Linux) -> Result<()> {
-        if let Some(score) = plan.process.oom_score_adj() {
-            // From outside: in a user namespace the process may not write its own file of procfs.
-            rootless::set_score(self.pid, score)?;
-        }
-        if let Some(groups) = &self.rdt {
-            groups.add(self.pid)?;
-        }
+        self.mark()?;
         if plan.namespaces.is_new(LinuxNamespaceType::User) {
             Mappings::of(linux).write(self.pid)?;
             self.channel.go_on().call(|| "tell the container's process to go on".into())?;
         }
         Ok(())
+    }
+
+    /// What a process has that only another one can give it.
+    fn mark(&self) -> Result<()> {
+        if let Some(score) = self.score {
+            // From outside: in a user namespace the process may not write its own file of procfs.
+            rootless::set_score(self.pid, score)?;
+        }
+        match &self.rdt {
+            Some(groups) => groups.add(self.pid),
+            None => Ok(()),
+        }
     }
 
     /// The process id, in the caller's PID namespace. In a PID namespace that is joined it is another one after
@@ -412,6 +420,8 @@ impl Held {
         let first = std::mem::replace(&mut self.pidfd, child);
         self.pid = pid;
         process::wait_exit(first.as_fd())?;
+        // The first one may not have had them yet when this one was born.
+        self.mark()?;
         self.channel.go_on().call(|| "tell the container's process to go on".into())
     }
 
