@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
 use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType as Kind, PosixRlimit, Process, Spec};
-use rustix::fs::{MemfdFlags, Mode, SealFlags};
+use rustix::fs::{MemfdFlags, Mode};
 use rustix::process::DumpableBehavior;
 use rustix::thread::ThreadNameSpaceType as Types;
 
@@ -101,7 +101,7 @@ pub struct Joined {
 pub fn seal_executable() -> Result<()> {
     let call = || "execute a sealed copy of this program".to_owned();
     let own = Procfs::host()?.own_executable()?;
-    let wanted = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    let wanted = sys::trampoline::SEALED;
     if rustix::fs::fcntl_get_seals(&own).is_ok_and(|seals| seals.contains(wanted)) {
         return Ok(());
     }
@@ -119,7 +119,7 @@ pub fn seal_executable() -> Result<()> {
             copied => left -= copied,
         }
     }
-    rustix::fs::fcntl_add_seals(&copy, wanted).call(call)?;
+    sys::trampoline::seal(&copy).call(call)?;
     let words = |words: Vec<std::ffi::OsString>| -> Result<Strings> {
         let words = words.into_iter().map(|w| CString::new(w.into_vec()).map_err(io::Error::other));
         words.collect::<io::Result<_>>().call(call).map(Strings::new)

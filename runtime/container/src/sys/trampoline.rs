@@ -184,11 +184,24 @@ pub(crate) fn make(program: &str) -> io::Result<OwnedFd> {
         let written = rustix::io::write(&file, rest)?;
         rest = &rest[written..];
     }
-    rustix::fs::fcntl_add_seals(
-        &file,
-        SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE,
-    )?;
+    seal(&file)?;
     Ok(file)
+}
+
+/// What a file in memory is that nobody can change any more.
+pub(crate) const SEALED: SealFlags =
+    SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
+
+/// Seals a file in memory. The kernel refuses while a page of it is in use, which it may be for a moment after it was
+/// written (memfd_wait_for_pins of mm/memfd.c): then it is asked again.
+pub(crate) fn seal(file: &OwnedFd) -> io::Result<()> {
+    for _ in 0..50 {
+        match rustix::fs::fcntl_add_seals(file, SEALED) {
+            Err(rustix::io::Errno::BUSY) => std::thread::sleep(std::time::Duration::from_millis(2)),
+            result => return Ok(result?),
+        }
+    }
+    Ok(rustix::fs::fcntl_add_seals(file, SEALED)?)
 }
 
 fn code() -> &'static [u8] {
