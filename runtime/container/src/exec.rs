@@ -5,8 +5,8 @@
 //! cgroup, gives up capabilities, loads the filter, finds the program; only its child, which inherits all of
 //! that, is born in the container's PID namespace, and does nothing but execute. Neither is dumpable, so their
 //! memory, descriptors and `/proc/<pid>/exe` are closed to the container (CVE-2016-9962). For a container that has
-//! `CAP_SYS_PTRACE` that is no obstacle: therefore the child has no descriptor but its own, and its executable is a
-//! sealed copy in memory (CVE-2019-5736; [`seal_executable`]).
+//! `CAP_SYS_PTRACE` that is no obstacle: therefore the child has no descriptor but its own, and its executable is to
+//! be a sealed copy in memory, which the caller sees to (CVE-2019-5736; [`seal_executable`]).
 
 use std::ffi::CString;
 use std::fmt;
@@ -94,7 +94,8 @@ pub struct Joined {
 }
 
 /// Puts the calling program beyond the reach of containers: executes it anew from a sealed copy in memory,
-/// with the same arguments, unless it runs from one already. Call it first thing in a program that will [`exec`].
+/// with the same arguments, unless it runs from one already. Call it before [`exec`] where anybody in the container's
+/// PID namespace may trace processes; it copies the whole program, which costs milliseconds.
 ///
 /// A container that shares a process's PID namespace and has `CAP_SYS_PTRACE` can open that process's
 /// `/proc/<pid>/exe`; writing to a sealed copy does nothing to the host's file (CVE-2019-5736).

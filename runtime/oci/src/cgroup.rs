@@ -1,7 +1,7 @@
 //! Who makes a container's cgroup: this program (`cgroupfs`), systemd (`systemd`: a transient scope), or nobody.
 //!
 //! The library writes the files of cgroups; what is here is the choice, and the way over systemd: names in `unit`,
-//! limits as properties in `properties`, what annotations may ask for in `annotations`, D-Bus in `systemd`.
+//! limits as properties in `properties`, what annotations may ask for in `annotations`, and in `systemd` the program that speaks D-Bus, `sampan-scope`.
 
 mod annotations;
 mod properties;

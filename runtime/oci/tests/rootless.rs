@@ -1,11 +1,14 @@
 //! Containers of users without root's privileges. The tests begin as root, to become such a user, in a private mount
 //! namespace in which `/etc/subuid` and `/etc/subgid` give that user ids.
 
+mod bundle;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
+use bundle::Ran;
 use serde_json::{Value, json};
 
 const BUSYBOX: &str = "/bin/busybox";
@@ -22,30 +25,6 @@ const FIRST: u32 = 300_000;
 struct Bundle {
     directory: tempfile::TempDir,
     spec: Value,
-}
-
-#[derive(Debug)]
-struct Ran {
-    status: i32,
-    out: String,
-    err: String,
-}
-
-impl Ran {
-    fn new(output: Output) -> Self {
-        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        Ran {
-            status: output.status.code().unwrap_or(-1),
-            out: text(&output.stdout),
-            err: text(&output.stderr),
-        }
-    }
-
-    #[track_caller]
-    fn good(self) -> String {
-        assert_eq!(self.status, 0, "{self:?}");
-        self.out
-    }
 }
 
 /// The commands that make an unprivileged user of root, in a place where they have further ids; `before` are

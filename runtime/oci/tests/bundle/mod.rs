@@ -60,7 +60,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    fn new(output: Output) -> Self {
+    pub(crate) fn new(output: Output) -> Self {
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         Ran {
             status: output.status.code().unwrap_or(-1),
