@@ -1,7 +1,8 @@
 //! Runs commands many times, taking turns, and says how long each took and what memory it held at most.
 //!
 //! `measure ROUNDS <TABLE`: each line of the table is a name and commands, separated by tabs; a lone `;` between two
-//! commands runs them one after the other as one candidate, and `@` in a word is replaced by the number of the round.
+//! commands runs them one after the other as one candidate, what stands before a lone `!` prepares and isn't counted,
+//! and `@` in a word is replaced by the number of the round.
 //! Prints lines "NAME MILLISECONDS", and on standard error lines "NAME: N KiB", the largest resident set of any process
 //! of the candidate's commands that they waited for. A command that fails ends it all.
 
@@ -32,9 +33,12 @@ fn run(words: &[String]) -> Result<i64, String> {
     }
 }
 
+type Commands = Vec<Vec<String>>;
+
 struct Candidate {
     name: String,
-    commands: Vec<Vec<String>>,
+    prepare: Commands,
+    commands: Commands,
     peak: i64,
 }
 
@@ -42,8 +46,27 @@ fn candidate(line: &str) -> Candidate {
     let mut words = line.split('\t').map(str::to_owned);
     let name = words.next().unwrap_or_default();
     let words: Vec<String> = words.collect();
-    let commands = words.split(|word| word == ";").map(<[String]>::to_vec).collect();
-    Candidate { name, commands, peak: 0 }
+    let commands = |words: &[String]| words.split(|word| word == ";").map(<[String]>::to_vec).collect();
+    match words.iter().position(|word| word == "!") {
+        Some(at) => Candidate { name, prepare: commands(&words[..at]), commands: commands(&words[at + 1..]), peak: 0 },
+        None => Candidate { name, prepare: Vec::new(), commands: commands(&words), peak: 0 },
+    }
+}
+
+/// Runs commands one after the other. Returns the largest resident set of any, or leaves when one fails.
+fn all(name: &str, commands: &Commands, round: u32) -> i64 {
+    let mut peak = 0;
+    for words in commands {
+        let words: Vec<String> = words.iter().map(|word| word.replace('@', &round.to_string())).collect();
+        match run(&words) {
+            Ok(held) => peak = peak.max(held),
+            Err(reason) => {
+                eprintln!("measure: {name}: {reason}");
+                exit(1);
+            }
+        }
+    }
+    peak
 }
 
 fn main() {
@@ -54,20 +77,11 @@ fn main() {
     // The first round isn't counted: it fills caches.
     for round in 0..=rounds {
         for candidate in &mut candidates {
-            let commands: Vec<Vec<String>> = (candidate.commands.iter())
-                .map(|words| words.iter().map(|word| word.replace('@', &round.to_string())).collect())
-                .collect();
+            all(&candidate.name, &candidate.prepare, round);
             let begin = Instant::now();
-            for words in &commands {
-                match run(words) {
-                    Ok(peak) => candidate.peak = candidate.peak.max(peak),
-                    Err(reason) => {
-                        eprintln!("measure: {}: {reason}", candidate.name);
-                        exit(1);
-                    }
-                }
-            }
+            let peak = all(&candidate.name, &candidate.commands, round);
             let took = begin.elapsed();
+            candidate.peak = candidate.peak.max(peak);
             if round > 0 {
                 println!("{} {:.3}", candidate.name, took.as_secs_f64() * 1e3);
             }

@@ -15,6 +15,8 @@ sampan-machine: a throw-away systemd in private namespaces
   sampan-machine run NAME COMMAND...     run a command in it
   sampan-machine stop NAME               power it off; nothing of it stays
   sampan-machine archive IMAGE FILE      pack a small image of tests/images as an OCI archive
+  sampan-machine images                  print the folder of the images of real programs, a layout each,
+                                         built if missing
   sampan-machine root [building]         print the folder of its root file system, built if missing;
                                          with \"building\" of one that has buildah
 
@@ -46,6 +48,11 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
             let cache = Cache::open()?;
             let layouts = images::build(&cache, "images-small", images::SMALL, &root::build(&cache)?)?;
             images::archive(&layouts.join(image), Path::new(file))?;
+        }
+        ["images"] => {
+            let cache = Cache::open()?;
+            let layouts = images::build(&cache, "images-real", images::REAL, &root::build(&cache)?)?;
+            println!("{}", layouts.display());
         }
         ["root", "building"] => println!("{}", root::building(&Cache::open()?)?.display()),
         ["root"] => println!("{}", root::build(&Cache::open()?)?.display()),
