@@ -2,7 +2,7 @@
 
 mod host;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use host::{Host, address, command, get, get_udp, ip, on};
 use sampan_network::{Config, DEFAULT_NETWORK, Error, Options, Subnet};
@@ -147,9 +147,8 @@ fn ipv6_works_like_ipv4() {
     assert_eq!(other.get("[fd00:2::1]:8080"), says("web", &gateway));
     assert_eq!(web.get("[fd00:2::1]:8080"), says("web", &gateway));
     // The kernel can't: refused at once, so that clients of "localhost" go on to IPv4.
-    let start = Instant::now();
-    assert_eq!(get("[::1]:8080"), None);
-    assert!(start.elapsed() < Duration::from_millis(500));
+    let refused = std::net::TcpStream::connect("[::1]:8080").unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     // Out of the host, behind its address.
     neighbour.serve(7);
     assert_eq!(web.get("[fd00:2::9]:7"), says("neighbour", "fd00:2::1"));
@@ -324,7 +323,7 @@ fn udp_flows_follow_the_port() {
     let neighbour = host.neighbour();
     let client = neighbour.run(|| {
         let socket = std::net::UdpSocket::bind("0.0.0.0:4000").unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
         socket
     });
     let ask = || {

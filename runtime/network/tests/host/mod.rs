@@ -24,7 +24,7 @@ use sampan_network::{Holder, Lease, Networks, PortMapping, Request, loopback_up,
 use tempfile::TempDir;
 
 /// How long a packet may take that should arrive, or is waited for that shouldn't.
-const PATIENCE: Duration = Duration::from_millis(1500);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 pub struct Host {
     directory: TempDir,
@@ -187,7 +187,7 @@ impl Container {
     /// A process number that `ip link set netns` understands: a sleeper inside.
     fn clone_into_named(&self) -> u32 {
         self.run(|| {
-            let child = Command::new("sleep").arg("5").spawn().unwrap();
+            let child = Command::new("sleep").arg("30").spawn().unwrap();
             let pid = child.id();
             thread::spawn(move || {
                 let mut child = child;
