@@ -299,12 +299,14 @@ fn root(pid: i32, linux: Option<&Linux>) -> Result<Option<OwnedFd>> {
 fn join(entry: Entry<'_>, channel: Channel) -> ! {
     let name = entry.program.name();
     let first = 3u32.saturating_add(entry.preserve_fds);
-    let born = confine(entry, &channel).and_then(|(launch, terminal)| {
+    let alone = sys::Alone::prove().call(|| "clone(CLONE_PARENT)".into());
+    let born = alone.and_then(|alone| Ok((alone, confine(entry, &channel)?)));
+    let born = born.and_then(|(alone, (launch, terminal))| {
         // A process of the container with CAP_SYS_PTRACE may look into the child, dumpable or not, from its birth on. It
         // must find nothing of the host there: directories that the caller has open, above all (CVE-2016-9962).
         let keep = [launch.as_fd(), channel.as_fd()].into_iter().chain(terminal.as_ref().map(|t| t.as_fd()));
         sys::descriptors::close_others(first, &keep.collect::<Vec<_>>()).call(|| "close_range()".into())?;
-        let pid = sys::fork_sibling().call(|| "clone(CLONE_PARENT)".into())?;
+        let pid = sys::fork_sibling(&alone).call(|| "clone(CLONE_PARENT)".into())?;
         Ok((pid, launch, terminal))
     });
     match born {

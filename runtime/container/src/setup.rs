@@ -183,7 +183,7 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
         start: plan.start.take(),
         started: plan.started.take(),
         hooks: plan.hooks.clone(),
-        birth: plan.namespaces.postponed().map(|_| Birth { terminal }),
+        birth: plan.namespaces.postponed().map(|_| Birth::new(terminal)).transpose()?,
     };
     if last.birth.is_some() {
         plan.namespaces.enter_postponed()?;
@@ -210,12 +210,17 @@ struct Last<'a> {
 struct Birth {
     /// Whether the standard streams are the container's terminal.
     terminal: bool,
+    alone: sys::Alone,
 }
 
 impl Birth {
+    fn new(terminal: bool) -> Result<Self> {
+        Ok(Birth { terminal, alone: sys::Alone::prove().call(|| "clone(CLONE_PARENT)".into())? })
+    }
+
     /// Comes back in the child only, when the caller knows of it. `false`: the caller is gone.
     fn give(&self, channel: &Channel) -> Result<bool> {
-        match sys::fork_sibling().call(|| "clone(CLONE_PARENT)".into())? {
+        match sys::fork_sibling(&self.alone).call(|| "clone(CLONE_PARENT)".into())? {
             0 => {
                 // Its own session, because that of its maker ends right now and takes a terminal along.
                 rustix::process::setsid().call(|| "setsid()".into())?;

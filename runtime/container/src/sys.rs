@@ -70,14 +70,25 @@ pub(crate) fn clone3(flags: c_int, exit_signal: c_int, cgroup: Option<BorrowedFd
     Ok(Side::Parent { pid: pid as i32, pidfd })
 }
 
+/// The proof that this process has one thread, for [`fork_sibling`]; whoever has it starts no other.
+#[derive(Debug)]
+pub(crate) struct Alone(());
+
+impl Alone {
+    /// Asks the kernel, by a call that filters in use refuse, or kill for: before one is loaded.
+    pub(crate) fn prove() -> io::Result<Self> {
+        match single_threaded() {
+            true => Ok(Alone(())),
+            false => Err(io::Error::other("the calling process has more than one thread")),
+        }
+    }
+}
+
 /// clone(2) with `CLONE_PARENT`: as fork(2), but the child is a sibling, with the caller's exit signal. 0: the caller is
 /// the child.
 ///
 /// The older system call, because filters in use refuse clone3(2): they can't look at its flags.
-pub(crate) fn fork_sibling() -> io::Result<i32> {
-    if !single_threaded() {
-        return Err(io::Error::other("the calling process has more than one thread"));
-    }
+pub(crate) fn fork_sibling(_: &Alone) -> io::Result<i32> {
     // s390x has the stack first; a null stack and no flag that needs the others make the order of the rest irrelevant.
     let (first, second) = match cfg!(target_arch = "s390x") {
         true => (0, libc::CLONE_PARENT as c_ulong),

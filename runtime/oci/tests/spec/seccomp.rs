@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
 use crate::harness::{Case, Invalid, case};
+use crate::sockets::holder;
 
 const SECTION: &str = "config-linux.md#seccomp";
 
@@ -14,7 +15,9 @@ pub(crate) fn cases() -> Vec<Case> {
         case("linux/seccomp/errno_of_the_default", SECTION, errno_of_the_default),
         case("linux/seccomp/errno_of_another_action", SECTION, errno_of_another_action),
         case("linux/seccomp/loaded_with_and_without_privileges", SECTION, loaded),
+        case("linux/seccomp/in_a_joined_pid_namespace", SECTION, in_a_joined_pid_namespace),
         case("linux/seccomp/of_exec", SECTION, of_exec),
+        case("linux/seccomp/of_exec/without_calls_of_runtimes", SECTION, of_exec_without_calls_of_runtimes),
         case("linux/seccomp/architectures", SECTION, architectures),
         case("linux/seccomp/flags", SECTION, flags),
         case("linux/seccomp/names_are_needed", SECTION, names_are_needed),
@@ -60,6 +63,24 @@ fn errno(bundle: &mut Bundle) {
     filter(bundle, json!({"names": MKDIR, "action": "SCMP_ACT_ERRNO", "errnoRet": 95}));
     let ran = bundle.args(&["mkdir", "/tmp/x"]).run();
     assert!(ran.err.contains("Operation not supported") || ran.err.contains("Not supported"), "{ran:?}");
+}
+
+/// What makes a container is not for its program: profiles in use forbid it, and whoever shares processes has them, too.
+fn in_a_joined_pid_namespace(bundle: &mut Bundle) {
+    let holder = holder(&["--pid", "--fork", "--kill-child"], "");
+    bundle.namespace("pid", Some(&format!("/proc/{}/ns/pid_for_children", holder.id())));
+    filter(bundle, json!({"names": OF_RUNTIMES, "action": "SCMP_ACT_KILL_PROCESS"}));
+    assert_eq!(bundle.args(&["echo", "executed"]).run().good(), "executed\n");
+}
+
+/// What runtimes do and programs don't.
+const OF_RUNTIMES: &[&str] = &["unshare", "setns", "mount", "pivot_root", "clone3"];
+
+fn of_exec_without_calls_of_runtimes(bundle: &mut Bundle) {
+    filter(bundle, json!({"names": OF_RUNTIMES, "action": "SCMP_ACT_KILL_PROCESS"}));
+    bundle.args(&["sleep", "1000"]);
+    let running = bundle.start();
+    assert_eq!(running.exec(&[], &["echo", "executed"]).good(), "executed\n");
 }
 
 fn errno_by_default(bundle: &mut Bundle) {
