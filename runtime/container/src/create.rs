@@ -305,7 +305,9 @@ fn prepare<'a>(
             let common = Common { propagation, ..Common::default() };
             let mapper = Mapper::new(linux, namespaces);
             let mounts = all.iter().map(|m| mounts::prepare(m, common, &mapper)).collect::<Result<_>>()?;
-            Ok((mounts, devices::prepare(devices, namespaces.has_own_users())?, root, None))
+            let new = namespaces.is_new(LinuxNamespaceType::User).then_some(linux);
+            let devices = devices::prepare(devices, namespaces.has_own_users(), new)?;
+            Ok((mounts, devices, root, None))
         }
         Rootfs::Directory(directory) => {
             let flags =

@@ -60,7 +60,7 @@ fn linux(linux: &Linux) {
             assert!(!name.contains("..") && !name.starts_with(['/', '.']), "{name:?}");
         }
     }
-    words(devices::prepare(linux.devices().as_deref().unwrap_or_default(), false));
+    words(devices::prepare(linux.devices().as_deref().unwrap_or_default(), false, None));
     if let Some(resources) = linux.resources() {
         words(cgroup::limits(resources));
         words(cgroup::device_program(resources.devices().as_deref().unwrap_or_default()));

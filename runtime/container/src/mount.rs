@@ -5,7 +5,7 @@
 
 mod compat;
 mod mapped;
-mod private;
+pub(crate) mod private;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};

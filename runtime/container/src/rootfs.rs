@@ -10,6 +10,7 @@ pub(crate) mod devices;
 pub(crate) mod idmap;
 pub(crate) mod masks;
 pub(crate) mod mounts;
+mod nodes;
 pub(crate) mod options;
 mod path;
 pub(crate) mod procfs;

@@ -59,7 +59,7 @@ pub(crate) fn prepare(plan: &mut Plan<'_>, late: &Late<'_>) -> Result<()> {
         check_owner(mount, late.linux)?;
         plan.mounts.push(mounts::prepare(mount, common, &mapper)?);
     }
-    plan.devices = devices::prepare(late.devices, true)?;
+    plan.devices = devices::prepare(late.devices, true, None)?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use crate::rootfs::procfs::{self, Procfs};
 
 /// The caller's own mount namespace, to come back to; dropped, the private one ends with all that was mounted there.
 #[derive(Debug)]
-pub(super) struct Private {
+pub(crate) struct Private {
     home: OwnedFd,
     directory: OwnedFd,
 }
@@ -23,7 +23,7 @@ impl Private {
     ///
     /// # Errors
     /// unshare(2)'s and mount(2)'s.
-    pub(super) fn enter() -> Result<Self> {
+    pub(crate) fn enter() -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(CWD, c".", flags, Mode::empty()).call(|| "open(.)".into())?;
         let private = Self { home: Procfs::host()?.namespace(procfs::own_pid(), "mnt")?, directory };
@@ -37,7 +37,7 @@ impl Private {
     ///
     /// # Errors
     /// open_tree(2)'s and setns(2)'s.
-    pub(super) fn leave_with(self, mounted: &Path) -> Result<OwnedFd> {
+    pub(crate) fn leave_with(self, mounted: &Path) -> Result<OwnedFd> {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let mount = open_tree(CWD, mounted, flags).call(|| format!("open_tree({})", mounted.display()))?;
         self.leave()?;
@@ -48,7 +48,7 @@ impl Private {
     ///
     /// # Errors
     /// setns(2)'s.
-    pub(super) fn leave(self) -> Result<()> {
+    pub(crate) fn leave(self) -> Result<()> {
         let home = Some(LinkNameSpaceType::Mount);
         move_into_link_name_space(self.home.as_fd(), home).call(|| "setns(home, CLONE_NEWNS)".into())?;
         // setns(2) has put root and directory to the namespace's own.

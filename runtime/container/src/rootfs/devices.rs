@@ -9,13 +9,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, makedev};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, OpenTreeFlags};
 
 use super::mounts::attach;
-use super::{Kind, Links, Root};
+use super::{Kind, Links, Root, nodes};
 use crate::error::{Call, Error, Result};
 use crate::sys::{self, MountAttr};
 
@@ -35,17 +35,22 @@ const LINKS: &[(&CStr, &CStr)] = &[
 /// A device node to be made.
 #[derive(Debug)]
 pub(crate) struct Device {
-    path: PathBuf,
-    kind: FileType,
-    number: u64,
-    mode: u32,
-    owner: (u32, u32),
-    /// The host's node as a detached mount, where nodes can't be made (user namespaces).
-    from_host: Option<OwnedFd>,
+    pub(super) path: PathBuf,
+    pub(super) kind: FileType,
+    pub(super) number: u64,
+    pub(super) mode: u32,
+    /// User and group in the container.
+    pub(super) owner: (u32, u32),
+    /// Whether the `Spec` has it, and not only every container.
+    listed: bool,
+    /// A node as a detached mount, where the container's process can make none (user namespaces): the host's own, or one
+    /// that its caller has made.
+    pub(super) from_host: Option<OwnedFd>,
 }
 
-/// The default devices and those of the `Spec`. Runs in the caller: with `bind`, the host's nodes are opened.
-pub(crate) fn prepare(extra: &[LinuxDevice], bind: bool) -> Result<Vec<Device>> {
+/// The default devices and those of the `Spec`. Runs in the caller: with `bind`, the host's nodes are opened, unless they
+/// can be made with the mappings of `new`, whose user namespace is to be made.
+pub(crate) fn prepare(extra: &[LinuxDevice], bind: bool, new: Option<&Linux>) -> Result<Vec<Device>> {
     let mut devices: Vec<Device> = DEFAULT
         .iter()
         .map(|&(name, major, minor)| Device {
@@ -54,6 +59,7 @@ pub(crate) fn prepare(extra: &[LinuxDevice], bind: bool) -> Result<Vec<Device>> 
             number: makedev(major, minor),
             mode: 0o666,
             owner: (0, 0),
+            listed: false,
             from_host: None,
         })
         .collect();
@@ -62,8 +68,17 @@ pub(crate) fn prepare(extra: &[LinuxDevice], bind: bool) -> Result<Vec<Device>> 
         devices.retain(|known| known.path != device.path);
         devices.push(device);
     }
-    if bind || !may_make_nodes()? {
-        for device in devices.iter_mut().filter(|d| d.kind != FileType::Fifo) {
+    let makes = may_make_nodes()?;
+    if bind || !makes {
+        if let Some(linux) = new.filter(|_| makes) {
+            let listed = devices.iter_mut().filter(|d| d.listed && d.kind != FileType::Fifo);
+            let mut listed: Vec<_> = listed.collect();
+            if !listed.is_empty() {
+                // Where that isn't permitted either, it is the host's again.
+                nodes::make(&mut listed, linux)?;
+            }
+        }
+        for device in devices.iter_mut().filter(|d| d.kind != FileType::Fifo && d.from_host.is_none()) {
             device.from_host = Some(host_node(device)?);
         }
     }
@@ -104,6 +119,7 @@ fn convert(device: &LinuxDevice) -> Result<Device> {
         },
         mode: device.file_mode().unwrap_or(0o666) & 0o7777,
         owner: (device.uid().unwrap_or(0), device.gid().unwrap_or(0)),
+        listed: true,
         from_host: None,
     })
 }

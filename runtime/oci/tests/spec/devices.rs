@@ -20,6 +20,10 @@ pub(crate) fn cases() -> Vec<Case> {
         case("linux/devices/another_device_is_there", "config-linux.md#devices: path", another_device)
             .needs(mknod),
         case("linux/devices/in_a_user_namespace", "config-linux.md#devices", in_a_user_namespace).needs(fuse),
+        case("linux/devices/made_for_a_user_namespace", "config-linux.md#devices", made_for_users)
+            .needs(mknod),
+        case("linux/devices/of_an_unmapped_owner", "config-linux.md#devices", of_an_unmapped_owner)
+            .needs(mknod),
         case("linux/default_devices/nodes", "config-linux.md#default-devices", nodes),
         case("linux/default_devices/usable", "config-linux.md#default-devices", usable),
         case("linux/default_devices/ptmx", "config-linux.md#default-devices: /dev/ptmx", ptmx),
@@ -83,6 +87,29 @@ fn in_a_user_namespace(bundle: &mut Bundle) {
     bundle.users(0, 65_536);
     bundle.spec["linux"]["devices"] = json!([{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}]);
     assert_eq!(bundle.args(&["stat", "-c", "%t,%T", "/dev/fuse"]).run().good(), "a,e5\n");
+}
+
+/// The host has no node of that name; number, mode and owner are those that were asked for.
+fn made_for_users(bundle: &mut Bundle) {
+    bundle.users(100_000, 1000);
+    bundle.before = "umask 077;".into();
+    std::fs::write(bundle.rootfs("dev/made"), "").unwrap();
+    bundle.spec["linux"]["devices"] = json!([
+        {"path": "/dev/made", "type": "c", "major": 1, "minor": 5, "fileMode": 0o642, "uid": 10, "gid": 11},
+        {"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o606, "uid": 0, "gid": 0},
+    ]);
+    let script = "stat -c '%F %t,%T %a %u:%g' /dev/made /dev/null; head -c 2 /dev/made | wc -c; echo x > /dev/null && echo written";
+    let out = bundle.script(script).run().good();
+    let file = "character special file";
+    assert_eq!(out, format!("{file} 1,5 642 10:11\n{file} 1,3 606 0:0\n2\nwritten\n"));
+    assert!(!std::path::Path::new("/dev/made").exists());
+}
+
+fn of_an_unmapped_owner(bundle: &mut Bundle) {
+    bundle.users(100_000, 10);
+    bundle.spec["linux"]["devices"] =
+        json!([{"path": "/dev/made", "type": "c", "major": 1, "minor": 5, "uid": 10, "gid": 0}]);
+    bundle.refused();
 }
 
 const DEFAULTS: &[(&str, &str)] = &[
