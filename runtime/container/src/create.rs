@@ -41,6 +41,8 @@ pub enum Parent {
 pub struct Creation<'a> {
     /// The container, as the OCI runtime specification describes it. `root.path` isn't read: see `root`.
     pub spec: &'a Spec,
+    /// Whether there is no program yet: `spec.process.args` isn't read, and whoever starts the container finds that out.
+    pub without_program: bool,
     /// What becomes the container's `/`: a detached mount, or see [`crate::mount::root`].
     pub root: Rootfs,
     /// Whose child the process becomes.
@@ -52,6 +54,9 @@ pub struct Creation<'a> {
     /// Whether the pipes and files that the caller has as standard streams become the program's user's, who can open
     /// them again then (`/dev/stdout`). Not for files that others have open, too, such as those of a unit.
     pub gives_streams: bool,
+    /// Whether the program keeps the caller's supplementary groups instead of those of `spec.process.user`: a user without
+    /// root's privileges has access to files by groups that can't be mapped.
+    pub keeps_groups: bool,
     /// Limits for what `spec.process.rlimits` doesn't name. They are lowered to the inherited hard limit
     /// where raising it isn't permitted; what the `Spec` names must be fulfilled exactly.
     pub default_rlimits: Vec<PosixRlimit>,
@@ -81,11 +86,13 @@ impl<'a> Creation<'a> {
     pub fn new(spec: &'a Spec, root: impl Into<Rootfs>) -> Self {
         Creation {
             spec,
+            without_program: false,
             root: root.into(),
             parent: Parent::Systemd,
             filter: None,
             preserve_fds: 0,
             gives_streams: false,
+            keeps_groups: false,
             default_rlimits: Vec::new(),
             cgroup: None,
             id: "",
@@ -146,6 +153,7 @@ pub fn create(creation: Creation<'_>) -> Result<Held> {
     plan.awaits_devices = !devices.is_empty() && plan.hooks.in_container();
     let borrowed =
         plan.place.as_deref().map(|place| Borrowed::new(plan.spec, place, &plan.root)).transpose()?;
+    plan.hooks.open_output()?;
     let hooks = plan.hooks.clone();
     hooks.check()?;
     let network = plan
@@ -217,7 +225,8 @@ fn plan<'a>(creation: Creation<'a>, linux: &'a Linux) -> Result<Plan<'a>> {
     let spec = creation.spec;
     let process = required(spec.process(), "process")?;
     refuse_unsupported(spec, linux, process, creation.resources_applied)?;
-    let namespaces = Namespaces::new(linux)?;
+    let mut namespaces = Namespaces::new(linux)?;
+    namespaces.keep_groups(creation.keeps_groups);
     setup::check_sysctls(spec, namespaces.namespaced())?;
     setup::check_names(spec, namespaces.namespaced())?;
     let labels = Labels::new(process)?;
@@ -248,8 +257,10 @@ fn plan<'a>(creation: Creation<'a>, linux: &'a Linux) -> Result<Plan<'a>> {
         process,
         mounts,
         devices,
-        program: Program::new(process)?,
-        credentials: Credentials::new(process, namespaces.has_own_users())?,
+        program: (!creation.without_program).then(|| Program::new(process)).transpose()?,
+        credentials: Credentials::new(process, namespaces.has_own_users())?
+            .keep_groups(creation.keeps_groups),
+        keeps_groups: creation.keeps_groups,
         labels,
         propagation,
         shown: root_path.filter(|_| hooks.on_host() || hooks.in_container()),

@@ -26,7 +26,8 @@ const CAPABILITIES: u32 = 64;
 pub(crate) struct Credentials {
     uid: u32,
     gid: u32,
-    groups: Vec<u32>,
+    /// Supplementary groups; none: those that the process has.
+    groups: Option<Vec<u32>>,
     sets: Option<Sets>,
 }
 
@@ -79,10 +80,15 @@ impl Credentials {
         Ok(Credentials {
             uid: user.uid(),
             gid: user.gid(),
-            groups: user.additional_gids().clone().unwrap_or_default(),
+            groups: Some(user.additional_gids().clone().unwrap_or_default()),
             // Without a word about capabilities a program has none: the caller's own are the host's.
             sets: Some(sets.unwrap_or_default()),
         })
+    }
+
+    /// The same with the supplementary groups that the process has already, whatever was asked for, if `keeps`.
+    pub(crate) fn keep_groups(self, keeps: bool) -> Self {
+        Credentials { groups: self.groups.filter(|_| !keeps), ..self }
     }
 
     /// Takes on everything but the final permitted and ambient sets: from here on the process has the identity
@@ -92,7 +98,9 @@ impl Credentials {
             drop_bounding(sets.bounding)?;
         }
         thread::set_keep_capabilities(true).call(|| "prctl(PR_SET_KEEPCAPS)".into())?;
-        set_groups(&self.groups)?;
+        if let Some(groups) = &self.groups {
+            set_groups(groups)?;
+        }
         let gid = Gid::from_raw(self.gid);
         thread::set_thread_res_gid(gid, gid, gid).call(|| format!("setgid({})", self.gid))?;
         let uid = Uid::from_raw(self.uid);

@@ -50,6 +50,8 @@ pub struct Exec<'a> {
     pub preserve_fds: u32,
     /// As in [`crate::Creation::gives_streams`].
     pub gives_streams: bool,
+    /// As in [`crate::Creation::keeps_groups`].
+    pub keeps_groups: bool,
     /// Whether the program waits for [`Joined::release`], for callers who have to be ready when it runs.
     pub waits: bool,
     /// As in [`crate::Creation::default_rlimits`].
@@ -70,6 +72,7 @@ impl<'a> Exec<'a> {
             filter: None,
             preserve_fds: 0,
             gives_streams: false,
+            keeps_groups: false,
             waits: false,
             default_rlimits: Vec::new(),
             cgroup: None,
@@ -151,6 +154,7 @@ struct Entry<'a> {
     default_rlimits: Vec<PosixRlimit>,
     preserve_fds: u32,
     gives_streams: bool,
+    keeps_groups: bool,
 }
 
 /// Runs a program in a container: joins all of the container's namespaces and its cgroup and takes on its
@@ -275,7 +279,9 @@ fn entry(exec: Exec<'_>) -> Result<Entry<'_>> {
         types,
         userns: types.contains(Types::USER),
         program: Program::new(exec.process)?,
-        credentials: Credentials::new(exec.process, types.contains(Types::USER))?,
+        credentials: Credentials::new(exec.process, types.contains(Types::USER))?
+            .keep_groups(exec.keeps_groups),
+        keeps_groups: exec.keeps_groups,
         labels: Labels::new(exec.process)?,
         mount_label: linux.and_then(|l| l.mount_label().as_deref()),
         filter: exec.filter,
@@ -359,7 +365,7 @@ fn confine(entry: Entry<'_>, channel: &Channel) -> Result<(Launch, Option<OwnedF
     };
     limits::set(entry.process, &entry.default_rlimits)?;
 
-    if entry.userns {
+    if entry.userns && !entry.keeps_groups {
         crate::credentials::drop_groups()?;
     }
     // All at once and by the descriptor of the process: either it still is the container's, or nothing is joined.
@@ -367,7 +373,7 @@ fn confine(entry: Entry<'_>, channel: &Channel) -> Result<(Launch, Option<OwnedF
     rustix::thread::move_into_thread_name_spaces(entry.pidfd.as_fd(), entry.types)
         .call(|| "setns(container)".into())?;
     if entry.userns {
-        crate::setup::become_root()?;
+        crate::setup::become_root(entry.keeps_groups)?;
     }
     if let Some(root) = &entry.root {
         rustix::process::fchdir(root).call(|| "fchdir(the container's root)".into())?;

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use oci_spec::runtime::{ContainerState, Hook, Process, Spec, State as OciState};
-use rustix::fs::{Access, MemfdFlags};
+use rustix::fs::{Access, MemfdFlags, Mode, OFlags};
 
 use crate::error::{Call, Error, Result};
 use crate::process;
@@ -25,6 +26,41 @@ pub struct Hooks {
     env: Option<Vec<String>>,
     id: String,
     bundle: PathBuf,
+    output: Output,
+}
+
+/// Where hooks of the host write to instead of the caller's standard streams: the files of crun's annotations.
+#[derive(Clone, Debug, Default)]
+struct Output {
+    paths: [Option<PathBuf>; 2],
+    files: Option<Arc<[Option<OwnedFd>; 2]>>,
+}
+
+/// The annotations that name these files, for standard output and standard error.
+const OUTPUT: [&str; 2] = ["run.oci.hooks.stdout", "run.oci.hooks.stderr"];
+
+impl Output {
+    fn new(spec: &Spec) -> Self {
+        let annotations = spec.annotations().as_ref();
+        let path = |name: &str| annotations.and_then(|all| all.get(name)).map(PathBuf::from);
+        Output { paths: OUTPUT.map(path), files: None }
+    }
+
+    /// Opens the files, once: to append to, and made for their owner alone if they aren't there.
+    fn open(&self) -> Result<Arc<[Option<OwnedFd>; 2]>> {
+        if let Some(files) = &self.files {
+            return Ok(files.clone());
+        }
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let open = |path: &Option<PathBuf>| {
+            let open = |path| rustix::fs::open(path, flags, Mode::from_raw_mode(0o600));
+            let call =
+                || format!("open(output of hooks {})", path.as_deref().unwrap_or(Path::new("")).display());
+            path.as_deref().map(open).transpose().call(call)
+        };
+        let [out, error] = &self.paths;
+        Ok(Arc::new([open(out)?, open(error)?]))
+    }
 }
 
 impl Hooks {
@@ -37,11 +73,20 @@ impl Hooks {
                 h.start_container().as_ref()?;
                 spec.process().as_ref()?.env().clone()
             }),
-            hooks,
             version: spec.version().clone(),
             id: id.to_owned(),
             bundle: bundle.to_owned(),
+            output: if hooks.is_some() { Output::new(spec) } else { Output::default() },
+            hooks,
         }
+    }
+
+    /// Opens the files that hooks write to, for those that will run in the container's process, too.
+    pub(crate) fn open_output(&mut self) -> Result<()> {
+        if self.hooks.is_some() {
+            self.output.files = Some(self.output.open()?);
+        }
+        Ok(())
     }
 
     /// Checks what can be checked before any of them runs.
@@ -114,15 +159,15 @@ impl Hooks {
 
     /// `prestart` and `createRuntime`: in the caller, once the container's namespaces and mounts are made.
     pub(crate) fn run_on_host(&self, pid: i32) -> Result<()> {
-        self.run("prestart", &self.prestart(), ContainerState::Creating, Some(pid))?;
-        self.run("createRuntime", &self.create_runtime(), ContainerState::Creating, Some(pid))
+        self.run("prestart", &self.prestart(), ContainerState::Created, Some(pid))?;
+        self.run("createRuntime", &self.create_runtime(), ContainerState::Created, Some(pid))
     }
 
     /// `createContainer`: in the container's namespaces, with the host's root still there; therefore not yet in a PID
     /// namespace that others are in, where that can be helped.
     pub(crate) fn create_container(&self) -> Result<()> {
         let hooks = self.list(|h| h.create_container());
-        self.run("createContainer", &hooks, ContainerState::Creating, Some(own_pid()))
+        self.run("createContainer", &hooks, ContainerState::Created, Some(own_pid()))
     }
 
     /// `startContainer`: in the container, right before its program.
@@ -170,22 +215,24 @@ impl Hooks {
 
     fn run_one(&self, point: &str, hook: &Hook, status: ContainerState, pid: Option<i32>) -> Result<()> {
         let call = || format!("{point} hook {}", hook.path().display());
+        let failed = |how: String| {
+            Err(Error::File { path: hook.path().clone(), reason: format!("{point} hook {how}") })
+        };
         let state = self.state(status, pid)?;
         let input = input(&state).call(call)?;
         let pidfd = match point {
             START_CONTAINER => spawn_inside(hook, self.env.as_deref(), input)?,
-            _ => spawn_on_host(hook, &self.bundle, input)?,
+            _ => spawn_on_host(hook, &self.bundle, input, self.output.open()?.as_ref())?,
         };
         let limit = hook.timeout().map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
         if !process::wait(pidfd.as_fd(), limit)? {
             process::signal(pidfd.as_fd(), libc::SIGKILL)?;
             process::wait_exit(pidfd.as_fd())?;
-            return Err(io::Error::other(format!("no end after {} s", limit.unwrap_or_default().as_secs())))
-                .call(call);
+            return failed(format!("had not ended after {} s", limit.unwrap_or_default().as_secs()));
         }
         match process::wait_exit(pidfd.as_fd())? {
             0 => Ok(()),
-            status => Err(io::Error::other(format!("exit status {status}"))).call(call),
+            status => failed(format!("failed with exit code {status}")),
         }
     }
 }
@@ -204,7 +251,12 @@ fn own_pid() -> i32 {
 ///
 /// A hook without an environment of its own has the caller's, as with runc and crun. That of the container, which some
 /// give to `createContainer`, comes from the image, and would reach into a program of the host (CVE-2025-23266).
-fn spawn_on_host(hook: &Hook, bundle: &Path, input: OwnedFd) -> Result<OwnedFd> {
+fn spawn_on_host(
+    hook: &Hook,
+    bundle: &Path,
+    input: OwnedFd,
+    [output, errors]: &[Option<OwnedFd>; 2],
+) -> Result<OwnedFd> {
     let path = hook.path();
     let process = described(hook, path.display().to_string());
     rustix::fs::access(path, Access::EXEC_OK).call(|| format!("execute hook {}", path.display()))?;
@@ -218,6 +270,8 @@ fn spawn_on_host(hook: &Hook, bundle: &Path, input: OwnedFd) -> Result<OwnedFd> 
         Side::Child => {
             let _ = rustix::process::chdir(bundle);
             let ready = rustix::stdio::dup2_stdin(&input).is_ok()
+                && output.as_ref().is_none_or(|file| rustix::stdio::dup2_stdout(file).is_ok())
+                && errors.as_ref().is_none_or(|file| rustix::stdio::dup2_stderr(file).is_ok())
                 && sys::reset_signals().is_ok()
                 && sys::descriptors::close_others(3, &[]).is_ok();
             if ready {

@@ -20,6 +20,7 @@ use crate::sys::{self, Side};
 pub(crate) struct Namespaces {
     new: c_int,
     sibling: bool,
+    keeps_groups: bool,
     last: bool,
     joined: Vec<(Kind, OwnedFd)>,
 }
@@ -106,6 +107,11 @@ impl Namespaces {
     /// join none but those that belong to it, and a pod's network is often the host's.
     fn are_entered_between(&self) -> bool {
         self.joined(Kind::User).is_some() || (self.is_new(Kind::User) && !self.joined.is_empty())
+    }
+
+    /// Whether the process keeps the caller's supplementary groups.
+    pub(crate) fn keep_groups(&mut self, keeps: bool) {
+        self.keeps_groups = keeps;
     }
 
     /// Whether the process becomes a child of the caller's parent (`CLONE_PARENT`).
@@ -235,9 +241,12 @@ impl Namespaces {
             .call(|| "prctl(PR_SET_DUMPABLE)".into())
             .and_then(|()| self.enter(|kind| kind != Kind::User))
             .and_then(|()| match self.joined(Kind::User) {
-                Some(_) => crate::credentials::drop_groups()
-                    .and_then(|()| self.enter(|kind| kind == Kind::User))
-                    .and_then(|()| crate::setup::become_root()),
+                Some(_) => match self.keeps_groups {
+                    true => Ok(()),
+                    false => crate::credentials::drop_groups(),
+                }
+                .and_then(|()| self.enter(|kind| kind == Kind::User))
+                .and_then(|()| crate::setup::become_root(self.keeps_groups)),
                 None => Ok(()),
             })
             .and_then(|()| {

@@ -66,10 +66,6 @@ impl Program {
         })
     }
 
-    pub(crate) fn cwd(&self) -> &Path {
-        &self.cwd
-    }
-
     /// Adds `HOME`, if the environment doesn't have it.
     pub(crate) fn set_home(&mut self, home: impl FnOnce() -> PathBuf) {
         if self.variable(b"HOME").is_some() {

@@ -47,7 +47,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) namespaces: Namespaces,
     pub(crate) mounts: Vec<Prepared>,
     pub(crate) devices: Vec<Device>,
-    pub(crate) program: Program,
+    /// None: there is none to execute.
+    pub(crate) program: Option<Program>,
     pub(crate) credentials: Credentials,
     pub(crate) filter: Option<Filter>,
     pub(crate) labels: Labels,
@@ -63,6 +64,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) preserve_fds: u32,
     /// Whether the caller's pipes and files on the standard streams become the program's user's.
     pub(crate) gives_streams: bool,
+    /// Whether the program keeps the caller's supplementary groups.
+    pub(crate) keeps_groups: bool,
     pub(crate) no_pivot: bool,
     pub(crate) new_keyring: bool,
     pub(crate) start: Option<OwnedFd>,
@@ -84,7 +87,7 @@ pub(crate) fn run(plan: Plan<'_>, channel: Channel) -> ! {
         }
         sys::exit(error.exit_status())
     };
-    let name = plan.program.name();
+    let name = plan.program.as_ref().map(Program::name).unwrap_or_default();
     match set_up(plan, &channel) {
         Err(error) => failed(&error),
         Ok(None) => sys::exit(125),
@@ -120,7 +123,7 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
         if !wait(channel)? {
             return Ok(None);
         }
-        become_root()?;
+        become_root(plan.keeps_groups)?;
     }
     // The session before the terminal, which belongs to a session's leader.
     rustix::process::setsid().call(|| "setsid()".into())?;
@@ -240,11 +243,11 @@ impl Birth {
 }
 
 /// Gives up what is left of the host, and waits for the start.
-fn confine_and_wait(launch: Launch, last: Last<'_>, channel: &Channel) -> Result<Option<Launch>> {
+fn confine_and_wait(launch: Option<Launch>, last: Last<'_>, channel: &Channel) -> Result<Option<Launch>> {
     // What is still open is the caller's: directories of the host, perhaps. Nothing of this container runs yet, but
     // others in its PID namespace do, and programs that someone executes in it before its start (CVE-2016-9962).
     let waiting = last.start.iter().chain(&last.started).map(AsFd::as_fd);
-    let keep = [launch.as_fd(), channel.as_fd()].into_iter().chain(waiting);
+    let keep = launch.iter().map(AsFd::as_fd).chain([channel.as_fd()]).chain(waiting);
     sys::descriptors::close_others(last.first, &keep.collect::<Vec<_>>()).call(|| "close_range()".into())?;
     // Last, because everything before would have to pass the filter. What is opened from here on is close-on-exec.
     security::confine(last.process, &last.credentials, last.filter.as_ref(), channel)?;
@@ -262,6 +265,9 @@ fn confine_and_wait(launch: Launch, last: Last<'_>, channel: &Channel) -> Result
         rustix::io::retry_on_intr(|| rustix::io::read(start, &mut [0u8]))
             .call(|| "wait for the start".into())?;
     }
+    let Some(launch) = launch else {
+        return Err(Error::Setup("the configuration has no process: there is no program to execute".into()));
+    };
     let hooks = last.hooks.start_container();
     if let Some(started) = &last.started {
         let words = hooks.as_ref().err().map_or_else(|| "\0".to_owned(), Error::to_string);
@@ -272,7 +278,7 @@ fn confine_and_wait(launch: Launch, last: Last<'_>, channel: &Channel) -> Result
 }
 
 /// What is left once the root is the container's: from process attributes to the identity and the program.
-fn finish(plan: Plan<'_>, label: Option<OwnedFd>) -> Result<Launch> {
+fn finish(plan: Plan<'_>, label: Option<OwnedFd>) -> Result<Option<Launch>> {
     let linux = plan.spec.linux().as_ref();
     // Limits before the user changes: raising one takes a capability.
     limits::set(plan.process, &plan.default_rlimits)?;
@@ -289,7 +295,8 @@ fn finish(plan: Plan<'_>, label: Option<OwnedFd>) -> Result<Launch> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
     // Memory files are labelled as the container's own files: the program's domain may execute those.
     let mount_label = linux.and_then(|l| l.mount_label().as_deref());
-    let trampoline = security::trampoline(&plan.program.name(), mount_label, plan.labels.selinux())?;
+    let make = |program: &Program| security::trampoline(&program.name(), mount_label, plan.labels.selinux());
+    let trampoline = plan.program.as_ref().map(make).transpose()?;
     // The label applies to the next execve, which is the program's; the file was opened long ago.
     if let Some(label) = label {
         plan.labels.apply(&label)?;
@@ -298,11 +305,13 @@ fn finish(plan: Plan<'_>, label: Option<OwnedFd>) -> Result<Launch> {
     // Identity, then everything that must be judged with that identity.
     plan.credentials.assume()?;
     close_to_others()?;
-    let mut program = plan.program;
+    let (Some(mut program), Some(trampoline)) = (plan.program, trampoline) else {
+        return Ok(None);
+    };
     program.enter_cwd()?;
     program.set_home(|| crate::user::home(plan.process.user().uid()));
     let path = program.find()?;
-    program.prepare(path, trampoline)
+    program.prepare(path, trampoline).map(Some)
 }
 
 fn say(channel: &Channel, word: &Word) -> Result<()> {
@@ -320,11 +329,13 @@ fn close_to_others() -> Result<()> {
         .call(|| "prctl(PR_SET_DUMPABLE)".into())
 }
 
-/// Root of the new user namespace, with none of the caller's groups, and closed to others.
-pub(crate) fn become_root() -> Result<()> {
+/// Root of the new user namespace, with none of the caller's groups unless it `keeps` them, and closed to others.
+pub(crate) fn become_root(keeps_groups: bool) -> Result<()> {
     use rustix::process::{Gid, Uid};
     let (uid, gid) = (Uid::ROOT, Gid::ROOT);
-    crate::credentials::set_groups(&[])?;
+    if !keeps_groups {
+        crate::credentials::set_groups(&[])?;
+    }
     rustix::thread::set_thread_res_gid(gid, gid, gid).call(|| "setgid(0)".into())?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).call(|| "setuid(0)".into())?;
     close_to_others()
@@ -383,6 +394,10 @@ fn open_label(plan: &Plan<'_>) -> Result<Option<OwnedFd>> {
 fn enter_mount_namespace(root: &OwnedFd, shown: Option<&Path>) -> Result<()> {
     rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .call(|| "mount(/, MS_REC|MS_PRIVATE)".into())?;
+    attach_root(root, shown)
+}
+
+fn attach_root(root: &OwnedFd, shown: Option<&Path>) -> Result<()> {
     let place = shown.filter(|directory| directory.is_dir()).unwrap_or(Path::new("/"));
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
     let directory = rustix::fs::open(place, flags, rustix::fs::Mode::empty())
@@ -390,14 +405,30 @@ fn enter_mount_namespace(root: &OwnedFd, shown: Option<&Path>) -> Result<()> {
     mounts::attach(root, &directory, place)
 }
 
+/// Puts another root in the place of the one that is there, which goes away with all that was mounted in it. Not over it:
+/// [`pivot`] detaches one mount, and that must be the host's root.
+fn exchange_root(plan: &mut Plan<'_>, root: OwnedFd) -> Result<()> {
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    let here = rustix::fs::open(c".", flags, rustix::fs::Mode::empty()).call(|| "open(.)".into())?;
+    rustix::process::fchdir(&plan.root).call(|| "chdir(root)".into())?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH).call(|| "umount(root)".into())?;
+    rustix::process::fchdir(&here).call(|| "chdir(back)".into())?;
+    plan.root = root;
+    attach_root(&plan.root, plan.shown.as_deref())
+}
+
 /// Mounts, devices, links and the terminal, in the order of the `Spec`. Returns the terminal's slave.
 fn build_root(plan: &mut Plan<'_>, channel: &Channel) -> Result<Option<OwnedFd>> {
     let mounts = std::mem::take(&mut plan.mounts);
-    let root = Root::new(plan.root.as_fd());
-    let common = plan.common();
     let mut devpts = None;
     let mut dev_is_bound = false;
     for mount in mounts {
+        if mount.is_root(plan.place.is_some())? {
+            let root = mount.into_root(&plan.root, plan.common())?;
+            exchange_root(plan, root)?;
+            continue;
+        }
+        let (root, common) = (Root::new(plan.root.as_fd()), plan.common());
         let is_devpts = mount.is_new("devpts") && mount.destination() == Path::new("/dev/pts");
         dev_is_bound |= mount.is_bind() && mount.destination() == Path::new("/dev");
         let mount = mount.attach(&root, common)?;
@@ -405,6 +436,7 @@ fn build_root(plan: &mut Plan<'_>, channel: &Channel) -> Result<Option<OwnedFd>>
             devpts = mount;
         }
     }
+    let root = Root::new(plan.root.as_fd());
     // A /dev that is someone else's directory already has what its owner wants it to have.
     if !dev_is_bound {
         for device in &plan.devices {
@@ -420,7 +452,7 @@ fn build_root(plan: &mut Plan<'_>, channel: &Channel) -> Result<Option<OwnedFd>>
         slave = Some(pair.slave);
     }
     // The working directory is made if the image lacks it, as other runtimes do; later the root may be read-only.
-    root.mount_point(plan.program.cwd(), Kind::Directory, Links::Follow)?;
+    root.mount_point(plan.process.cwd(), Kind::Directory, Links::Follow)?;
     Ok(slave)
 }
 

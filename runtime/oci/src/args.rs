@@ -150,6 +150,7 @@ options! {
     Delete {
         id: String => "ID", "Name of the container";
         force: bool => "--force -f", "Kill the container first if it runs; it is no error if it doesn't exist";
+        regex: bool => "--regex -r", "ID is an extended regular expression: delete all containers that it matches anywhere in";
     }
 }
 

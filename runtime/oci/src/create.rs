@@ -18,7 +18,7 @@ use sampan_container::{Creation, Held, Parent, mount, process, seccomp};
 use crate::args::{CgroupManager, Create, Global, Run};
 use crate::foreground::Signals;
 use crate::notify::Relay;
-use crate::{bundle, cgroup, console, delete, messages, notify, start, tracers};
+use crate::{annotations, bundle, cgroup, console, delete, messages, notify, start, tracers, users};
 
 /// Name of the FIFO that a created container waits at.
 pub(crate) const FIFO: &str = "exec.fifo";
@@ -116,6 +116,14 @@ fn begin(
 /// to let the program go. Nothing is left over if any of that fails.
 fn make(global: &Global, options: &Create, waits: bool) -> Result<Made> {
     let mut bundle = bundle::read(&options.bundle, options.config.as_deref())?;
+    if bundle.spec.process().is_none() {
+        if !waits {
+            bail!("config.json has no \"process\": there is no program to run");
+        }
+        bundle.spec.set_process(Some(nobody()));
+    }
+    users::complete(&mut bundle.spec);
+    annotations::check(&bundle.spec);
     if is_seen(&bundle.spec) {
         // Begins this program anew, from a copy; from there on this does nothing.
         process::seal_executable()?;
@@ -149,6 +157,19 @@ fn make(global: &Global, options: &Create, waits: bool) -> Result<Made> {
             Err(error)
         }
     }
+}
+
+/// What waits for the start of a container whose configuration has no process: nobody who may do anything.
+fn nobody() -> Process {
+    let mut process = Process::default();
+    process
+        .set_args(None)
+        .set_env(None)
+        .set_cwd("/".into())
+        .set_capabilities(None)
+        .set_rlimits(None)
+        .set_no_new_privileges(Some(true));
+    process
 }
 
 /// Without a cgroup there are no rules for devices: the program gets no `CAP_MKNOD`, and so no other devices than those
@@ -223,6 +244,8 @@ fn make_in(
     creation.new_keyring = !options.no_new_keyring;
     creation.preserve_fds = options.preserve_fds.saturating_add(listen_fds());
     creation.gives_streams = true;
+    creation.without_program = process.args().is_none();
+    creation.keeps_groups = annotations::keeps_groups(spec);
     creation.resources_applied = made.cgroup.is_some();
     creation.cgroup = made.cgroup.as_ref().map(Cgroup::open).transpose()?;
     let hooks = spec.hooks().as_ref().and_then(|h| h.start_container().as_ref());
@@ -231,7 +254,10 @@ fn make_in(
     }
     creation.start = fifo;
     if let Some(filter) = linux.seccomp() {
-        creation.filter = seccomp::from_spec(filter, global.seccomp_cache().as_deref())?;
+        // What a filter from the cache was made without nobody knows any more.
+        let cache = global.seccomp_cache().filter(|_| !annotations::refuses_unknown_calls(spec));
+        creation.filter = seccomp::from_spec(filter, cache.as_deref())?;
+        annotations::check_calls(spec, creation.filter.as_ref())?;
         for name in creation.filter.iter().flat_map(|f| f.unknown()) {
             log::debug!("the installed libseccomp doesn't know the system call {name}");
         }
@@ -282,7 +308,8 @@ pub(crate) fn new_state(options: &Create, bundle: &bundle::Bundle, spec: &Spec) 
 
 /// Sockets passed by systemd's protocol go to the container (sd_listen_fds(3)).
 fn listen_fds() -> u32 {
-    let ours = std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
+    // Not those of another process. Some callers pass no process id: they mean whom they call.
+    let ours = std::env::var_os("LISTEN_PID").is_none_or(|pid| *pid == *std::process::id().to_string());
     let count = std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok());
     count.filter(|_| ours).unwrap_or(0)
 }

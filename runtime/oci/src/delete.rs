@@ -3,19 +3,23 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use sampan_container::hooks::Hooks;
 use sampan_container::state::{ContainerDir, State, Status};
 use sampan_container::{Error, process};
 
 use crate::args::{Delete, Global};
 use crate::cgroup;
+use crate::sys::Pattern;
 
 /// How long a killed process may take to end.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Deletes a container.
 pub(crate) fn delete(global: &Global, options: &Delete) -> Result<u8> {
+    if options.regex {
+        return delete_matching(global, options);
+    }
     let dir = match global.containers()?.get(&options.id) {
         // A name that can't be one's is one's that doesn't exist.
         Err(Error::NoSuchContainer(_)) if options.force => return Ok(0),
@@ -23,6 +27,19 @@ pub(crate) fn delete(global: &Global, options: &Delete) -> Result<u8> {
     };
     delete_and_tell(global, &dir, options.force)?;
     Ok(0)
+}
+
+/// Deletes all containers with names that match. What one of them is in the way of doesn't keep the others.
+fn delete_matching(global: &Global, options: &Delete) -> Result<u8> {
+    let pattern = Pattern::new(&options.id).context("--regex")?;
+    let mut failed = 0;
+    for dir in global.containers()?.list()?.iter().filter(|dir| pattern.matches(dir.name())) {
+        if let Err(error) = delete_and_tell(global, dir, options.force) {
+            crate::messages::error(global, &crate::messages::words(&error));
+            failed = 1;
+        }
+    }
+    Ok(failed)
 }
 
 /// Deletes a container and runs the hooks for that.

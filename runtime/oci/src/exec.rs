@@ -11,6 +11,7 @@ use sampan_container::process::{self, Exec as Program};
 use sampan_container::state::{ContainerDir, Lock, State, Status};
 use sampan_container::{document, seccomp};
 
+use crate::annotations;
 use crate::args::{Exec, Global};
 use crate::console;
 use crate::create::{is_seen, may_trace, write_pid_file};
@@ -83,6 +84,7 @@ fn run(
     exec.start_time = state.start_time;
     exec.preserve_fds = options.preserve_fds;
     exec.gives_streams = true;
+    exec.keeps_groups = annotations::keeps_groups(spec);
     exec.waits = !options.detach;
     exec.cgroup = match options.cgroup.as_deref().filter(|p| !p.is_empty()) {
         Some(path) => Some(below(state, path)?),

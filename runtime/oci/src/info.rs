@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use sampan_container::state::{State, Status};
+use sampan_container::state::{ContainerDir, State, Status};
 use sampan_container::{defaults, features as can};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -61,8 +62,27 @@ impl<'a> Description<'a> {
 }
 
 pub(crate) fn state(global: &Global, id: &str) -> Result<u8> {
-    let state = global.container(id)?.read()?;
+    let dir = global.container(id)?;
+    let mut state = dir.read()?;
+    if state.live_status() == Status::Creating && wait_for_maker(&dir)? {
+        state = dir.read()?;
+    }
     write(&(serde_json::to_string_pretty(&Description::new(&state, String::new()))? + "\n"))
+}
+
+/// Waits a moment for who makes the container, because callers of others see none before it is created, and count on
+/// that. Its hooks, which could be those who ask, see it in creation. Whether it has come to an end.
+fn wait_for_maker(dir: &ContainerDir) -> Result<bool> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const PAUSE: Duration = Duration::from_millis(5);
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if dir.try_lock()?.is_some() {
+            return Ok(true);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(false)
 }
 
 pub(crate) fn list(global: &Global, options: &List) -> Result<u8> {
@@ -144,7 +164,7 @@ pub(crate) fn features() -> Result<u8> {
             "org.sampan1.runtime.checkpoint.enabled": "true",
             "io.github.seccomp.libseccomp.version": can::libseccomp_version().unwrap_or_default(),
         },
-        // Properties of scopes, as far as a container may set them.
-        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
+        // Properties of scopes, as far as a container may set them; what hooks write to, and which groups are kept.
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property.", crate::annotations::PREFIX],
     }))
 }

@@ -1,6 +1,7 @@
 //! `sampan-runtime`: the command line that containerd, CRI-O and Podman call an OCI runtime by, with runc's
 //! options. Each command is one file; what they do is in the library.
 
+mod annotations;
 #[macro_use]
 mod args;
 mod bundle;
@@ -19,8 +20,11 @@ mod ps;
 mod signal;
 mod spec;
 mod start;
+#[allow(unsafe_code)]
+mod sys;
 mod tracers;
 mod update;
+mod users;
 
 use std::process::ExitCode;
 

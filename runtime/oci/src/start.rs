@@ -1,12 +1,13 @@
 //! `start`.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use sampan_container::hooks::Hooks;
+use sampan_container::process;
 use sampan_container::state::{ContainerDir, State, Status};
 
 use crate::args::Global;
@@ -25,6 +26,9 @@ pub(crate) fn start(global: &Global, id: &str) -> Result<u8> {
         (Status::Stopped, _) => bail!("cannot start a container that has stopped: {:?}", state.name),
         (status, _) => bail!("cannot start an already running container: {:?} is {status}", state.name),
     };
+    if state.command.is_empty() {
+        return Err(end_without_program(&state, pid));
+    }
     let relay = Relay::open(&dir)?;
     let path = dir.path().join(FIFO);
     let context = || format!("open({})", path.display());
@@ -48,6 +52,25 @@ pub(crate) fn start(global: &Global, id: &str) -> Result<u8> {
     match relay {
         Some(relay) => relay.wait(pid, state.start_time).map(|()| 0),
         None => Ok(0),
+    }
+}
+
+/// "This operation MUST generate an error if `process` was not set" (runtime.md, "Start"). The container's process has
+/// nothing else to wait for, and ends.
+fn end_without_program(state: &State, pid: i32) -> anyhow::Error {
+    let ended = process::open(pid, state.start_time).and_then(|pidfd| match pidfd {
+        Some(pidfd) => {
+            process::signal(pidfd.as_fd(), libc::SIGKILL)?;
+            process::wait(pidfd.as_fd(), Some(delete::PATIENCE)).map(drop)
+        }
+        None => Ok(()),
+    });
+    match ended {
+        Ok(()) => anyhow!(
+            "cannot start container {:?}: its configuration has no \"process\"; delete it, and create it with one",
+            state.name
+        ),
+        Err(error) => error.into(),
     }
 }
 

@@ -104,7 +104,7 @@ fn a_limit_is_kept_or_refused_with_the_reason() {
             let ran = bundle.run();
             assert_ne!(ran.status, 0, "{ran:?}");
             let reason = format!(
-                "the limit {file}={value} can't be done: the controller {controller} isn't available"
+                "the limit {file}={value} can't be done: the requested cgroup controller `{controller}` is not available"
             );
             assert!(ran.err.contains(&reason), "{ran:?}");
             eprintln!("SKIP: that {file} limits: no controller {controller} for version 2 here");
@@ -197,7 +197,7 @@ fn an_update_that_cannot_be_done_changes_nothing() {
     for (resources, reason) in [
         (json!({"cpu": {"realtimeRuntime": 5}}), "no limits for real-time scheduling"),
         (json!({"memory": {"swap": 5}}), "memory and swap together"),
-        (json!({"unified": {"../memory.max": "5"}}), "names no file of a controller"),
+        (json!({"unified": {"../memory.max": "5"}}), "has not the form CONTROLLER.VALUE `../memory.max`"),
         (json!([]), "it is the object"),
     ] {
         let (done, message) = update(&bundle, &resources);

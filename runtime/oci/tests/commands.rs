@@ -251,9 +251,15 @@ fn sockets_of_systemd_arrive() {
     let before = "exec 3</etc/hostname 4</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES=web;";
     let out = bundle.run_after(before).good();
     assert!(out.starts_with("1 1 web\n") && out.contains("hostname"), "{out}");
-    // Sockets of someone else are not passed on.
+    // Sockets of someone else are not passed on; without a process id they are meant for who is called.
     let out = bundle.run_after("exec 3</etc/hostname; export LISTEN_FDS=1 LISTEN_PID=1;").good();
     assert_eq!(out, "\n");
+    let out = bundle.run_after("exec 3</etc/hostname; export LISTEN_FDS=1; unset LISTEN_PID;").good();
+    assert!(out.starts_with("1 1\n") && out.contains("hostname"), "{out}");
+    // As many as were said, but none of ours where fewer came.
+    bundle.script("ls /proc/self/fd | wc -l");
+    let out = bundle.run_after("export LISTEN_FDS=3; unset LISTEN_PID;").good();
+    assert_eq!(out, "4\n", "0, 1, 2 and the folder itself");
 }
 
 /// The container tells that it is ready, and what else it tells stays with it: a uid-0 container could name any process
@@ -362,4 +368,91 @@ fn the_process_id_is_in_the_file_before_create_ends() {
     bundle.args(&["sleep", "1000"]).create();
     assert!(Path::new(&format!("/proc/{}", bundle.pid())).exists());
     bundle.runtime(&["delete", "test"]).good();
+}
+
+#[test]
+fn containers_are_deleted_by_a_pattern() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let (path, cgroup) =
+        (bundle.path().to_str().unwrap().to_owned(), bundle.spec["linux"]["cgroupsPath"].clone());
+    let create = |id: &str| {
+        bundle.spec["linux"]["cgroupsPath"] = json!(format!("{}-{id}", cgroup.as_str().unwrap()));
+        bundle.args(&["sleep", "1000"]).write();
+        let log = fs::File::create(bundle.path().join("log")).unwrap();
+        let mut command = bundle.command("", &["create", "--bundle", &path, id]);
+        command.stdin(std::process::Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        assert!(command.status().unwrap().success(), "{}", bundle.log());
+    };
+    ["web-1", "web-2", "other"].into_iter().for_each(create);
+    bundle.runtime(&["start", "web-2"]).good();
+    // Those that run stay, and are told of.
+    let ran = bundle.runtime(&["delete", "--regex", "^web-[0-9]+$"]);
+    assert!(ran.status == 1 && ran.err.contains("container \"web-2\" that is not stopped"), "{ran:?}");
+    assert_eq!(bundle.runtime(&["list", "--quiet"]).good(), "other\nweb-2\n");
+    bundle.runtime(&["delete", "--force", "-r", "web-*"]).good();
+    assert_eq!(bundle.runtime(&["list", "--quiet"]).good(), "other\n");
+    fails(bundle.runtime(&["delete", "--force", "--regex", "("]), "regular expression");
+    bundle.runtime(&["delete", "--force", "--regex", "."]).good();
+    assert_eq!(bundle.runtime(&["list", "--quiet"]).good(), "");
+}
+
+/// Callers of crun and runc see no container before it is created, and count on "created" when they see one.
+#[test]
+fn whoever_asks_early_waits_a_moment() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let ready = bundle.path().join("ready");
+    let script = format!("touch {}; sleep 0.2", ready.display());
+    bundle.spec["hooks"] = json!({"createRuntime": [
+        {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}
+    ]});
+    bundle.args(&["sleep", "1000"]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| bundle.create());
+        while !ready.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert_eq!(bundle.status(), "created");
+    });
+    bundle.runtime(&["delete", "--force", "test"]).good();
+}
+
+/// Annotations of crun that its callers use.
+#[test]
+fn annotations_of_crun_count() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    // Podman's --group-add keep-groups.
+    bundle.spec["process"]["user"] = json!({"uid": 1000, "gid": 1000, "additionalGids": [7]});
+    bundle.spec["annotations"] = json!({"run.oci.keep_original_groups": "1"});
+    bundle.script("id -G; sleep 1000");
+    let with_groups = "set -- setpriv --groups 3001,3002 \"$@\";";
+    bundle.before = with_groups.into();
+    let running = bundle.start();
+    for _ in 0..400 {
+        if bundle.log().contains("3002") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(bundle.log(), "1000 3001 3002\n");
+    assert_eq!(running.exec(&[], &["id", "-G"]).good(), "1000 3001 3002\n");
+    drop(running);
+    bundle.spec["annotations"] = json!({"run.oci.keep_original_groups": "0"});
+    bundle.args(&["id", "-G"]);
+    assert_eq!(bundle.run().good(), "1000 7\n");
+
+    // Whoever is told of a mistake only if it is in no cache isn't.
+    bundle.spec["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["no_such_call"], "action": "SCMP_ACT_ERRNO"}],
+    });
+    bundle.run().good();
+    bundle.spec["annotations"] = json!({"run.oci.seccomp_fail_unknown_syscall": "1"});
+    fails(bundle.run(), "no_such_call");
+    bundle.spec["linux"]["seccomp"] = Value::Null;
+
+    // A warning for those that aren't done, and for no others.
+    bundle.spec["annotations"] = json!({"run.oci.handler": "krun", "run.com": "x"});
+    let ran = bundle.run();
+    assert!(ran.status == 0 && ran.err.contains("run.oci.handler has no effect"), "{ran:?}");
+    assert!(!ran.err.contains("run.com"), "{ran:?}");
 }

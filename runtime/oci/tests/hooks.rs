@@ -88,9 +88,10 @@ fn each_hook_runs_where_it_belongs_and_knows_the_state() {
         .map(|kind| fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap().to_str().unwrap().to_owned());
     bundle.runtime(&["delete", "--force", "test"]).good();
     for (point, status) in [
-        ("prestart", "creating"),
-        ("createRuntime", "creating"),
-        ("createContainer", "creating"),
+        // Their steps come after the one that "creating" stands for (runtime.md, "State" and "Lifecycle").
+        ("prestart", "created"),
+        ("createRuntime", "created"),
+        ("createContainer", "created"),
         ("startContainer", "created"),
         ("poststart", "running"),
         ("poststop", "stopped"),
@@ -137,7 +138,7 @@ fn a_failure_while_creating_undoes_everything() {
         bundle.spec["hooks"][point] = json!([{"path": "/bin/false"}, witness(&directory, point)]);
         let ran = bundle.args(&["true"]).run();
         assert_eq!(ran.status, 1, "{point}: {ran:?}");
-        assert!(ran.err.contains(&format!("{point} hook /bin/false: exit status 1")), "{ran:?}");
+        assert!(ran.err.contains(&format!("/bin/false: {point} hook failed with exit code 1")), "{ran:?}");
         assert!(!bundle.path().join(format!("{point}.json")).exists(), "{point}: the next one ran");
         assert!(!bundle.rootfs("tmp/startContainer.json").exists(), "{point}");
         // Steps 12 and 13 of the life cycle.
@@ -155,7 +156,7 @@ fn a_failure_before_the_program_keeps_it_from_running() {
     bundle.spec["hooks"]["startContainer"] = json!([{"path": "/bin/busybox", "args": ["false"]}]);
     let ran = bundle.script("echo started > /tmp/ran").run();
     assert_ne!(ran.status, 0, "{ran:?}");
-    assert!(ran.err.contains("startContainer hook /bin/busybox: exit status 1"), "{ran:?}");
+    assert!(ran.err.contains("/bin/busybox: startContainer hook failed with exit code 1"), "{ran:?}");
     assert!(!bundle.rootfs("tmp/ran").exists());
 }
 
@@ -166,7 +167,7 @@ fn a_failure_after_the_start_ends_the_container() {
     bundle.args(&["sleep", "1000"]).create();
     let pid = bundle.pid();
     let ran = bundle.runtime(&["start", "test"]);
-    assert!(ran.status == 1 && ran.err.contains("poststart hook /bin/false"), "{ran:?}");
+    assert!(ran.status == 1 && ran.err.contains("/bin/false: poststart hook failed"), "{ran:?}");
     assert_eq!(read(&bundle, "poststop").0["status"], "stopped");
     let gone = fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));
     assert!(gone, "it still runs");
@@ -181,7 +182,7 @@ fn a_failure_at_the_end_is_a_warning() {
     bundle.args(&["sleep", "1000"]).create();
     let ran = bundle.runtime(&["delete", "--force", "test"]);
     assert_eq!(ran.status, 0, "{ran:?}");
-    assert!(ran.err.contains("warning: poststop hook /bin/false"), "{ran:?}");
+    assert!(ran.err.contains("warning: /bin/false: poststop hook failed with exit code 1"), "{ran:?}");
     read(&bundle, "poststop");
 }
 
@@ -208,6 +209,33 @@ fn a_hook_has_only_so_much_time() {
         let Some(mut bundle) = Bundle::new() else { return };
         bundle.spec["hooks"][point] = json!([{"path": "/bin/sleep", "args": ["sleep", "60"], "timeout": 1}]);
         let ran = bundle.args(&["true"]).run();
-        assert!(ran.status != 0 && ran.err.contains("no end after 1 s"), "{point}: {ran:?}");
+        assert!(ran.status != 0 && ran.err.contains("had not ended after 1 s"), "{point}: {ran:?}");
     }
+}
+
+/// Those of the host, all of them, add to the files that crun's annotations name; programs of the container don't.
+#[test]
+fn output_goes_where_annotations_say() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let path = |name: &str| bundle.path().join(name).to_str().unwrap().to_owned();
+    let (out, err) = (path("out"), path("err"));
+    fs::write(&out, "before\n").unwrap();
+    for point in POINTS {
+        let script = format!("echo {point}; echo {point} >&2");
+        bundle.spec["hooks"][point] = json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+    }
+    bundle.spec["annotations"] = json!({"run.oci.hooks.stdout": out, "run.oci.hooks.stderr": err});
+    let ran = bundle.args(&["echo", "program"]).run();
+    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("startContainer\nprogram\n", "startContainer\n"));
+    let lines = "prestart\ncreateRuntime\ncreateContainer\npoststart\npoststop\n";
+    assert_eq!(fs::read_to_string(&out).unwrap(), format!("before\n{lines}"));
+    assert_eq!(fs::read_to_string(&err).unwrap(), lines);
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&err).unwrap().permissions()) & 0o777,
+        0o600
+    );
+
+    bundle.spec["annotations"] = json!({"run.oci.hooks.stdout": "/no/such/folder/out"});
+    let ran = bundle.run();
+    assert!(ran.status == 1 && ran.err.contains("/no/such/folder/out"), "{ran:?}");
 }

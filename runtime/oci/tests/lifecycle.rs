@@ -149,7 +149,7 @@ fn a_hook_that_fails_ends_the_start() {
     for point in ["createRuntime", "createContainer"] {
         bundle.spec["hooks"] = json!({point: [{"path": "/bin/false"}]});
         let ran = bundle.args(&["true"]).run();
-        assert!(ran.status != 0 && ran.err.contains(&format!("{point} hook /bin/false")), "{ran:?}");
+        assert!(ran.status != 0 && ran.err.contains(&format!("/bin/false: {point} hook failed")), "{ran:?}");
     }
     bundle.spec["hooks"] =
         json!({"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "60"], "timeout": 1}]});

@@ -132,16 +132,32 @@ fn a_missing_source_is_named_before_anything_is_made() {
     assert!(!bundle.rootfs("v").exists());
 }
 
-/// It would be there, and show nothing.
+/// It becomes the root, if it can be one that programs run in.
 #[test]
-fn nothing_is_mounted_over_the_root() {
+fn what_is_mounted_over_the_root_is_the_root() {
     let Some(mut bundle) = Bundle::new() else { return };
     for place in ["/", "/tmp/.."] {
         bundle.add_mount("tmpfs", "tmpfs", place, &[]);
-        let ran = bundle.args(&["true"]).run();
-        assert!(ran.status == 1 && ran.err.contains("mounts.destination \"/\""), "{ran:?}");
+        let ran = bundle.args(&["/bin/busybox", "true"]).run();
+        assert!(ran.status == 127 && ran.err.contains("stat /bin/busybox: No such file"), "{ran:?}");
         bundle.drop_mount(place);
     }
+    for (kind, source, options) in
+        [("bind", "/etc/passwd", &[][..]), ("cgroup", "cgroup", &[]), ("tmpfs", "tmpfs", &["tmpcopyup"])]
+    {
+        bundle.add_mount(kind, source, "/", options);
+        let ran = bundle.args(&["true"]).run();
+        assert!(ran.status == 1 && ran.err.contains("mounts.destination \"/\""), "{ran:?}");
+        bundle.drop_mount("/");
+    }
+    // The host's own mounts have no other root.
+    let namespaces = bundle.spec["linux"]["namespaces"].clone();
+    bundle.spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "mount");
+    bundle.add_mount("tmpfs", "tmpfs", "/", &[]);
+    let ran = bundle.args(&["true"]).run();
+    assert!(ran.status == 1 && ran.err.contains("mount namespace of its own"), "{ran:?}");
+    bundle.drop_mount("/");
+    bundle.spec["linux"]["namespaces"] = namespaces;
     bundle.add_mount("", "", "/", &["remount", "nodev"]);
     bundle.run().good();
 }

@@ -160,7 +160,7 @@ impl Cgroup {
                 let has = |list: &str| list.split_ascii_whitespace().any(|name| name == controller);
                 match (has(&root), has(&own), refusal) {
                     (false, ..) => format!(
-                        "the controller {controller} isn't available below {}: the kernel lacks it or has bound it to cgroup version 1",
+                        "the requested cgroup controller `{controller}` is not available below {}: the kernel lacks it or has bound it to cgroup version 1",
                         self.mount.display()
                     ),
                     (true, false, Some(refusal)) => {

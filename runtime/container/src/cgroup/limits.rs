@@ -141,7 +141,9 @@ fn check_file(what: &'static str, file: &str) -> Result<()> {
         return Err(Error::Invalid {
             what,
             value: file.to_owned(),
-            reason: "it names no file of a controller, like memory.high".into(),
+            reason: format!(
+                "the specified key has not the form CONTROLLER.VALUE `{file}`: it names a file of a controller, like memory.high"
+            ),
         });
     }
     Ok(())

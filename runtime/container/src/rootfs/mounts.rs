@@ -104,7 +104,6 @@ pub(crate) fn prepare(mount: &Mount, common: Common<'_>, mapper: &Mapper<'_>) ->
     } else {
         What::New { kind: kind.to_owned(), source: source.display().to_string() }
     };
-    check_root(&destination, &what)?;
     check_proc(&destination, &what)?;
     Ok(Prepared { destination, options, idmap, what })
 }
@@ -172,19 +171,6 @@ fn rdonly() -> u64 {
     MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into()
 }
 
-/// Refuses mounts over the root: the container's root is the one below, so nobody would see them.
-fn check_root(destination: &Path, what: &What) -> Result<()> {
-    match what {
-        What::Remount => Ok(()),
-        _ if destination != Path::new("/") => Ok(()),
-        _ => Err(Error::Invalid {
-            what: "mounts.destination",
-            value: destination.display().to_string(),
-            reason: "what stands at / is the root file system of \"root\"".into(),
-        }),
-    }
-}
-
 /// Refuses mounts in `/proc` that could make a fake of it.
 fn check_proc(destination: &Path, what: &What) -> Result<()> {
     if !destination.starts_with("/proc") || PROC_COVERABLE.iter().any(|p| destination == Path::new(p)) {
@@ -237,9 +223,47 @@ impl Prepared {
         matches!(self.what, What::Bind { .. })
     }
 
+    /// Whether this becomes the container's root.
+    ///
+    /// # Errors
+    /// Control groups and links don't, nor anything in the root of `others`, who would lose theirs.
+    pub(crate) fn is_root(&self, others: bool) -> Result<bool> {
+        let refused = |reason: &str| {
+            Err(Error::Invalid { what: "mounts.destination", value: "/".into(), reason: reason.to_owned() })
+        };
+        match self.what {
+            _ if self.destination != Path::new("/") => Ok(false),
+            What::Remount => Ok(false),
+            What::Cgroups { .. } | What::Link { .. } => {
+                refused("no program can be executed in that as its root")
+            }
+            What::Bind { .. } | What::New { .. } if others => {
+                refused("without a mount namespace of its own a container's root is \"root\"")
+            }
+            What::New { .. } if self.options.copy_up => {
+                refused("a whole root isn't copied into memory: leave out tmpcopyup, or the mount")
+            }
+            What::Bind { kind: Kind::File, .. } => refused("this is a file, and the root is a directory"),
+            What::Bind { .. } | What::New { .. } => Ok(true),
+        }
+    }
+
     /// Whether this makes a file system of the type `name`.
     pub(crate) fn is_new(&self, name: &str) -> bool {
         matches!(&self.what, What::New { kind, .. } if kind == name)
+    }
+
+    /// The mount that becomes the root, complete and without a place yet; `old` is the root up to now.
+    pub(crate) fn into_root(self, old: &OwnedFd, common: Common<'_>) -> Result<OwnedFd> {
+        match self.what {
+            What::Bind { mount, .. } => Ok(mount),
+            What::New { ref kind, ref source } => self.make(kind, source, Some(old), common),
+            What::Cgroups { .. } | What::Link { .. } | What::Remount => Err(Error::Invalid {
+                what: "mounts.destination",
+                value: "/".into(),
+                reason: "this is no root".into(),
+            }),
+        }
     }
 
     /// Attaches the mount below `root`. Runs in the container's process. Returns the mount, if there is one by now.

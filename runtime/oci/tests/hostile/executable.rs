@@ -24,7 +24,10 @@ fn the_runtime_is_no_interpreter_of_hooks() {
     executable(&bundle.rootfs("bin/hook"));
     bundle.spec["hooks"] = json!({"startContainer": [{"path": "/bin/hook", "args": ["hook", "--version"]}]});
     let ran = bundle.args(&["true"]).run();
-    assert!(ran.status != 0 && ran.err.contains("startContainer hook /bin/hook: exit status 126"), "{ran:?}");
+    assert!(
+        ran.status != 0 && ran.err.contains("/bin/hook: startContainer hook failed with exit code 126"),
+        "{ran:?}"
+    );
     assert!(!ran.out.contains(env!("CARGO_PKG_VERSION")), "the runtime was executed: {ran:?}");
 }
 

@@ -10,6 +10,7 @@ use crate::harness::{Case, case};
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("config/mounts/listed_order", "config.md#mounts", listed_order),
+        case("config/mounts/over_the_root", "config.md#mounts: destination", over_the_root),
         case("config/mounts/relative_destination", "config.md#mounts: destination", relative_destination),
         case("config/mounts/relative_source", "config.md#mounts: source", relative_source),
         case("config/mounts/bind_by_option", "config.md#mounts: source", bind_by_option),
@@ -30,6 +31,23 @@ fn listed_order(bundle: &mut Bundle) {
     bundle.add_mount("tmpfs", "third", "/a/b", &[]);
     let script = "grep ' /a' /proc/self/mounts | cut -d' ' -f1,2; echo x > /a/b/file; ls /a/b";
     assert_eq!(bundle.script(script).run().good(), "first /a\nsecond /a/b\nthird /a/b\nfile\n");
+}
+
+/// What comes after it is mounted in it, and the program is one of it. Nothing is left of what was there, nor of the host:
+/// a root over another, pivoted as usual, keeps the host's mounts in the container.
+fn over_the_root(bundle: &mut Bundle) {
+    let other = bundle.folder("other");
+    for folder in ["bin", "proc", "sys", "dev"] {
+        fs::create_dir(other.join(folder)).unwrap();
+    }
+    fs::copy("/bin/busybox", other.join("bin/busybox")).unwrap();
+    fs::write(other.join("only-here"), "").unwrap();
+    let mount = json!({"type": "bind", "source": other, "destination": "/", "options": ["bind"]});
+    bundle.spec["mounts"].as_array_mut().unwrap().insert(0, mount);
+    bundle.spec["root"]["readonly"] = json!(true);
+    let script = "bb=/bin/busybox; $bb ls /; $bb grep -cE ' (/|/proc) ' /proc/self/mounts; $bb touch /x 2> /dev/null; echo $?";
+    let ran = bundle.args(&["/bin/busybox", "sh", "-c", script]).run();
+    assert_eq!(ran.good(), "bin\ndev\nonly-here\nproc\nsys\n2\n1\n");
 }
 
 fn relative_destination(bundle: &mut Bundle) {

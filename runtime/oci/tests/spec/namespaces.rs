@@ -32,6 +32,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("linux/namespaces/relative_path", SECTION, relative_path),
         case("linux/namespaces/twice", SECTION, twice),
         case("linux/user_namespace/mapped", "config-linux.md#user-namespace-mappings", mapped),
+        case("linux/user_namespace/unmapped", "config-linux.md#user-namespace-mappings", unmapped),
         case("linux/user_namespace/owners_stay", "config-linux.md#user-namespace-mappings", owners_stay),
         case("linux/user_namespace/joined", "config-linux.md#namespaces: user", user_joined),
         case("linux/user_namespace/of_exec", "config-linux.md#namespaces: user", user_of_exec),
@@ -161,6 +162,27 @@ fn mapped(bundle: &mut Bundle) {
     let script = "sed 's/  */ /g' /proc/self/uid_map /proc/self/gid_map; id -u; id -g; echo x > /dev/null && echo written";
     let out = bundle.script(script).run().good();
     assert_eq!(out, " 0 100000 10\n 10 200000 100\n 0 300000 7\n0\n0\nwritten\n");
+}
+
+/// Mappings are optional, and what is without them nobody says: here user 0 is the caller.
+fn unmapped(bundle: &mut Bundle) {
+    bundle.users(0, 1);
+    for ids in ["uidMappings", "gidMappings"] {
+        bundle.spec["linux"].as_object_mut().unwrap().remove(ids);
+    }
+    // Nobody is its group of terminals.
+    bundle.drop_mount("/dev/pts");
+    bundle.add_mount("devpts", "devpts", "/dev/pts", &["newinstance", "ptmxmode=0666", "mode=0620"]);
+    let script =
+        "id -u; id -g; readlink /proc/self/ns/user; sed 's/  */ /g' /proc/self/uid_map /proc/self/gid_map";
+    let ran = bundle.script(script).run();
+    let err = ran.err.clone();
+    let out = ran.good();
+    assert!(out.starts_with("0\n0\nuser:") && !out.contains(&host("/proc/self/ns/user")), "{out}");
+    if bundle.is_ours() {
+        assert!(out.ends_with("\n 0 0 1\n 0 0 1\n"), "{out}");
+        assert!(err.contains("no uidMappings and gidMappings"), "{err}");
+    }
 }
 
 fn owners_stay(bundle: &mut Bundle) {

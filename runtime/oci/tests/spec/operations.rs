@@ -16,7 +16,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("runtime/create/an_invalid_id", "runtime.md#create", invalid_id),
         case("runtime/start/needs_a_container", "runtime.md#start", start_needs_a_container),
         case("runtime/start/only_once", "runtime.md#start", start_only_once),
-        case("runtime/start/needs_a_process", "runtime.md#start", start_needs_a_process),
+        case("runtime/start/needs_a_process", "runtime.md#create, #start", start_needs_a_process),
+        case("runtime/start/needs_a_process_of_run", "runtime.md#start", run_needs_a_process),
         case("runtime/kill/sends_the_signal", "runtime.md#kill", kill_sends),
         case("runtime/kill/a_created_container", "runtime.md#kill", kill_created),
         case("runtime/kill/a_stopped_container", "runtime.md#kill", kill_stopped),
@@ -94,7 +95,18 @@ fn start_only_once(bundle: &mut Bundle) {
     assert_eq!(fs::read_to_string(bundle.rootfs("tmp/starts")).unwrap_or_default().matches('x').count(), 1);
 }
 
+/// `create` applies everything but `process`, which only the start needs.
 fn start_needs_a_process(bundle: &mut Bundle) {
+    bundle.spec.as_object_mut().unwrap().remove("process");
+    bundle.create();
+    assert_eq!(bundle.status(), "created");
+    assert!(bundle.cgroup().exists());
+    error(bundle, &["start", "test"]);
+    bundle.runtime(&["delete", "--force", "test"]).good();
+    bundle.gone();
+}
+
+fn run_needs_a_process(bundle: &mut Bundle) {
     bundle.spec.as_object_mut().unwrap().remove("process");
     bundle.refused();
 }
