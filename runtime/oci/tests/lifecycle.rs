@@ -154,7 +154,7 @@ fn a_hook_that_fails_ends_the_start() {
     bundle.spec["hooks"] =
         json!({"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "60"], "timeout": 1}]});
     let ran = bundle.run();
-    assert!(ran.status != 0 && ran.err.contains("no end after 1 s"), "{ran:?}");
+    assert!(ran.status != 0 && ran.err.contains("had not ended after 1 s"), "{ran:?}");
 }
 
 #[test]
