@@ -6,6 +6,7 @@
 pub(crate) mod borrowed;
 pub(crate) mod cgroupfs;
 pub(crate) mod copyup;
+pub(crate) mod covers;
 pub(crate) mod devices;
 pub(crate) mod idmap;
 pub(crate) mod masks;

@@ -24,6 +24,7 @@ use crate::hooks::Hooks;
 use crate::limits;
 use crate::namespaces::Namespaces;
 use crate::program::{Launch, Program};
+use crate::rootfs::covers;
 use crate::rootfs::devices::{self, Device};
 use crate::rootfs::masks::{self, Masks};
 use crate::rootfs::mounts::{self, Common, Prepared};
@@ -157,6 +158,9 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
         }
     }
     plan.hooks.create_container()?;
+    if plan.shown.is_some() {
+        covers::refuse(&plan.root, place_of(plan.shown.as_deref()))?;
+    }
     close_root(&plan)?;
 
     // The host's tree goes away. From here on a path is one of the container.
@@ -397,8 +401,13 @@ fn enter_mount_namespace(root: &OwnedFd, shown: Option<&Path>) -> Result<()> {
     attach_root(root, shown)
 }
 
+/// Where the root is put: `shown`, if there is such a directory.
+fn place_of(shown: Option<&Path>) -> &Path {
+    shown.filter(|directory| directory.is_dir()).unwrap_or(Path::new("/"))
+}
+
 fn attach_root(root: &OwnedFd, shown: Option<&Path>) -> Result<()> {
-    let place = shown.filter(|directory| directory.is_dir()).unwrap_or(Path::new("/"));
+    let place = place_of(shown);
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
     let directory = rustix::fs::open(place, flags, rustix::fs::Mode::empty())
         .call(|| format!("open({})", place.display()))?;
@@ -482,15 +491,15 @@ fn close_root(plan: &Plan<'_>) -> Result<()> {
 }
 
 /// Makes the new root the root. `pivot_root(".", ".")` puts the old one over the new, from where it is detached
-/// at once (pivot_root(2), NOTES). Where the old root can't be pivoted, or is the root of others, the process is only
-/// locked into the new.
+/// at once (pivot_root(2), NOTES), together with what covers it. Where the old root can't be pivoted, or is the root of
+/// others, the process is only locked into the new.
 fn pivot(plan: &Plan<'_>) -> Result<()> {
     rustix::process::fchdir(&plan.root).call(|| "chdir(new root)".into())?;
     if plan.no_pivot || plan.place.is_some() {
         rustix::process::chroot(c".").call(|| "chroot(new root)".into())?;
     } else {
         rustix::process::pivot_root(c".", c".").call(|| "pivot_root(\".\", \".\")".into())?;
-        rustix::mount::unmount(c".", UnmountFlags::DETACH).call(|| "umount(old root)".into())?;
+        covers::detach(&plan.root)?;
     }
     rustix::process::chdir(c"/").call(|| "chdir(/)".into())
 }

@@ -239,3 +239,61 @@ fn output_goes_where_annotations_say() {
     let ran = bundle.run();
     assert!(ran.status == 1 && ran.err.contains("/no/such/folder/out"), "{ran:?}");
 }
+
+/// Hooks with this script in the container's mount namespace: one that is there, one that enters it from outside.
+fn in_mount_namespace(script: &str) -> [Value; 2] {
+    let hook = |script: String| json!([{"path": "/bin/sh", "args": ["sh", "-ec", script]}]);
+    let find = r#"pid=$(grep -o '"pid": *[0-9]*' | grep -o '[0-9]*')"#;
+    let enter = format!("{find}; nsenter --target $pid --mount sh -ec '{script}'");
+    [json!({"createContainer": hook(script.into())}), json!({"createRuntime": hook(enter)})]
+}
+
+/// umount(2) takes the topmost mount, and what lies over the host's root would save it: `/..` would lead there.
+#[test]
+fn what_covers_the_hosts_root_does_not_keep_it_there() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    fs::write(bundle.rootfs("in-the-container"), "").unwrap();
+    bundle.script("ls /; echo; ls /..; echo; ls /../..");
+    let sees_itself = |bundle: &Bundle, before: &str| {
+        let out = bundle.run_after(before).good();
+        let views: Vec<_> = out.trim_end().split("\n\n").collect();
+        assert!(views[0].contains("in-the-container"), "{out}");
+        assert!(views.len() == 3 && views.iter().all(|view| *view == views[0]), "{out}");
+    };
+    for cover in ["mount -t tmpfs cover /", "mount -t tmpfs cover /; mount -t tmpfs another /"] {
+        bundle.spec["hooks"] = json!({});
+        sees_itself(&bundle, &format!("{cover};"));
+        for hooks in in_mount_namespace(cover) {
+            bundle.spec["hooks"] = hooks;
+            sees_itself(&bundle, "");
+        }
+    }
+}
+
+/// The container would have the root below. Whoever mounts another one over it must know.
+#[test]
+fn a_hook_cannot_cover_the_root() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let rootfs = bundle.path().join("rootfs");
+    let cover = format!("mount -t tmpfs cover {}", rootfs.display());
+    for hooks in in_mount_namespace(&cover) {
+        bundle.spec["hooks"] = hooks;
+        let ran = bundle.script("ls /..").run();
+        let words = format!("a mount over the container's root directory {}, by a hook", rootfs.display());
+        assert!(ran.status == 1 && ran.out.is_empty() && ran.err.contains(&words), "{ran:?}");
+    }
+}
+
+/// It may have done something already, and isn't made a second time.
+#[test]
+fn a_process_that_is_killed_while_it_sets_itself_up_stays_so() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let log = bundle.path().join("log-of-hook");
+    let script = format!("echo once >> {}; kill -KILL $PPID", log.display());
+    // In one of its own nobody in there could.
+    bundle.spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "pid");
+    bundle.spec["hooks"] = json!({"createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]});
+    let ran = bundle.args(&["true"]).run();
+    assert!(ran.status == 1 && ran.err.contains("was it killed, or out of memory?"), "{ran:?}");
+    assert_eq!(fs::read_to_string(log).unwrap(), "once\n");
+}
