@@ -140,11 +140,10 @@ pub struct Held {
 /// # Errors
 /// Whatever can be known to be wrong before anything was made: values, missing sources of bind mounts, what isn't
 /// supported.
-pub fn create(creation: Creation<'_>) -> Result<Held> {
-    let (parent, cgroup) = (creation.parent, creation.cgroup.as_ref().map(AsFd::as_fd));
+pub fn create(mut creation: Creation<'_>) -> Result<Held> {
+    let (parent, cgroup) = (creation.parent, creation.cgroup.take());
     let linux = required(creation.spec.linux(), "linux")?;
     let id = creation.id;
-    let own_cgroup = cgroup.map(|c| c.try_clone_to_owned()).transpose().call(|| "dup(cgroup)".into())?;
     let mut plan = plan(creation, linux)?;
     let clocks = clocks::offsets(linux, &plan.namespaces)?;
     plan.sets_clocks = clocks.is_some();
@@ -169,10 +168,10 @@ pub fn create(creation: Creation<'_>) -> Result<Held> {
     };
     plan.namespaces.set_sibling(parent == Parent::Systemd);
     plan.namespaces.postpone_processes();
-    let own_cgroup = own_cgroup.as_ref().map(AsFd::as_fd);
+    let cgroup = cgroup.as_ref().map(AsFd::as_fd);
     let late = plan.late.is_some();
     let rdt = linux.intel_rdt().as_ref().map(|rdt| resctrl::Groups::create(rdt, id)).transpose()?;
-    let side = plan.namespaces.clone_process(exit_signal, own_cgroup);
+    let side = plan.namespaces.clone_process(exit_signal, cgroup);
     let (pid, pidfd) = match side.map_err(|error| if late { explain(error) } else { error })? {
         Side::Child => {
             drop(ours);

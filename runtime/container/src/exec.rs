@@ -19,6 +19,7 @@ use rustix::fs::{MemfdFlags, Mode};
 use rustix::process::DumpableBehavior;
 use rustix::thread::ThreadNameSpaceType as Types;
 
+use crate::birth;
 use crate::channel::{self, Channel, Word};
 use crate::credentials::Credentials;
 use crate::error::{Call, Error, Result};
@@ -164,14 +165,14 @@ struct Entry<'a> {
 ///
 /// # Errors
 /// [`Error::NotExecutable`] if there is no such program, [`Error::Setup`] for what the new process reported.
-pub fn exec(exec: Exec<'_>) -> Result<Joined> {
-    let cgroup = exec.cgroup.as_ref().map(|c| c.try_clone()).transpose().call(|| "dup(cgroup)".into())?;
+pub fn exec(mut exec: Exec<'_>) -> Result<Joined> {
+    let cgroup = exec.cgroup.take();
     let (outside, waits) = (Outside::new(&exec)?, exec.waits);
     let entry = entry(exec)?;
     let (ours, theirs) = channel::pair().call(|| "socketpair()".into())?;
     let cgroup = cgroup.as_ref().map(AsFd::as_fd);
     let cpus = outside.affinity.visit()?;
-    let side = match sys::clone3(0, libc::SIGCHLD, cgroup) {
+    let side = match birth::clone3(0, libc::SIGCHLD, cgroup) {
         // A cgroup that this user can't use: the container has none of its own then, but its caller's.
         Err(e)
             if e.kind() == io::ErrorKind::PermissionDenied

@@ -19,6 +19,7 @@
 //! root are resolved by descriptors only (`path`), files of procfs through a private mount (`procfs`).
 //! All `unsafe` code lives in `sys`.
 
+mod birth;
 mod channel;
 mod clocks;
 mod create;

@@ -8,6 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::DumpableBehavior;
 use rustix::thread::LinkNameSpaceType as Link;
 
+use crate::birth;
 use crate::channel::{self, Channel, Word};
 use crate::error::{Call, Error, Result};
 use crate::process;
@@ -211,7 +212,7 @@ impl Namespaces {
     fn clone_through(&self, exit_signal: c_int, cgroup: Option<BorrowedFd<'_>>) -> Result<Side> {
         let (ours, theirs) = channel::pair().call(|| "socketpair()".into())?;
         let flags = if self.sibling { libc::CLONE_PARENT } else { 0 };
-        let between = sys::clone3(flags, exit_signal, cgroup).call(|| format!("clone3({flags:#x})"))?;
+        let between = birth::clone3(flags, exit_signal, cgroup).call(|| format!("clone3({flags:#x})"))?;
         let Side::Parent { pidfd: between, .. } = between else {
             drop(ours);
             return self.enter_and_clone(&theirs);
@@ -266,7 +267,7 @@ impl Namespaces {
 
     fn clone_directly(&self, exit_signal: c_int, cgroup: Option<BorrowedFd<'_>>) -> Result<Side> {
         let flags = self.born() | if self.sibling { libc::CLONE_PARENT } else { 0 };
-        let clone = || sys::clone3(flags, exit_signal, cgroup).call(|| format!("clone3({flags:#x})"));
+        let clone = || birth::clone3(flags, exit_signal, cgroup).call(|| format!("clone3({flags:#x})"));
         let Some(file) = self.joined(Kind::Pid).filter(|_| !self.last) else {
             return clone();
         };

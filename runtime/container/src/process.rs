@@ -22,11 +22,22 @@ pub fn start_time(pid: i32) -> Result<u64> {
 
 /// State letter and start time. A zombie has ended, though its id isn't free yet.
 pub(crate) fn stat(pid: i32) -> Result<(char, u64)> {
+    fields(pid, |f| Some((f.first()?.chars().next()?, f.get(19)?.parse().ok()?)))
+}
+
+/// Whether a child of this process has executed any instruction since its birth, as far as anybody can tell. The first
+/// one needs a page that fork(2) doesn't copy, so it has had a page fault (fields 10 and 12 of proc_pid_stat(5)).
+pub(crate) fn has_run(pid: i32) -> bool {
+    let faults = |f: &[&str]| Some(f.get(7)?.parse::<u64>().ok()? + f.get(9)?.parse::<u64>().ok()?);
+    fields(pid, faults).map_or(true, |faults| faults > 0)
+}
+
+/// The fields of proc_pid_stat(5) from the third on.
+fn fields<T>(pid: i32, parse: impl FnOnce(&[&str]) -> Option<T>) -> Result<T> {
     let text = Procfs::host()?.read(&format!("{pid}/stat"))?;
     // The name in parentheses may contain anything, parentheses too: what counts comes after the last one.
     let fields = text.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect::<Vec<_>>());
-    let parsed = fields.and_then(|f| Some((f.first()?.chars().next()?, f.get(19)?.parse().ok()?)));
-    parsed.ok_or_else(|| Error::File {
+    fields.and_then(|fields| parse(&fields)).ok_or_else(|| Error::File {
         path: format!("/proc/{pid}/stat").into(),
         reason: "this is not the format of proc_pid_stat(5)".into(),
     })
@@ -169,9 +180,13 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pidfd = open(child.id() as i32, None).unwrap().unwrap();
         assert!(!wait(pidfd.as_fd(), Some(Duration::from_millis(5))).unwrap());
+        assert!(!sys::is_being_killed(pidfd.as_fd()) && has_run(child.id() as i32));
         assert!(signal(pidfd.as_fd(), libc::SIGKILL).unwrap());
+        assert!(sys::is_being_killed(pidfd.as_fd()), "from the signal on");
         assert!(wait(pidfd.as_fd(), None).unwrap());
+        assert!(sys::is_being_killed(pidfd.as_fd()), "nobody has waited");
         child.wait().unwrap();
+        assert!(sys::is_being_killed(pidfd.as_fd()), "it is gone");
         assert!(!signal(pidfd.as_fd(), libc::SIGKILL).unwrap());
     }
 }

@@ -70,6 +70,25 @@ pub(crate) fn clone3(flags: c_int, exit_signal: c_int, cgroup: Option<BorrowedFd
     Ok(Side::Parent { pid: pid as i32, pidfd })
 }
 
+/// Whether the process has a SIGKILL that it won't survive, or has ended, also where nobody has waited for it: EINVAL of
+/// process_mrelease(2), which frees the memory of such processes only, is all there is to know about others.
+pub(crate) fn is_being_killed(pidfd: BorrowedFd<'_>) -> bool {
+    // SAFETY: takes numbers. The memory of the process that is freed isn't ours: it was cloned without CLONE_VM.
+    match check(unsafe { libc::syscall(libc::SYS_process_mrelease, pidfd.as_raw_fd(), 0) }) {
+        Ok(_) => true,
+        Err(error) => {
+            matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EAGAIN | libc::EINTR))
+        }
+    }
+}
+
+/// unshare(2), `CLONE_NEWCGROUP`: the root of the new cgroup namespace is the cgroup that this process is in.
+pub(crate) fn unshare_cgroups() -> io::Result<()> {
+    // SAFETY: replaces a namespace of this process, and no memory.
+    check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) }.into())?;
+    Ok(())
+}
+
 /// The proof that this process has one thread, for [`fork_sibling`]; whoever has it starts no other.
 #[derive(Debug)]
 pub(crate) struct Alone(());

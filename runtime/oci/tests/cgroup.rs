@@ -402,6 +402,93 @@ fn a_cgroup_with_processes_is_nobody_elses() {
     second.run().good();
 }
 
+/// The cgroup that a bundle asks for, made as a test wants it, and removed at its end.
+struct Made(PathBuf);
+
+impl Made {
+    fn new(path: PathBuf) -> Option<Self> {
+        if let Err(error) = fs::create_dir(&path) {
+            eprintln!("SKIP: no cgroups can be made here: {error}");
+            return None;
+        }
+        Some(Made(path))
+    }
+
+    /// `false`, said visibly: it can't be killed as a whole (before Linux 5.14).
+    fn kill(&self) -> bool {
+        let killed = fs::write(self.0.join("cgroup.kill"), "1");
+        if let Err(error) = &killed {
+            eprintln!("SKIP: no cgroup.kill here: {error}");
+        }
+        killed.is_ok()
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// Linux 6.18 kills whoever is born into a cgroup that was killed more or less often than its maker's.
+#[test]
+fn a_cgroup_that_was_killed_is_as_good_as_another() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let own = bundle.spec["linux"]["cgroupsPath"].as_str().unwrap().trim_start_matches('/').to_owned();
+    let elsewhere = format!("{own}-caller");
+    let enter = format!("echo $$ > {}/cgroup.procs;", mount().join(&elsewhere).display());
+    let id_mapped = json!([{"containerID": 0, "hostID": 100_000, "size": 1000}]);
+    // What the container's process and one executed in it see, and where they are.
+    let script = "grep ^0: /proc/self/cgroup; echo on > /tmp/on; exec sleep 1000";
+    for (target_killed, caller_killed, own_users) in [
+        (true, false, false),
+        (true, false, true),
+        (false, true, false),
+        (false, true, true),
+        (true, true, false),
+    ] {
+        let case = format!("{target_killed} {caller_killed} {own_users}");
+        let (Some(target), Some(caller)) =
+            (Made::new(mount().join(&own)), Made::new(mount().join(&elsewhere)))
+        else {
+            return;
+        };
+        if (target_killed && !target.kill()) || (caller_killed && !caller.kill()) {
+            return;
+        }
+        bundle.before = if caller_killed { enter.clone() } else { String::new() };
+        if own_users {
+            bundle.spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+            bundle.spec["linux"]["uidMappings"] = id_mapped.clone();
+            bundle.spec["linux"]["gidMappings"] = id_mapped.clone();
+            bundle.script("grep ^0: /proc/self/cgroup; exec sleep 1000");
+        } else {
+            bundle.spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "user");
+            bundle.script(script);
+        }
+        let running = bundle.start();
+        assert_eq!(cgroup_of(&bundle).unwrap(), target.0, "{case}");
+        eventually("its word", || !bundle.log().is_empty());
+        assert_eq!(bundle.log(), "0::/\n", "{case}");
+        assert_eq!(running.exec(&[], &["grep", "^0:", "/proc/self/cgroup"]).good(), "0::/\n", "{case}");
+        drop(running);
+        assert!(!target.0.exists(), "{case}: it is left over");
+    }
+}
+
+/// Whoever dies of its limit at birth dies once, and the reason is told.
+#[test]
+fn too_little_memory_to_begin_is_told() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    if !has_controller("memory") {
+        eprintln!("SKIP: no controller memory for version 2 here");
+        return;
+    }
+    bundle.spec["linux"]["resources"] = json!({"memory": {"limit": 4096}});
+    let ran = bundle.args(&["true"]).run();
+    assert!(ran.status != 0 && ran.err.contains("out of memory"), "{ran:?}");
+}
+
 #[test]
 fn a_container_that_may_make_cgroups_owns_its_own() {
     let Some(mut bundle) = Bundle::new() else { return };
