@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use oci_spec::runtime::Process;
 use rustix::fs::XattrFlags;
+use rustix::io::Errno;
 
 use crate::channel::Channel;
 use crate::credentials::Credentials;
@@ -68,11 +69,30 @@ impl Labels {
 
     /// Asks for the label at the next execve.
     pub(crate) fn apply(&self, file: &OwnedFd) -> Result<()> {
-        if let Some((name, label)) = &self.label {
-            rustix::io::write(file, label.as_bytes()).call(|| format!("write({name}, {label:?})"))?;
+        let Some((name, label)) = &self.label else { return Ok(()) };
+        let written = rustix::io::write(file, label.as_bytes());
+        if let Some(error) = written.err().and_then(|cause| unknown(name, label, cause)) {
+            return Err(error);
         }
-        Ok(())
+        written.call(|| format!("write({name}, {label:?})")).map(drop)
     }
+}
+
+/// The error for a label that the kernel doesn't know, which it says with a number of many meanings; `None` for any
+/// other `cause`.
+fn unknown(file: &str, label: &str, cause: Errno) -> Option<Error> {
+    let (what, reason) = match (label.strip_prefix("exec "), cause) {
+        (Some(profile), Errno::NOENT) => (
+            format!("the AppArmor profile {profile:?}"),
+            "no profile of this name is loaded; apparmor_parser loads one, aa-status lists them",
+        ),
+        (None, Errno::INVAL) if file == "attr/exec" => (
+            format!("the SELinux label {label:?}"),
+            "the policy in force has no such user, role, type or level",
+        ),
+        _ => return None,
+    };
+    Some(Error::Unsupported { what, reason: reason.into() })
 }
 
 /// Makes the trampoline. Under SELinux it gets the label of the container's files: the transition to the
@@ -113,4 +133,23 @@ pub(crate) fn confine(
     credentials.settle()?;
     rustix::thread::set_no_new_privs(true).call(|| "prctl(PR_SET_NO_NEW_PRIVS)".into())?;
     load()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_that_the_kernel_does_not_know_are_said_in_words() {
+        let words = |file, label, cause| unknown(file, label, cause).map(|e| e.to_string());
+        let apparmor = words("attr/apparmor/exec", "exec web", Errno::NOENT).unwrap();
+        assert!(
+            apparmor.contains("the AppArmor profile \"web\" can't be done: no profile of this name"),
+            "{apparmor}"
+        );
+        let selinux = words("attr/exec", "u:r:t:s0", Errno::INVAL).unwrap();
+        assert!(selinux.contains("the SELinux label \"u:r:t:s0\" can't be done"), "{selinux}");
+        assert_eq!(words("attr/exec", "u:r:t:s0", Errno::ACCESS), None);
+        assert_eq!(words("attr/apparmor/exec", "exec web", Errno::ACCESS), None);
+    }
 }
