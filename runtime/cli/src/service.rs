@@ -17,7 +17,7 @@ use sampan_container::state::{ContainerDir, State};
 
 use crate::context::Context;
 use crate::release;
-use crate::run::{output, signal, supervise};
+use crate::run::{output, signal, supervise, unit};
 
 /// Holds the `$INVOCATION_ID` of the run of the unit that we ended by SIGKILL.
 const OURS: &str = "killed-by-stop";
@@ -114,6 +114,9 @@ fn cleanup(name: &str, context: &Context) -> anyhow::Result<ExitCode> {
         }
     }
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    if variable("SERVICE_RESULT") == "oom-kill" {
+        eprintln!("{}", out_of_memory(name, unit::own_limit("memory.max")));
+    }
     let is_killed = variable("EXIT_CODE") == "killed" && variable("EXIT_STATUS") == "KILL";
     if is_killed && !is_ours && variable("SERVICE_RESULT") == "success" {
         // An unclean signal makes on-failure, on-abnormal and on-abort restart alike; an exit code wouldn't.
@@ -121,6 +124,26 @@ fn cleanup(name: &str, context: &Context) -> anyhow::Result<ExitCode> {
         supervise::die_by(Signal::SIGABRT);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What systemd calls "a process of this unit", and whose limit it was: `limit` in bytes is the unit's own.
+fn out_of_memory(name: &str, limit: Option<u64>) -> String {
+    let killed = format!("container {name} was killed for want of memory");
+    match limit {
+        Some(bytes) if bytes % (1 << 20) == 0 => {
+            format!(
+                "{killed}: it may have {} MiB; Memory= or MemoryMax= of its file is the limit",
+                bytes >> 20
+            )
+        }
+        Some(bytes) => {
+            format!(
+                "{killed}: it may have {} KiB; Memory= or MemoryMax= of its file is the limit",
+                bytes >> 10
+            )
+        }
+        None => format!("{killed}: it has no limit of its own, so its slice or the machine had none left"),
+    }
 }
 
 /// Another unit, or a shell, may hold the name by now, or ours was refused because it does.
@@ -135,4 +158,19 @@ fn invocation() -> String {
 /// The signal that asks the program to end.
 pub(crate) fn stop_signal(state: &State) -> i32 {
     state.stop_signal.as_deref().and_then(|text| signal::parse(text).ok()).unwrap_or(Signal::SIGTERM as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_memory_was_used_up() {
+        assert!(
+            out_of_memory("web", Some(32 << 20))
+                .contains("container web was killed for want of memory: it may have 32 MiB")
+        );
+        assert!(out_of_memory("web", Some(516 << 10)).contains("it may have 516 KiB"));
+        assert!(out_of_memory("web", None).contains("no limit of its own"));
+    }
 }

@@ -1,6 +1,7 @@
 //! What `sampan run` says to systemd, sd_notify(3), and what it knows of the unit that it runs in.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -96,6 +97,14 @@ pub(crate) fn own_unit() -> Option<String> {
     unit_of_cgroup(text.lines().find_map(|line| line.strip_prefix("0::"))?)
 }
 
+/// A limit of that unit, from a file of its cgroup such as `memory.max`; `None` without one.
+pub(crate) fn own_limit(file: &str) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let folder = cgroup_of_unit(text.lines().find_map(|line| line.strip_prefix("0::/"))?)?;
+    let path = Path::new("/sys/fs/cgroup").join(folder).join(file);
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
 /// The generated unit of which this process is a command, be it the last one; `None` in a shell's scope.
 pub(crate) fn generated_unit() -> Option<String> {
     own_unit().filter(|unit| std::env::var("PODMAN_SYSTEMD_UNIT").as_ref() == Ok(unit))
@@ -112,6 +121,13 @@ fn unit_of_cgroup(path: &str) -> Option<String> {
     path.rsplit('/').find(|part| part.ends_with(".service") || part.ends_with(".scope")).map(str::to_owned)
 }
 
+/// The cgroup of the innermost unit: what follows it is the unit's own affair.
+fn cgroup_of_unit(path: &str) -> Option<&str> {
+    let unit = unit_of_cgroup(path)?;
+    let at = path.rfind(&unit)?;
+    Some(&path[..at + unit.len()])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +140,16 @@ mod tests {
             ("/system.slice", None),
         ] {
             assert_eq!(unit_of_cgroup(path).as_deref(), unit, "{path}");
+        }
+    }
+    #[test]
+    fn the_units_cgroup_ends_with_its_name() {
+        for (path, cgroup) in [
+            ("system.slice/web.service/.control", Some("system.slice/web.service")),
+            ("system.slice/web.service", Some("system.slice/web.service")),
+            ("user.slice", None),
+        ] {
+            assert_eq!(cgroup_of_unit(path), cgroup, "{path}");
         }
     }
 }
