@@ -64,7 +64,7 @@ build: ## build the programs
 try: ## start examples/web.container under a throw-away systemd, fetch its page, clean up
 	tests/try
 
-test: ## run every test: unit, fixture, package and machine
+test: ## run every test: unit, fixture, package, machine and virtual machine
 	tests/run
 
 bench: ## measure container start and the generator beside their floors

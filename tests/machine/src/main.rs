@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use sampan_machine_tests::cache::Cache;
 use sampan_machine_tests::place::Place;
-use sampan_machine_tests::{Machine, Options, images, init, root};
+use sampan_machine_tests::{Machine, Options, images, init, registry, root, shipped};
 
 const HELP: &str = "\
 sampan-machine: a throw-away systemd in private namespaces
@@ -19,6 +19,8 @@ sampan-machine: a throw-away systemd in private namespaces
                                          built if missing
   sampan-machine root [building]         print the folder of its root file system, built if missing;
                                          with \"building\" of one that has buildah
+  sampan-machine virtual FOLDER          put the product into FOLDER; print the folders that are the
+                                         root of a virtual machine together, the first on top
 
 Needs root. What is built is kept in $SAMPAN_CACHE (default /var/cache/sampan-test).
 ";
@@ -54,6 +56,7 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
             let layouts = images::build(&cache, "images-real", images::REAL, &root::build(&cache)?)?;
             println!("{}", layouts.display());
         }
+        ["virtual", product] => virtual_machine(Path::new(product))?,
         ["root", "building"] => println!("{}", root::building(&Cache::open()?)?.display()),
         ["root"] => println!("{}", root::build(&Cache::open()?)?.display()),
         // The two processes of a machine, started by `boot`.
@@ -77,6 +80,20 @@ fn boot(name: &str, folders: &[&str]) -> Result<()> {
     let started = std::time::Instant::now();
     Machine::boot_detached(name, &options)?;
     println!("{name}: running after {} ms", started.elapsed().as_millis());
+    Ok(())
+}
+
+/// Prepares what a virtual machine boots from, the product in `product`.
+fn virtual_machine(product: &Path) -> Result<()> {
+    shipped::install(product)?;
+    let cache = Cache::open()?;
+    let root = root::virtual_machine(&cache)?;
+    let small = images::build(&cache, "images-small", images::SMALL, &root)?;
+    let recipe = format!("{} {}", registry::RECIPE, small.display());
+    let served = cache.entry("registry-small", &recipe, |layer| registry::install(layer, &[&small]))?;
+    for layer in [product, &served, &root] {
+        println!("{}", layer.display());
+    }
     Ok(())
 }
 

@@ -40,6 +40,17 @@ const BUILDING: &str = "buildah";
 /// What other programs call the runtime through, in a root of its own for the same reason.
 const CLIENTS: &str = "containerd podman";
 
+/// What a virtual machine needs beside that: its kernel's modules, and the kernel's security
+/// modules.
+const VIRTUAL: &str = "udev kmod apparmor secilc";
+
+/// Of [`MASKED`], what belongs to a machine with a kernel of its own.
+const UNMASKED: &str = "systemd-udevd.service systemd-udev-trigger.service systemd-sysctl.service \
+    systemd-modules-load.service";
+
+/// The package that depends on Debian's current kernel: small, made for virtual machines.
+const KERNEL: &str = "linux-image-cloud-amd64";
+
 /// The root's folder, built first if the cache has none for this recipe.
 pub fn build(cache: &Cache) -> Result<PathBuf> {
     entry(cache, "root", "")
@@ -55,20 +66,65 @@ pub fn clients(cache: &Cache) -> Result<PathBuf> {
     entry(cache, "root-clients", CLIENTS)
 }
 
+/// The folder of a root with Debian's kernel, below `/boot`, and what works with it alone.
+pub fn virtual_machine(cache: &Cache) -> Result<PathBuf> {
+    let package = kernel()?;
+    let recipe = format!("{} {VIRTUAL} {UNMASKED} {package}", recipe(""));
+    cache.entry("root-virtual", &recipe, |root| {
+        installed(root, VIRTUAL)?;
+        for unit in UNMASKED.split_whitespace() {
+            fs::remove_file(root.join("etc/systemd/system").join(unit))?;
+        }
+        add_kernel(root, &package)
+    })
+}
+
+/// The package with Debian's current kernel, such as `linux-image-6.1.0-56-cloud-amd64`.
+fn kernel() -> Result<String> {
+    let depends = capture(Command::new("apt-cache").args(["depends", KERNEL]))?;
+    let package = depends.split_whitespace().find(|w| w.starts_with("linux-image-") && *w != KERNEL);
+    package.map(str::to_owned).with_context(|| format!("apt-cache knows no kernel of {KERNEL}: {depends}"))
+}
+
+/// Unpacks the kernel's files into `root`. Installed, the package would bring a builder of initial
+/// RAM disks.
+fn add_kernel(root: &Path, package: &str) -> Result<()> {
+    let temporary = tempfile::tempdir()?;
+    capture(Command::new("apt-get").args(["download", "--quiet", package]).current_dir(&temporary))?;
+    let file = fs::read_dir(&temporary)?.next().context("apt-get downloaded nothing")??.path();
+    let unpacked = temporary.path().join("unpacked");
+    capture(Command::new("dpkg-deb").arg("--extract").arg(&file).arg(&unpacked))?;
+    for (from, to) in [("boot", "boot"), ("lib/modules", "usr/lib/modules")] {
+        let to = root.join(to);
+        fs::create_dir_all(&to)?;
+        capture(Command::new("cp").arg("-a").arg(unpacked.join(from).join(".")).arg(&to))?;
+    }
+    let release = package.trim_start_matches("linux-image-");
+    capture(Command::new("chroot").arg(root).args(["depmod", release])).map(drop)
+}
+
 fn entry(cache: &Cache, name: &str, more: &str) -> Result<PathBuf> {
+    cache.entry(name, &recipe(more), |root| installed(root, more))
+}
+
+/// What a root is made of, with `more` packages.
+fn recipe(more: &str) -> String {
     let mut recipe = format!("2 {DEBIAN} {FEDORA} {MASKED}");
     if !more.is_empty() {
         recipe += &format!(" {more}");
     }
-    cache.entry(name, &recipe, |root| {
-        eprintln!("building the test machine's root file system (once, about a minute)");
-        if Path::new("/usr/bin/apt-get").exists() {
-            debian(root, more)?
-        } else {
-            fedora(root, more)?
-        }
-        prepare(root)
-    })
+    recipe
+}
+
+/// Builds a root of this machine's own distribution.
+fn installed(root: &Path, more: &str) -> Result<()> {
+    eprintln!("building the test machine's root file system (once, about a minute)");
+    if Path::new("/usr/bin/apt-get").exists() {
+        debian(root, more)?
+    } else {
+        fedora(root, more)?
+    }
+    prepare(root)
 }
 
 /// Installs Debian into `root`, with `more` packages.
