@@ -334,6 +334,15 @@ pub(super) fn complete(update: &LinuxResources, before: Option<&LinuxResources>)
         }
         whole.set_memory(Some(memory));
     }
+    if let Some(io) = update.block_io().as_ref().filter(|io| io.weight().is_some_and(|w| w != 0)) {
+        // BFQ takes a weight for all devices for one that each of them has, whatever it had before.
+        let old = before.and_then(|b| b.block_io().as_ref()).and_then(|old| old.weight_device().clone());
+        let mut io = io.clone();
+        if io.weight_device().is_none() {
+            io.set_weight_device(old);
+        }
+        whole.set_block_io(Some(io));
+    }
     whole
 }
 
@@ -505,5 +514,10 @@ mod tests {
         let both = [one("memory.swap.max", "3000"), one("memory.max", "1000")];
         assert_eq!(whole(r#"{"memory":{"swap":4000}}"#, before), both);
         assert_eq!(whole(r#"{"memory":{"limit":2000}}"#, "{}"), [one("memory.max", "2000")]);
+        let before = r#"{"blockIO":{"weight":500,"weightDevice":[{"major":8,"minor":0,"weight":300}]}}"#;
+        let both = [one("io.bfq.weight", "default 200"), one("io.bfq.weight", "8:0 300")];
+        assert_eq!(whole(r#"{"blockIO":{"weight":200}}"#, before), both);
+        let other = r#"{"blockIO":{"throttleReadBpsDevice":[{"major":8,"minor":0,"rate":7}]}}"#;
+        assert_eq!(whole(other, before), [one("io.max", "8:0 rbps=7")]);
     }
 }

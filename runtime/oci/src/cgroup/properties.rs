@@ -16,6 +16,11 @@ const QUOTA_STEP: u64 = 10_000;
 
 /// What systemd has a property for. The rest is left to the cgroup's files, which are written in any case.
 pub(crate) fn of_limits(limits: &[Limit]) -> Result<Properties> {
+    convert(limits, has_bfq)
+}
+
+/// The same; `bfq` says whether that I/O scheduler is there.
+fn convert(limits: &[Limit], bfq: fn() -> bool) -> Result<Properties> {
     let mut properties = Properties::new();
     for limit in limits {
         let context = || format!("the limit {}={}", limit.file(), limit.value());
@@ -41,8 +46,11 @@ pub(crate) fn of_limits(limits: &[Limit]) -> Result<Properties> {
             "cpuset.mems" => {
                 add("AllowedMemoryNodes", Value::Bytes(bits(limit.value()).with_context(context)?));
             }
-            "io.bfq.weight" => weigh(&mut properties, limit.value(), 1000).with_context(context)?,
-            "io.weight" => weigh(&mut properties, limit.value(), 10_000).with_context(context)?,
+            "io.bfq.weight" => {
+                let convert = if bfq() { as_systemd_has_it } else { as_the_file_has_it };
+                weigh(&mut properties, limit.value(), 1000, convert).with_context(context)?;
+            }
+            "io.weight" => weigh(&mut properties, limit.value(), 10_000, |w| w).with_context(context)?,
             "io.max" => throttle(&mut properties, limit.value()).with_context(context)?,
             _ => {}
         }
@@ -110,13 +118,32 @@ fn append(properties: &mut Properties, name: &str, device: String, number: u64) 
     }
 }
 
+/// Whether the scheduler BFQ is there, and with it the file `io.bfq.weight` of cgroups.
+fn has_bfq() -> bool {
+    let disks = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let schedulers = disks.map(|disk| std::fs::read_to_string(disk.path().join("queue/scheduler")));
+    schedulers
+        .flatten()
+        .any(|text| text.split_whitespace().any(|name| name.trim_matches(['[', ']']) == "bfq"))
+}
+
+/// What systemd makes a weight of BFQ's of, and writes at its next reload: it maps 100 to 10000 on 100 to 1000.
+fn as_systemd_has_it(weight: u64) -> u64 {
+    if weight <= 100 { weight } else { 100 + (weight - 100) * 11 }
+}
+
+/// What is written to `io.weight` where there is no BFQ.
+fn as_the_file_has_it(weight: u64) -> u64 {
+    1 + (weight.max(10) - 10) * 9999 / 990
+}
+
 /// Lines of `WEIGHT`, `default WEIGHT` or `MAJOR:MINOR WEIGHT`, with weights from 1 to `most`; systemd's go to 10000.
-fn weigh(properties: &mut Properties, text: &str, most: u64) -> Result<()> {
+fn weigh(properties: &mut Properties, text: &str, most: u64, convert: fn(u64) -> u64) -> Result<()> {
     for line in text.lines() {
         let (of, weight) = line.trim().rsplit_once(' ').unwrap_or(("default", line.trim()));
         let weight: u64 = weight.parse()?;
         ensure!((1..=most).contains(&weight), "a weight is a number from 1 to {most}");
-        let weight = if most == 1000 { 1 + (weight.max(10) - 10) * 9999 / 990 } else { weight };
+        let weight = convert(weight);
         match of {
             "default" => drop(properties.insert("IOWeight".into(), Value::Number(weight))),
             numbers => append(properties, "IODeviceWeight", device(numbers)?, weight),
@@ -152,7 +179,7 @@ mod tests {
     use super::*;
 
     fn of(json: &str) -> Result<Properties> {
-        of_limits(&cgroup::limits(&serde_json::from_str(json)?)?)
+        convert(&cgroup::limits(&serde_json::from_str(json)?)?, || false)
     }
 
     fn is(json: &str, wanted: &[(&str, Value)]) {
@@ -233,6 +260,12 @@ mod tests {
                 ("IOWeight", N(50)),
             ],
         );
+        // systemd writes 100 + (weight - 100) / 11 for the scheduler BFQ, above 100.
+        for (weight, wanted) in [(1000, 10_000), (500, 4500), (200, 1200), (100, 100), (10, 10)] {
+            let limits = serde_json::from_str(&format!(r#"{{"blockIO":{{"weight":{weight}}}}}"#)).unwrap();
+            let properties = convert(&cgroup::limits(&limits).unwrap(), || true).unwrap();
+            assert_eq!(properties, Properties::from([("IOWeight".to_owned(), N(wanted))]), "{weight}");
+        }
         assert!(of(r#"{"unified":{"io.max":"/dev/sda rbps=1"}}"#).is_err());
         assert!(of(r#"{"unified":{"io.weight":"0"}}"#).is_err());
     }
