@@ -265,8 +265,8 @@ impl Bundle {
     }
 }
 
-/// How long anything may take under emulation.
-pub const LONG: Duration = Duration::from_secs(60);
+/// How long anything may take, outside of emulation.
+pub const LONG: Duration = Duration::from_secs(10);
 
 fn merge(into: &mut Value, from: &Value) {
     match from.as_object() {

@@ -21,9 +21,6 @@ pub fn tests() -> Vec<Trial> {
     .collect()
 }
 
-/// Takes 40 MB and says nothing if that goes well.
-const GREEDY: &str = "x=$(head -c 40000000 /dev/zero | tail); echo survived";
-
 fn memory(limit: u64) -> Value {
     json!({"linux": {"resources": {"memory": {"limit": limit}}}})
 }
@@ -98,8 +95,7 @@ fn a_kill_is_an_event(bundle: &Bundle) -> Result<()> {
     machine.wait("its first statistics", LONG, |_| has("\"stats\""))?;
     bundle.update(&["--memory", "8m", "--memory-swap", "8m"])?;
     bundle.expect(&[("memory.max", "8388608")])?;
-    let run = bundle.exec(&["sh", "-c", GREEDY])?;
-    ensure!(!run.stdout.contains("survived"), "{}", run.text());
+    bundle.exec(&["sh", "-c", "x=$(head -c 40000000 /dev/zero | tail)"])?;
     ensure!(bundle.number("memory.events", "oom_kill")? > 0, "{}", bundle.file("memory.events")?);
     machine.wait("the event", LONG, |_| has("\"oom\""))?;
     ensure!(bundle.status()? == "running", "the container itself was killed");
