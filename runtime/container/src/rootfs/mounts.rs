@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::Mount;
-use rustix::fs::{CWD, FileType};
+use rustix::fs::{CWD, FileType, Mode, OFlags, XattrFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
 use super::idmap::{Idmap, Mapper};
@@ -345,7 +345,7 @@ impl Prepared {
             let mode = rustix::fs::fstat(old).call(|| format!("stat({})", self.destination.display()))?;
             data.push(("mode".into(), Some(format!("{:o}", mode.st_mode & 0o7777))));
         }
-        if let (Some(label), "tmpfs" | "mqueue" | "devpts") = (common.label, kind) {
+        if let (Some(label), "tmpfs" | "devpts") = (common.label, kind) {
             data.push(("context".into(), Some(label.to_owned())));
         }
         let late = self.options.copy_up;
@@ -354,6 +354,10 @@ impl Prepared {
         let processes = common.processes.filter(|_| kind == "proc");
         let mount =
             new_filesystem(kind, source, &data, superblock, processes, attributes, &self.destination)?;
+        // The kernel made this one together with the IPC namespace, and takes no label for it any more.
+        if let (Some(label), "mqueue", true) = (common.label, kind, common.own_queues) {
+            self.label(&mount, label)?;
+        }
         if let Some(idmap) = &self.idmap {
             idmap.apply(&mount, &self.destination)?;
         }
@@ -373,6 +377,18 @@ impl Prepared {
             sys::mount_setattr(mount.as_fd(), false, &rest).call(call)?;
         }
         Ok(mount)
+    }
+
+    /// Gives the root of a mount a SELinux label.
+    fn label(&self, mount: &OwnedFd, label: &str) -> Result<()> {
+        let call = || format!("setxattr({}, security.selinux, {label})", self.destination.display());
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(mount, c".", flags, Mode::empty()).call(call)?;
+        match rustix::fs::fsetxattr(&root, c"security.selinux", label.as_bytes(), XattrFlags::empty()) {
+            // The policy decides by the type of the file system, and by nothing else.
+            Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+            result => result.call(call),
+        }
     }
 }
 
