@@ -65,14 +65,19 @@ fn exec_has_the_label(machine: &Machine) -> Result<()> {
 
 fn mounts_have_their_label(machine: &Machine) -> Result<()> {
     let bundle = bundle(machine)?;
-    bundle.write("cat /proc/mounts", &json!({"linux": {"mountLabel": FILES}}))?;
-    let run = bundle.run()?;
-    ensure!(run.success(), "{}", run.text());
-    for place in ["/dev", "/dev/shm", "/dev/pts", "/dev/mqueue"] {
-        let line = run.stdout.lines().find(|line| line.split(' ').nth(1) == Some(place));
-        let has = line.is_some_and(|line| line.contains(&format!("context=\"{FILES}\"")));
-        ensure!(has, "{place} has no such label: {}", run.stdout);
+    bundle
+        .write("cat /proc/mounts; echo shown; exec sleep 1000", &json!({"linux": {"mountLabel": FILES}}))?;
+    bundle.start()?;
+    bundle.wait_for_line("shown")?;
+    let mounts = fs::read_to_string("/srv/log")?;
+    for place in ["/dev", "/dev/shm", "/dev/pts"] {
+        let line = mounts.lines().find(|line| line.split(' ').nth(1) == Some(place));
+        let has = line.is_some_and(|line| line.replace('"', "").contains(&format!("context={FILES}")));
+        ensure!(has, "{place} has no such label: {mounts}");
     }
+    let queues = format!("/proc/{}/root/dev/mqueue", bundle.pid()?);
+    let label = machine.ok(&["stat", "--format=%C", &queues])?;
+    ensure!(label.trim() == FILES, "the message queues have {label}");
     Ok(())
 }
 
