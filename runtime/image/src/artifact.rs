@@ -153,15 +153,18 @@ pub fn pull_artifact(store: &Store, source: &Source, options: &PullOptions<'_>) 
     };
     let _no_deletion = store.lock_shared()?;
     at_candidates(candidates, |reference| {
-        options.policy.check_reference(reference)?;
+        let required = options.policy.for_reference(reference);
+        required.check_unsigned()?;
         let known = store.artifact_by_name(&reference.to_string())?;
-        if let Some(known) = known.as_ref().filter(|_| reference.digest().is_some()) {
+        let settled = reference.digest().is_some() && !required.needs_signatures();
+        if let Some(known) = known.as_ref().filter(|_| settled) {
             return Ok(known.clone());
         }
         at_endpoints(options, reference, |client| {
             if let Some(known) = &known
                 && client.known_digest().ok().flatten() == Some(known.digest)
             {
+                required.check(client, &known.digest, false, store)?;
                 return Ok(known.clone());
             }
             pull_from(store, client, reference, options)
@@ -177,6 +180,7 @@ fn pull_from(
 ) -> Result<Artifact> {
     let root = client.root()?.bytes;
     let (digest, location) = (Digest::of(&root), client.location());
+    options.policy.for_reference(reference).check(client, &digest, false, store)?;
     let manifest = Manifest::parse(&root, &location)?;
     let missing: Vec<_> =
         manifest.files().iter().filter(|file| !store.has_blob(&file.digest, file.size)).collect();

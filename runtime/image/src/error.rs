@@ -170,6 +170,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// A program of the host that is needed is not there.
+    #[error("{program} is needed to {purpose}, and is not installed; install {package}")]
+    Missing {
+        /// Its path.
+        program: &'static str,
+        /// What it is needed for.
+        purpose: &'static str,
+        /// The package that has it.
+        package: &'static str,
+    },
+
     /// A layer, manifest, configuration or archive that breaks its format or our bounds.
     #[error("{what} from {location} is corrupt or hostile: {reason}")]
     Corrupt {

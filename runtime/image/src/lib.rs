@@ -5,7 +5,8 @@
 //! 1. [`Source::parse`] turns what a unit file says into a [`Source`]; names without a registry go
 //!    through [`Registries`] (`registries.conf`), which also knows mirrors, blocked and insecure
 //!    registries. [`Reference`] is a complete name.
-//! 2. [`Policy`] (`policy.json`) decides whether the image may be used at all.
+//! 2. [`Policy`] (`policy.json`) decides whether the image may be used at all. Where it requires a signature,
+//!    `signature` knows where those are, and what they prove.
 //! 3. [`pull()`] opens the source: `registry` is the client for registries (with `auth` for
 //!    `auth.json`), `transport` reads directories and archives. Both hand out manifests and blobs;
 //!    `manifest` chooses the platform and parses.
@@ -27,6 +28,7 @@ mod digest;
 mod error;
 mod fetch;
 mod healthcheck;
+mod json;
 mod manifest;
 mod platform;
 mod policy;
@@ -35,6 +37,7 @@ mod pull;
 mod reference;
 mod registries;
 mod registry;
+mod signature;
 mod source;
 mod store;
 mod transport;

@@ -108,9 +108,11 @@ impl fmt::Debug for PullOptions<'_> {
 /// Any of [`Error`]; nothing half-made is left in the store, and layers that were complete are kept
 /// until the next [`Store::collect_garbage`].
 pub fn pull(store: &Store, source: &Source, options: &PullOptions<'_>) -> Result<Image> {
-    options.policy.check_local(source)?;
     let _no_deletion = store.lock_shared()?;
     let pull = Pull { store, options, source };
+    if source.is_local() {
+        options.policy.for_source(source).check_unsigned()?;
+    }
     if let Some(transport) = transport::open(source, store)? {
         return pull.pull_transport(transport.as_ref(), None);
     }
@@ -188,10 +190,13 @@ struct Layer {
 
 impl Pull<'_> {
     fn pull_reference(&self, reference: &Reference) -> Result<Image> {
-        self.options.policy.check_reference(reference)?;
+        let required = self.options.policy.for_reference(reference);
+        required.check_unsigned()?;
         let known = self.known(reference)?;
+        // One that has to be signed is asked for again: the policy may have changed since it came.
         if let Some((image, _)) = &known
             && reference.digest().is_some()
+            && !required.needs_signatures()
         {
             return Ok(image.clone());
         }
@@ -206,7 +211,12 @@ impl Pull<'_> {
     ) -> Result<Image> {
         if let Some((image, digest)) = known {
             match client.known_digest() {
-                Ok(found) if found == Some(*digest) => return Ok(image.clone()),
+                Ok(found) if found == Some(*digest) => {
+                    let instance = image.digest != *digest;
+                    let required = self.options.policy.for_reference(reference);
+                    required.check(client, &image.digest, instance, self.store)?;
+                    return Ok(image.clone());
+                }
                 // A registry without HEAD requests: see what GET brings.
                 Ok(_) | Err(Error::Protocol { .. }) => {}
                 Err(error) => return Err(error),
@@ -241,8 +251,14 @@ impl Pull<'_> {
         let root = transport.root()?;
         let root_digest = Digest::of(&root.bytes);
         let (manifest_bytes, manifest) = self.choose(transport, &root.bytes)?;
-        manifest.check(&location)?;
         let manifest_digest = Digest::of(&manifest_bytes);
+        // SECURITY: before anything that the manifest leads to is fetched, and on the digest of its bytes.
+        let required = match reference {
+            Some(reference) => self.options.policy.for_reference(reference),
+            None => self.options.policy.for_source(self.source),
+        };
+        required.check(transport, &manifest_digest, manifest_digest != root_digest, self.store)?;
+        manifest.check(&location)?;
         let config_bytes = fetch::small(transport, "configuration", &manifest.config)?;
         let config: ImageConfiguration = serde_json::from_slice(&config_bytes)
             .map_err(|error| Error::corrupt("configuration", &location, error.to_string()))?;

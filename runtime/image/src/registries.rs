@@ -316,11 +316,18 @@ fn rewrite(location: &str, rest: &str, file: &Path) -> Result<Reference> {
 }
 
 /// Configuration directory of a user other than root.
-fn user_directory() -> Option<PathBuf> {
+pub(crate) fn user_directory() -> Option<PathBuf> {
+    let named = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = home()?;
+    Some(named.unwrap_or_else(|| home.join(".config")).join("containers"))
+}
+
+/// Home of a user other than root, whose configuration and data are the system's.
+pub(crate) fn home() -> Option<PathBuf> {
     if rustix::process::geteuid().is_root() {
         return None;
     }
-    std::env::var_os("HOME").map(|home| Path::new(&home).join(".config/containers"))
+    std::env::var_os("HOME").map(PathBuf::from)
 }
 
 fn read(path: &Path) -> Result<Option<File>> {

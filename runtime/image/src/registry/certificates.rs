@@ -26,6 +26,8 @@ const PER_REGISTRY: [&str; 2] = ["etc/containers/certs.d", "etc/docker/certs.d"]
 pub(super) struct Places {
     bundles: Vec<PathBuf>,
     directories: Vec<PathBuf>,
+    /// Of these the CAs alone.
+    authorities: Vec<PathBuf>,
 }
 
 impl Places {
@@ -40,17 +42,20 @@ impl Places {
             Some(directory) => vec![directory.to_owned()],
             None => PER_REGISTRY.iter().map(|directory| root.join(directory).join(registry)).collect(),
         };
-        Self { bundles, directories }
+        Self { bundles, directories, authorities: Vec::new() }
+    }
+
+    /// Another registry's CAs count as well; its client certificate is not for others.
+    pub(super) fn and_authorities_of(mut self, options: &PullOptions<'_>, registry: &str) -> Self {
+        self.authorities = Self::new(options, registry).directories;
+        self
     }
 
     /// For the registry itself: system CAs, its own CAs, its client certificate.
     pub(super) fn registry_tls(&self, verify: bool) -> Result<TlsConfig> {
-        let mut roots = if verify { self.system()? } else { Vec::new() };
+        let roots = self.roots(verify)?;
         let mut client = None;
         for directory in &self.directories {
-            for path in files(directory, "crt") {
-                roots.extend(certificates(&path)?);
-            }
             for path in files(directory, "cert") {
                 client = Some(client_certificate(&path)?);
             }
@@ -61,13 +66,17 @@ impl Places {
     /// For hosts that the registry leads to. Where the registry may be insecure, so may its
     /// storage; its own CAs count, its client certificate does not.
     pub(super) fn foreign_tls(&self, verify: bool) -> Result<TlsConfig> {
+        Ok(config(self.roots(verify)?, None, verify))
+    }
+
+    fn roots(&self, verify: bool) -> Result<Vec<Certificate<'static>>> {
         let mut roots = if verify { self.system()? } else { Vec::new() };
-        for directory in &self.directories {
+        for directory in self.directories.iter().chain(&self.authorities) {
             for path in files(directory, "crt") {
                 roots.extend(certificates(&path)?);
             }
         }
-        Ok(config(roots, None, verify))
+        Ok(roots)
     }
 
     /// The first bundle that is there; none means that only the registry's own CAs count.

@@ -79,16 +79,28 @@ impl Http {
             other => other.to_owned(),
         };
         let certificates = certificates::Places::new(options, &registry);
+        Self::with(registry, host, options, certificates, !insecure)
+    }
+
+    /// For the server that has the signatures of a registry's images. It is trusted by the same authorities, and
+    /// unless the user says so, never without one.
+    pub(super) fn beside(reference: &Reference, host: &str, options: &PullOptions<'_>) -> Self {
+        let certificates =
+            certificates::Places::new(options, host).and_authorities_of(options, reference.registry());
+        let verify = options.tls_verify.unwrap_or(true);
+        Self::with(format!("{host} (for signatures)"), host.to_owned(), options, certificates, verify)
+    }
+
+    fn with(
+        registry: String,
+        host: String,
+        options: &PullOptions<'_>,
+        certificates: certificates::Places,
+        verify: bool,
+    ) -> Self {
         let stall = options.stall_timeout;
-        Self {
-            registry,
-            host,
-            stall,
-            own: OnceLock::new(),
-            foreign: OnceLock::new(),
-            certificates,
-            verify: !insecure,
-        }
+        let (own, foreign) = (OnceLock::new(), OnceLock::new());
+        Self { registry, host, stall, own, foreign, certificates, verify }
     }
 
     /// Sends a request and follows redirects. `authorization` goes to the registry alone.
@@ -331,7 +343,7 @@ impl Http {
         }
     }
 
-    fn protocol(&self, request: &Request<'_>, detail: String) -> Error {
+    pub(super) fn protocol(&self, request: &Request<'_>, detail: String) -> Error {
         Error::Protocol { registry: self.registry.clone(), request: request.to_string(), detail }
     }
 }

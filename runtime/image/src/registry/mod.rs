@@ -3,14 +3,15 @@
 //!
 //! `http` makes the connection (TLS, proxy, time-outs, redirects), `challenge` answers what a
 //! registry asks with `WWW-Authenticate`, `blob` keeps a transfer going over broken connections,
-//! `certificates` finds CAs and client certificates. [`Client`] puts them together as a
-//! [`Transport`].
+//! `certificates` finds CAs and client certificates, `signatures` gets an image's from where they are configured to
+//! be. [`Client`] puts them together as a [`Transport`].
 
 mod blob;
 mod certificates;
 mod challenge;
 mod http;
 mod retry;
+mod signatures;
 
 use std::io::Read;
 use std::str::FromStr;
@@ -28,6 +29,7 @@ use crate::manifest::{ACCEPT, Descriptor, MAX_MANIFEST};
 use crate::pull::PullOptions;
 use crate::reference::Reference;
 use crate::registries::Endpoint;
+use crate::signature::Signatures;
 use crate::transport::{Document, Transport};
 use challenge::Challenge;
 use http::{Http, Method, Request};
@@ -257,6 +259,10 @@ impl Transport for Client<'_> {
 
     fn location(&self) -> String {
         format!("registry {}", self.reference.registry())
+    }
+
+    fn signatures(&self, manifest: &Digest, _instance: bool) -> Result<Signatures> {
+        signatures::fetch(self, manifest)
     }
 
     fn known_digest(&self) -> Result<Option<Digest>> {

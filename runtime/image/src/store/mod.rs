@@ -56,6 +56,23 @@ pub(crate) struct StoreLock {
     _file: File,
 }
 
+/// A directory in `tmp/` for this process alone; removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Should this fail: tmp/ is cleaned at the next opening.
+        let _ = trash::remove_all(&self.0);
+    }
+}
+
 /// The right to change records, and to write in `tmp/` for that.
 #[derive(Debug)]
 pub(crate) struct RecordsLock {
@@ -159,6 +176,15 @@ impl Store {
         rustix::fs::open(&directory, flags, Mode::from_raw_mode(0o600))
             .map(File::from)
             .map_err(|error| Error::io("make a file in", &directory, error))
+    }
+
+    /// A directory for a program's files, which nobody else can look into. The caller holds the store's lock.
+    pub(crate) fn scratch(&self) -> Result<Scratch> {
+        let path = self.root.join(format!("tmp/{}", unique_name()));
+        make_directory(&path, 0o700)?;
+        // Programs are given the path, and have another working directory.
+        let path = std::path::absolute(&path).map_err(|error| Error::io("resolve", &path, error))?;
+        Ok(Scratch(path))
     }
 
     /// Writes a file whole: temporary name, sync, rename, sync of the directory.

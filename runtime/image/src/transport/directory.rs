@@ -1,12 +1,16 @@
-//! `dir:` images: `manifest.json` beside blobs that are named by the digits of their digest.
+//! `dir:` images: `manifest.json` beside blobs that are named by the digits of their digest,
+//! and signatures in `signature-1` and so on.
 
+use std::fmt::Display;
 use std::io::Read;
 use std::path::Path;
 
 use super::layout::{Files, OpenFile, read_bounded};
 use super::{Document, Transport};
-use crate::error::Result;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
+use crate::signature::{MAX_SIGNATURE, Signature, Signatures};
 
 /// A directory as `skopeo copy … dir:path` writes it.
 pub(super) struct Directory {
@@ -37,5 +41,22 @@ impl Transport for Directory {
 
     fn location(&self) -> String {
         self.location.clone()
+    }
+
+    fn signatures(&self, manifest: &Digest, instance: bool) -> Result<Signatures> {
+        let name = |number: &dyn Display| match instance {
+            true => format!("{}.signature-{number}", manifest.hex()),
+            false => format!("signature-{number}"),
+        };
+        let mut signatures = Signatures::default();
+        signatures.places.push(format!("{}/{}", self.location, name(&"N")));
+        for number in 1.. {
+            let name = name(&number);
+            let Some(bytes) = self.files.read_if_there(&name, MAX_SIGNATURE)? else { break };
+            let place = format!("{}/{name}", self.location);
+            let added = signatures.push(place, Signature::from_file(bytes));
+            added.map_err(|reason| Error::corrupt("signatures", &self.location, reason))?;
+        }
+        Ok(signatures)
     }
 }

@@ -70,6 +70,24 @@ impl Files {
             Err(error) => Err(Error::io("open", path, error)),
         }
     }
+
+    /// A whole file of at most `bound` bytes; `None` if there is none of this name.
+    pub(super) fn read_if_there(&self, name: &str, bound: u64) -> Result<Option<Vec<u8>>> {
+        let path = self.path.join(name);
+        let file = match self.open_file(name) {
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            file => file?,
+        };
+        let mut bytes = Vec::new();
+        file.take(bound + 1).read_to_end(&mut bytes).map_err(|error| Error::io("read", &path, error))?;
+        if bytes.len() as u64 > bound {
+            let reason = format!("it has more than {bound} bytes");
+            return Err(Error::corrupt(format!("\"{name}\""), self.path.display().to_string(), reason));
+        }
+        Ok(Some(bytes))
+    }
 }
 
 impl OpenFile for Files {

@@ -14,6 +14,7 @@ use std::io::Read;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::manifest::Descriptor;
+use crate::signature::Signatures;
 use crate::source::Source;
 use crate::store::Store;
 
@@ -39,6 +40,13 @@ pub(crate) trait Transport: Sync {
 
     /// Registry or path, for messages.
     fn location(&self) -> String;
+
+    /// The signatures of a manifest, none of them verified. `instance`: an index of this source led to it.
+    fn signatures(&self, manifest: &Digest, instance: bool) -> Result<Signatures> {
+        let _ = (manifest, instance);
+        // Archives and image layouts have no place for them.
+        Ok(Signatures::none(format!("{}, which can hold none", self.location())))
+    }
 
     /// Digest of what the source stands for, if it can be had without reading it (a `HEAD`
     /// request): an image known by it need not be read at all.
