@@ -1,6 +1,6 @@
 //! `sampan pull`, and the fetching that `sampan run` does when an image is missing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -39,6 +39,9 @@ pub(crate) struct Options {
     /// When to fetch
     #[arg(long, value_name = "POLICY", default_value = "always", value_parser = ["always", "missing", "never", "newer"])]
     policy: String,
+    /// Policy to use instead of the system's, containers-policy.json(5)
+    #[arg(long, value_name = "FILE", hide = true)]
+    signature_policy: Option<PathBuf>,
     /// Print the identifier alone
     #[arg(long, short)]
     quiet: bool,
@@ -103,6 +106,8 @@ pub(crate) struct Request<'a> {
     pub(crate) policy: &'a str,
     pub(crate) platform: Option<Platform>,
     pub(crate) access: &'a Access,
+    /// Instead of the policy that the system or the user has.
+    pub(crate) signature_policy: Option<&'a Path>,
 }
 
 /// Fetches and prints the identifiers, one a line.
@@ -119,8 +124,13 @@ pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCod
         }
     };
     for name in &options.images {
-        let request =
-            Request { name, policy: &options.policy, platform: platform.clone(), access: &options.access };
+        let request = Request {
+            name,
+            policy: &options.policy,
+            platform: platform.clone(),
+            access: &options.access,
+            signature_policy: options.signature_policy.as_deref(),
+        };
         let bar = Progressing::new(options.quiet);
         let image = find_or_fetch(context, &request, &|progress| bar.show(progress))?;
         bar.finish();
@@ -175,7 +185,10 @@ fn fetch(
     request: &Request<'_>,
     report: &(dyn Fn(&Progress) + Sync),
 ) -> anyhow::Result<Image> {
-    let policy = Policy::load(std::path::Path::new("/")).context("reading policy.json")?;
+    let policy = match request.signature_policy {
+        Some(file) => Policy::load_file(file).context("--signature-policy")?,
+        None => Policy::load(Path::new("/")).context("reading policy.json")?,
+    };
     let source = Source::parse(request.name, registries)?;
     let credentials = request.access.credentials();
     let mut options = PullOptions::new(registries, &policy);

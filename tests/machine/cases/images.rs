@@ -1,13 +1,14 @@
 //! Where images come from, and what `systemctl status` shows while they come.
 
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use sampan_machine_tests::Machine;
 use sampan_machine_tests::registry::TLS_ADDRESS;
 
-use crate::fixture::{Shared, Skip, install, shared, start, test, uninstall};
+use crate::fixture::{Shared, Skip, install, shared, start, start_fails, test, uninstall};
 
 static MACHINE: Shared = Shared::new(module_path!());
 
@@ -24,6 +25,7 @@ pub fn tests() -> Vec<Trial> {
         on_shared("files_owners_and_whiteouts_are_as_packed", as_packed),
         alone("progress_shows_and_extends_the_start", progress_shows_and_extends_the_start),
         alone("one_pull_at_a_time_of_one_image", one_pull_at_a_time),
+        alone("a_policy_refuses_what_is_not_signed", a_policy_refuses_what_is_not_signed),
     ]
 }
 
@@ -186,5 +188,86 @@ fn one_pull_at_a_time(machine: &Machine) -> Result<()> {
     }
     let blobs = machine.shell("find /var/lib/sampan/tmp -mindepth 1")?;
     ensure!(blobs.is_empty(), "left in tmp: {blobs}");
+    Ok(())
+}
+
+/// Runs the host's GnuPG with a home of its own.
+fn gpg(home: &std::path::Path, arguments: &[&str]) -> Result<Vec<u8>> {
+    let base = ["--batch", "--quiet", "--yes", "--pinentry-mode", "loopback", "--passphrase", ""];
+    let output = Command::new("gpg").env("GNUPGHOME", home).args(base).args(arguments).output();
+    let output = output.map_err(|error| Skip(format!("GnuPG is needed to sign: {error}")))?;
+    ensure!(output.status.success(), "gpg {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(output.stdout)
+}
+
+/// A key, and its signature of the payload.
+fn sign(payload: &str) -> Result<(Vec<u8>, Vec<u8>)> {
+    let home = tempfile::Builder::new().prefix("g").tempdir()?;
+    let file = home.path().join("payload");
+    std::fs::write(&file, payload)?;
+    gpg(home.path(), &["--quick-generate-key", "release@example.com", "rsa2048", "sign", "0"])?;
+    let key = gpg(home.path(), &["--armor", "--export"])?;
+    let signature = gpg(home.path(), &["--output", "-", "--sign", &file.display().to_string()])?;
+    // Its agent would stay.
+    let _ = Command::new("gpgconf").arg("--homedir").arg(home.path()).args(["--kill", "all"]).status();
+    Ok((key, signature))
+}
+
+fn a_policy_refuses_what_is_not_signed(machine: &Machine) -> Result<()> {
+    let head = "curl -sfI -H 'Accept: application/vnd.oci.image.manifest.v1+json' \
+                http://localhost:5000/v2/web/manifests/latest | tr -d '\\r' | sed -n 's/^[Dd]ocker-[Cc]ontent-[Dd]igest: //p'";
+    let digest = machine.shell(head)?.trim().to_owned();
+    let hex = digest.strip_prefix("sha256:").context("the registry says no digest")?;
+    let payload = format!(
+        r#"{{"critical":{{"type":"atomic container signature","image":{{"docker-manifest-digest":"{digest}"}},
+        "identity":{{"docker-reference":"localhost:5000/web:latest"}}}},"optional":{{}}}}"#
+    );
+    let (key, signature) = sign(&payload)?;
+    let place = |path: &str, bytes: &[u8]| {
+        let path = machine.path(path);
+        std::fs::create_dir_all(path.parent().context("a file has a folder")?)?;
+        std::fs::write(path, bytes).map_err(anyhow::Error::from)
+    };
+    place("/etc/pki/release.asc", &key)?;
+    machine.write(
+        "/etc/containers/policy.json",
+        r#"{"default": [{"type": "insecureAcceptAnything"}], "transports": {"docker": {"localhost:5000":
+            [{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/etc/pki/release.asc"}]}}}"#,
+    )?;
+    machine.write(
+        "/etc/containers/registries.d/local.yaml",
+        "docker:\n  localhost:5000:\n    lookaside: file:///srv/signatures\n",
+    )?;
+    install(machine, &[("signed.container", "[Container]\nImage=localhost:5000/web\n")])?;
+    let said = start_fails(machine, "signed")?;
+    for wanted in [
+        "localhost:5000/web:latest",
+        "/etc/containers/policy.json",
+        "\"signedBy\" with a key of /etc/pki/release.asc",
+        "there is no signature",
+        "/srv/signatures/web@sha256=",
+    ] {
+        ensure!(said.contains(wanted), "{wanted:?} is missing in {said}");
+    }
+    ensure!(
+        machine.shell("ls /var/lib/sampan/layers /var/lib/sampan/tmp")?.lines().count() <= 3,
+        "layers came"
+    );
+    // Another image's signature is none.
+    place(&format!("/srv/signatures/web@sha256={hex}/signature-1"), &sign(&payload)?.1)?;
+    let said = start_fails(machine, "signed")?;
+    ensure!(said.contains("it was made by another key"), "{said}");
+    // One policy for one pull.
+    machine.write("/srv/lax.json", r#"{"default": [{"type": "insecureAcceptAnything"}]}"#)?;
+    machine.ok(&["sampan", "pull", "--signature-policy", "/srv/lax.json", "localhost:5000/busybox"])?;
+
+    place(&format!("/srv/signatures/web@sha256={hex}/signature-2"), &signature)?;
+    machine.ok(&["systemctl", "reset-failed"])?;
+    start(machine, "signed")?;
+    // The policy counts when an image comes; one that is there is not asked for again.
+    machine.shell("rm -r /srv/signatures")?;
+    machine.ok(&["systemctl", "restart", "signed"])?;
+    let pull = machine.run(&["sampan", "pull", "localhost:5000/web"])?;
+    ensure!(!pull.success() && pull.text().contains("there is no signature"), "{}", pull.text());
     Ok(())
 }

@@ -17,11 +17,11 @@ use crate::command::capture;
 /// Debian packages in the root, beside the essential ones: systemd and what sampan runs on, then
 /// what the tests use inside.
 const DEBIAN: &str = "systemd systemd-sysv dbus dbus-user-session libpam-systemd polkitd passwd login \
-    nftables iproute2 aardvark-dns libseccomp2 uidmap \
+    nftables iproute2 aardvark-dns libseccomp2 uidmap gpgv \
     busybox-static ca-certificates curl docker-registry openssl procps psmisc strace";
 
 /// The same for `dnf`; the registry has no package there.
-const FEDORA: &str = "systemd dbus polkit shadow-utils nftables iproute aardvark-dns libseccomp \
+const FEDORA: &str = "systemd dbus polkit shadow-utils nftables iproute aardvark-dns libseccomp gnupg2 \
     busybox ca-certificates curl openssl procps-ng psmisc strace util-linux";
 
 /// Units that would reach the host's kernel through the shared `/proc/sys` and `/sys`, and units

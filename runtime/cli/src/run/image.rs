@@ -49,7 +49,8 @@ pub(crate) fn find(options: &Options, context: &Context, unit: Option<&Unit>) ->
         ..pull::Access::default()
     };
     let platform = options.platform.as_deref().map(pull::parse_platform);
-    let request = pull::Request { name, policy: &options.pull, platform, access: &access };
+    let request =
+        pull::Request { name, policy: &options.pull, platform, access: &access, signature_policy: None };
     let report = pull::throttled(|progress| {
         let text = pull::describe(progress);
         match unit {

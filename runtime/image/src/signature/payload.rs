@@ -24,6 +24,10 @@ impl Payload {
     /// Reads a payload that has been verified, never one that has not: unknown members of `critical` mean
     /// something that this version does not understand, and so refuse the signature.
     pub(super) fn parse(verified: &[u8], kind: &str) -> Result<Self, String> {
+        Self::read(verified, kind).map_err(|error| format!("its payload: {error}"))
+    }
+
+    fn read(verified: &[u8], kind: &str) -> Result<Self, String> {
         let mut fields = At::parse(verified)?.object()?;
         let mut critical = fields.need("critical")?.object()?;
         optional(fields.need("optional")?, kind)?;

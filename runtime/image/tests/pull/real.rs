@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use sampan_image::{Credentials, Digest, Error};
 
 use crate::fixture::{Machine, TestImage, installed, noise, tar_of};
+use crate::signing::Gnupg;
 
 /// bcrypt of "sesame".
 const PASSWORD_HASH: &str = "user:$2b$04$0A0ogerz9aaAPo0bjgo/MOF6D.4HqliFUhlJsyCgkRwAez5OudZB2\n";
@@ -62,9 +63,13 @@ impl Registry {
     }
 
     fn push(&self, image: &TestImage, name: &str, arguments: &[&str]) {
+        self.push_by(&mut Command::new("skopeo"), image, name, arguments);
+    }
+
+    fn push_by(&self, skopeo: &mut Command, image: &TestImage, name: &str, arguments: &[&str]) {
         let layout = self.directory.path().join("layout");
         image.write_layout(&layout);
-        let status = Command::new("skopeo")
+        let status = skopeo
             .args(["--insecure-policy", "copy", "-q", "--dest-tls-verify=false"])
             .args(["--dest-creds", "user:sesame"])
             .args(arguments)
@@ -162,4 +167,39 @@ fn a_real_registry_with_tls_and_passwords_is_read() {
     assert_eq!(pulled.id, Digest::of(&image.config).hex());
     // What is there is found again with one request, over the same way.
     assert_eq!(machine.pull(&name).unwrap().id, pulled.id);
+}
+
+/// As an image is signed in practice: on the way to the registry, into a directory that a server then serves.
+#[test]
+fn signatures_that_skopeo_makes_are_found_and_accepted() {
+    let (Some(registry), Some(gnupg)) = (Registry::start(false), Gnupg::new()) else { return };
+    let (key, other) = (gnupg.key("good@test"), gnupg.key("other@test"));
+    let store = registry.directory.path().join("signatures");
+    let registries_d = registry.directory.path().join("registries.d");
+    let yaml = format!("default-docker:\n  lookaside: file://{}\n", store.display());
+    std::fs::create_dir(&registries_d).unwrap();
+    std::fs::write(registries_d.join("default.yaml"), &yaml).unwrap();
+    let image = image();
+    let mut skopeo = Command::new("skopeo");
+    skopeo.env("GNUPGHOME", gnupg.0.path()).arg("--registries.d").arg(&registries_d);
+    registry.push_by(&mut skopeo, &image, "ns/signed:1", &["--sign-by", &key]);
+    registry.push(&image, "ns/other:1", &[]);
+    let pull = |name: &str, key: &str| {
+        let machine = Machine::new();
+        let keys = machine.directory.path().join("keys.asc");
+        std::fs::write(&keys, gnupg.export(&[key], true)).unwrap();
+        let policy = format!(
+            r#"{{"default":[{{"type":"signedBy","keyType":"GPGKeys","keyPath":"{}"}}]}}"#,
+            keys.display()
+        );
+        machine.write("etc/containers/policy.json", &policy);
+        machine.write("etc/containers/registries.d/default.yaml", &yaml);
+        machine.pull(&format!("{}/ns/{name}", registry.address)).map(|image| image.digest)
+    };
+    let digest = pull("signed:1", &key).unwrap();
+    assert_eq!(pull(&format!("signed@{digest}"), &key).unwrap(), digest);
+    for (name, key) in [("signed:1", &other), ("other:1", &key)] {
+        let error = pull(name, key).unwrap_err();
+        assert!(matches!(error, Error::Policy { .. }), "{name}: {error}");
+    }
 }

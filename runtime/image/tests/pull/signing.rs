@@ -17,9 +17,13 @@ pub(crate) const COSIGN_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v
 fn run(command: &mut Command, input: &[u8]) -> Vec<u8> {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // One that wants nothing closes its end.
-    let _ = child.stdin.take().unwrap().write_all(input);
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let output = std::thread::scope(|scope| {
+        // One that wants nothing closes its end.
+        scope.spawn(move || drop(stdin.write_all(input)));
+        child.wait_with_output()
+    });
+    let Output { status, stdout, stderr } = output.unwrap();
     assert!(status.success(), "{command:?}: {}", String::from_utf8_lossy(&stderr));
     stdout
 }
@@ -224,12 +228,8 @@ impl Peer {
         Some(accepted)
     }
 
-    /// The same where it may also find that it cannot use the policy.
-    pub(crate) fn accepts_or_fails(&self, machine: &Machine, source: &str) -> Option<bool> {
-        self.copy(machine, source).map(|(accepted, _)| accepted)
-    }
-
-    fn copy(&self, machine: &Machine, source: &str) -> Option<(bool, String)> {
+    /// The same where it may also find that it cannot use the policy; and what it says.
+    pub(crate) fn copy(&self, machine: &Machine, source: &str) -> Option<(bool, String)> {
         if !self.there {
             return None;
         }
@@ -245,7 +245,12 @@ impl Peer {
             .arg(format!("dir:{}", into.path().join("copy").display()))
             .output()
             .unwrap();
-        Some((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if said.contains("Debian-local change: sigstore disabled") {
+            eprintln!("SKIP: Debian's skopeo is built without sigstore; its verdict is not compared");
+            return None;
+        }
+        Some((output.status.success(), said))
     }
 }
 
