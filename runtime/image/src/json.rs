@@ -88,6 +88,13 @@ impl At {
         }
     }
 
+    /// As text that is not empty.
+    pub(crate) fn filled(self) -> Result<String, String> {
+        let empty = self.bad("it is empty");
+        let text = self.text()?;
+        if text.is_empty() { Err(empty) } else { Ok(text) }
+    }
+
     /// As a whole number.
     pub(crate) fn integer(self) -> Result<i64, String> {
         match self.value {

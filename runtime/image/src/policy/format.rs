@@ -8,12 +8,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::identity::SignedIdentity;
 use crate::error::{Error, Result};
-use crate::json::{At, Fields, shown};
+use crate::json::{At, Fields};
+use crate::signature::{Origin, Subject, from_base64};
 
 /// Largest file of keys, in bytes.
 const MAX_KEYS: u64 = 16 << 20;
@@ -59,8 +57,12 @@ pub(super) struct SigstoreSigned {
 #[derive(Debug, Clone)]
 pub(super) enum Trust {
     Keys(Keys),
-    Fulcio,
-    Pki,
+    /// Whoever has a certificate of these authorities for this subject.
+    Certified {
+        roots: Keys,
+        intermediates: Option<Keys>,
+        subject: Subject,
+    },
 }
 
 /// Where keys are.
@@ -76,7 +78,7 @@ impl Keys {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Config`] for a file that is too large.
-    pub(super) fn read(&self, policy: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    pub(super) fn read(&self, policy: &Path) -> Result<Vec<Origin>> {
         match self {
             Self::Files(paths) => {
                 paths.iter().map(|path| Ok((path.display().to_string(), read_bounded(path)?))).collect()
@@ -221,50 +223,48 @@ fn sigstore_signed(fields: &mut Fields) -> Result<SigstoreSigned, String> {
     let pki = fields.take("pki").map(pki).transpose()?;
     let trust = match (keys, fulcio, pki) {
         (Some(keys), None, None) => Trust::Keys(keys),
-        (None, Some(()), None) if rekor.is_none() => {
+        (None, Some(_), None) if rekor.is_none() => {
             return Err(fields.bad("fulcio needs one of the rekorPublicKey… keys"));
         }
-        (None, Some(()), None) => Trust::Fulcio,
-        (None, None, Some(())) if rekor.is_some() => {
+        (None, Some(fulcio), None) => fulcio,
+        (None, None, Some(_)) if rekor.is_some() => {
             return Err(fields.bad("pki and the rekorPublicKey… keys exclude each other"));
         }
-        (None, None, Some(())) => Trust::Pki,
+        (None, None, Some(pki)) => pki,
         (None, None, None) => return Err(fields.bad(format_args!("one of {SOURCES} is needed"))),
         _ => return Err(fields.bad(format_args!("{SOURCES} exclude each other"))),
     };
     Ok(SigstoreSigned { trust, rekor, identity: identity(fields)? })
 }
 
-/// Certificates of Fulcio: checked for form alone, since none is ever accepted.
-fn fulcio(at: At) -> Result<(), String> {
+/// Certificates of Fulcio, which are good for minutes: the time counts at which a log has seen the signature.
+fn fulcio(at: At) -> Result<Trust, String> {
     let mut fields = at.object()?;
     let sources = [one_path(&mut fields, "caPath")?, one_data(&mut fields, "caData")?];
-    if only_one(sources, &fields, "caPath and caData")?.is_none() {
-        return Err(fields.bad("one of caPath and caData is needed"));
-    }
-    fields.need("oidcIssuer")?.text()?;
-    fields.need("subjectEmail")?.text()?;
-    fields.end()
+    let roots = only_one(sources, &fields, "caPath and caData")?
+        .ok_or_else(|| fields.bad("one of caPath and caData is needed"))?;
+    let issuer = fields.need("oidcIssuer")?.filled()?;
+    let email = fields.need("subjectEmail")?.filled()?;
+    fields.end()?;
+    let subject = Subject { email: Some(email), issuer: Some(issuer), hostname: None };
+    Ok(Trust::Certified { roots, intermediates: None, subject })
 }
 
-/// Certificates of another authority, likewise.
-fn pki(at: At) -> Result<(), String> {
+/// Certificates of any other authority.
+fn pki(at: At) -> Result<Trust, String> {
     let mut fields = at.object()?;
     let roots = [one_path(&mut fields, "caRootsPath")?, one_data(&mut fields, "caRootsData")?];
-    if only_one(roots, &fields, "caRootsPath and caRootsData")?.is_none() {
-        return Err(fields.bad("one of caRootsPath and caRootsData is needed"));
-    }
+    let roots = only_one(roots, &fields, "caRootsPath and caRootsData")?
+        .ok_or_else(|| fields.bad("one of caRootsPath and caRootsData is needed"))?;
     let more = [one_path(&mut fields, "caIntermediatesPath")?, one_data(&mut fields, "caIntermediatesData")?];
-    only_one(more, &fields, "caIntermediatesPath and caIntermediatesData")?;
-    let subjects = ["subjectEmail", "subjectHostname"].map(|key| fields.take(key).map(At::text));
-    let mut named = false;
-    for subject in subjects.into_iter().flatten() {
-        named |= !subject?.is_empty();
-    }
-    if !named {
+    let intermediates = only_one(more, &fields, "caIntermediatesPath and caIntermediatesData")?;
+    let email = fields.take("subjectEmail").map(At::filled).transpose()?;
+    let hostname = fields.take("subjectHostname").map(At::filled).transpose()?;
+    if email.is_none() && hostname.is_none() {
         return Err(fields.bad("one of subjectEmail and subjectHostname is needed"));
     }
-    fields.end()
+    fields.end()?;
+    Ok(Trust::Certified { roots, intermediates, subject: Subject { email, hostname, issuer: None } })
 }
 
 fn identity(fields: &mut Fields) -> Result<SignedIdentity, String> {
@@ -297,9 +297,7 @@ fn paths(fields: &mut Fields, key: &str) -> Result<Option<Keys>, String> {
 }
 
 fn path(at: At) -> Result<PathBuf, String> {
-    let empty = at.bad("it names no file");
-    let text = at.text()?;
-    if text.is_empty() { Err(empty) } else { Ok(PathBuf::from(text)) }
+    at.filled().map(PathBuf::from)
 }
 
 fn one_data(fields: &mut Fields, key: &'static str) -> Result<Option<Keys>, String> {
@@ -316,12 +314,8 @@ fn datas(fields: &mut Fields, key: &'static str) -> Result<Option<Keys>, String>
 
 fn data(at: At) -> Result<Vec<u8>, String> {
     let place = at.clone();
-    let text: String = at.text()?.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
-    match STANDARD.decode(&text) {
-        Ok(bytes) if !bytes.is_empty() => Ok(bytes),
-        Ok(_) => Err(place.bad("it has no key")),
-        Err(error) => Err(place.bad(format_args!("it is not base 64: {error} in \"{}\"", shown(&text)))),
-    }
+    let bytes = from_base64(&at.filled()?);
+    bytes.map_err(|error| place.bad(format_args!("it is not base 64: {error}")))
 }
 
 #[cfg(test)]

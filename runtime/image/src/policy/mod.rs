@@ -19,7 +19,8 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::reference::Reference;
 use crate::registries::user_directory;
-use crate::signature::{Payload, Signature, Signatures, sigstore, simple};
+use crate::signature::sigstore::Verifier;
+use crate::signature::{Authority, Payload, Signature, Signatures, simple};
 use crate::source::Source;
 use crate::store::Store;
 use crate::transport::Transport;
@@ -135,12 +136,7 @@ impl Required<'_> {
             Requirement::SignedBy(SignedBy { key_type, .. }) if key_type != "GPGKeys" => {
                 Err(self.unsupported("signedBy", &format!(" with keyType {key_type}")))
             }
-            Requirement::SignedBy(_) => Ok(()),
-            Requirement::SigstoreSigned(signed) => match signed.trust {
-                Trust::Keys(_) => Ok(()),
-                Trust::Fulcio => Err(self.unsupported("sigstoreSigned", " with fulcio")),
-                Trust::Pki => Err(self.unsupported("sigstoreSigned", " with pki")),
-            },
+            Requirement::SignedBy(_) | Requirement::SigstoreSigned(_) => Ok(()),
         })
     }
 
@@ -198,10 +194,21 @@ impl Required<'_> {
         manifest: &Digest,
         signatures: &Signatures,
     ) -> Result<()> {
-        let Trust::Keys(keys) = &signed.trust else { return self.check_unsigned() };
         let logs = signed.rekor.as_ref().map(|keys| keys.read(self.file)).transpose()?;
-        let verifier = sigstore::Verifier::new(&keys.read(self.file)?, logs.as_deref())?;
-        let kind = format!("\"sigstoreSigned\" with a key of {keys}");
+        let (verifier, trusted) = match &signed.trust {
+            Trust::Keys(keys) => {
+                let verifier = Verifier::by_keys(&keys.read(self.file)?, logs.as_deref())?;
+                (verifier, format!("a key of {keys}"))
+            }
+            Trust::Certified { roots, intermediates, subject } => {
+                let between = intermediates.as_ref().map(|keys| keys.read(self.file)).transpose()?;
+                let authority =
+                    Authority::new(&roots.read(self.file)?, &between.unwrap_or_default(), subject.clone())?;
+                let verifier = Verifier::by_authority(authority, logs.as_deref())?;
+                (verifier, format!("a certificate of {roots}"))
+            }
+        };
+        let kind = format!("\"sigstoreSigned\" with {trusted}");
         self.one_of(signatures, manifest, &signed.identity, &kind, |signature| match signature {
             Signature::Sigstore(sigstore) => Ok(verifier.verify(sigstore)),
             Signature::Simple(_) => Ok(Err("it is one of GnuPG, not of cosign".to_owned())),
@@ -270,7 +277,7 @@ impl Required<'_> {
     fn unsupported(&self, kind: &str, detail: &str) -> Error {
         self.refused(format!(
             "for {} it requires \"{kind}\"{detail}, which cannot be verified here, so that no image fulfils it; \
-             use \"signedBy\" with GPGKeys, or \"sigstoreSigned\" with keys",
+             use \"signedBy\" with GPGKeys, or \"sigstoreSigned\"",
             self.scope
         ))
     }
@@ -326,29 +333,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_verified_is_refused_before_anything_is_asked() {
-        let digest = "aGVsbG8=";
         for (requirement, wanted) in [
-            (
-                r#"{"type":"signedBaseLayer","baseLayerIdentity":{"type":"matchExact"}}"#.to_owned(),
-                "signedBaseLayer",
-            ),
-            (
-                r#"{"type":"signedBy","keyType":"signedByGPGKeys","keyPath":"/k"}"#.to_owned(),
-                "signedByGPGKeys",
-            ),
-            (
-                format!(
-                    r#"{{"type":"sigstoreSigned","rekorPublicKeyData":"{digest}",
-                    "fulcio":{{"caData":"{digest}","oidcIssuer":"i","subjectEmail":"e"}}}}"#
-                ),
-                "fulcio",
-            ),
-            (
-                format!(
-                    r#"{{"type":"sigstoreSigned","pki":{{"caRootsData":"{digest}","subjectEmail":"e"}}}}"#
-                ),
-                "pki",
-            ),
+            (r#"{"type":"signedBaseLayer","baseLayerIdentity":{"type":"matchExact"}}"#, "signedBaseLayer"),
+            (r#"{"type":"signedBy","keyType":"signedByGPGKeys","keyPath":"/k"}"#, "signedByGPGKeys"),
         ] {
             // Also beside one that accepts everything: all of them have to hold.
             let policy =

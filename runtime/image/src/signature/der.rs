@@ -1,8 +1,24 @@
-//! The little of DER that public keys need
+//! The little of DER that public keys and certificates need
 //! ([X.690, 10](https://www.itu.int/rec/T-REC-X.690), [RFC 5280, 4.1](https://www.rfc-editor.org/rfc/rfc5280#section-4.1)).
 
 pub(super) const SEQUENCE: u8 = 0x30;
+pub(super) const BOOLEAN: u8 = 0x01;
+pub(super) const INTEGER: u8 = 0x02;
 pub(super) const BIT_STRING: u8 = 0x03;
+pub(super) const OCTET_STRING: u8 = 0x04;
+pub(super) const OBJECT: u8 = 0x06;
+pub(super) const UTF8: u8 = 0x0c;
+
+/// Tag of the first element.
+pub(super) fn tag(bytes: &[u8]) -> Option<u8> {
+    bytes.first().copied()
+}
+
+/// The first element whole, which must have this tag, and what follows it.
+pub(super) fn whole(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (_, rest) = element(bytes, tag)?;
+    bytes.split_at_checked(bytes.len() - rest.len())
+}
 
 /// The content of the first element, which must have this tag, and what follows it. Lengths have to be the
 /// shortest that are possible.

@@ -3,12 +3,13 @@
 //! * `places` reads `registries.d`: in which directory or on which server the signatures of a registry's images
 //!   are (the registry's client and the transports fetch them from there).
 //! * `simple` verifies signatures by GnuPG: `openpgp` brings keys into a keyring, `gpg` runs the host's `gpgv`.
-//! * `sigstore` verifies cosign's: `public_key` is the arithmetic (by rustls' provider), `rekor` the proof that a
-//!   transparency log has seen the signature.
+//! * `sigstore` verifies cosign's: `public_key` is the arithmetic (by rustls' provider), `certificate` the authorities
+//!   that vouch for keys, `rekor` the proof that a transparency log has seen the signature.
 //! * `payload` is what both kinds claim.
 //!
 //! Whether a claim is enough is decided by [`policy`](crate::policy).
 
+mod certificate;
 mod der;
 mod gpg;
 mod openpgp;
@@ -26,6 +27,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::json::{At, shown};
 
+pub(crate) use certificate::{Authority, Subject};
 pub(crate) use payload::Payload;
 pub(crate) use places::{Lookaside, Places};
 
@@ -39,6 +41,9 @@ pub(crate) const MAX_SIGNATURES: usize = 128;
 const SIGSTORE_FILE: &[u8] = b"\0sigstore-json\n";
 /// What the file of a simple signature may begin with; usually it does not.
 const SIMPLE_FILE: &[u8] = b"\0simple-signing\n";
+
+/// Bytes of a key or certificate, and the file that they are from.
+pub(crate) type Origin = (String, Vec<u8>);
 
 /// A signature as it came: nothing of it is verified.
 #[derive(Debug, Clone)]
@@ -117,11 +122,19 @@ impl Signature {
     }
 }
 
+/// Base 64; lines may be broken, as some programs do.
+pub(crate) fn from_base64(text: &str) -> Result<Vec<u8>, base64::DecodeError> {
+    if !text.contains(['\n', '\r']) {
+        return STANDARD.decode(text);
+    }
+    STANDARD.decode(text.replace(['\n', '\r'], ""))
+}
+
 fn sigstore_file(json: &[u8]) -> Result<Sigstore, String> {
     let mut fields = At::parse(json)?.object()?;
     let media_type = fields.need("mimeType")?.text()?;
     let payload = fields.need("payload")?.text()?;
-    let payload = STANDARD.decode(payload).map_err(|error| format!("payload: it is not base 64: {error}"))?;
+    let payload = from_base64(&payload).map_err(|error| format!("payload: it is not base 64: {error}"))?;
     let mut annotations = BTreeMap::new();
     if let Some(at) = fields.take("annotations").filter(|at| !at.is_null()) {
         for (key, value) in at.entries()? {

@@ -42,7 +42,7 @@ impl PublicKey {
     }
 
     /// Reads a `SubjectPublicKeyInfo`.
-    fn from_der(der: Vec<u8>) -> Result<Self, String> {
+    pub(super) fn from_der(der: Vec<u8>) -> Result<Self, String> {
         let parts = der::only(&der, SEQUENCE).and_then(|info| {
             let (algorithm, rest) = der::element(info, SEQUENCE)?;
             // A bit string's first byte counts the bits of the last that are none.
@@ -97,33 +97,42 @@ fn rsa(key: &[u8]) -> Option<Vec<u8>> {
     der::encode(SEQUENCE, &[algorithm, bits].concat())
 }
 
-/// Label and content of the only block of a PEM text ([RFC 7468](https://www.rfc-editor.org/rfc/rfc7468)).
+/// Label and content of the only block of a PEM text.
 pub(super) fn pem(text: &str) -> Result<(&str, Vec<u8>), String> {
-    let begin = |line: &str| line.starts_with("-----BEGIN ");
+    let mut blocks = pems(text)?.into_iter();
+    let first = blocks.next().ok_or("it has no \"-----BEGIN PUBLIC KEY-----\"")?;
+    match blocks.next() {
+        None => Ok(first),
+        Some(_) => Err("it has several keys; put each into a file of its own, for keyPaths".to_owned()),
+    }
+}
+
+/// Labels and contents of all blocks of a PEM text ([RFC 7468](https://www.rfc-editor.org/rfc/rfc7468)).
+pub(super) fn pems(text: &str) -> Result<Vec<(&str, Vec<u8>)>, String> {
     let mut lines = text.lines().map(str::trim_end);
-    let first = lines.find(|line| begin(line)).ok_or("it has no \"-----BEGIN PUBLIC KEY-----\"")?;
-    let label = first
-        .strip_prefix("-----BEGIN ")
-        .and_then(|rest| rest.strip_suffix("-----"))
-        .ok_or("its first line is malformed")?;
-    let end = format!("-----END {label}-----");
-    let mut data = String::new();
-    loop {
-        match lines.next() {
-            Some(line) if line == end => break,
-            Some(line) => data.push_str(line),
-            None => return Err(format!("it is cut off: \"{end}\" is missing")),
+    let mut blocks = Vec::new();
+    while let Some(first) = lines.by_ref().find(|line| line.starts_with("-----BEGIN ")) {
+        let label = first
+            .strip_prefix("-----BEGIN ")
+            .and_then(|rest| rest.strip_suffix("-----"))
+            .ok_or("its first line is malformed")?;
+        let end = format!("-----END {label}-----");
+        let mut data = String::new();
+        loop {
+            match lines.next() {
+                Some(line) if line == end => break,
+                Some(line) => data.push_str(line),
+                None => return Err(format!("it is cut off: \"{end}\" is missing")),
+            }
         }
+        let bytes = match STANDARD.decode(&data) {
+            // An armored OpenPGP key has headers; its label says enough.
+            Err(_) if label.starts_with("PGP ") => Vec::new(),
+            bytes => bytes.map_err(|error| format!("it is not base 64: {error}"))?,
+        };
+        blocks.push((label, bytes));
     }
-    if lines.any(begin) {
-        return Err("it has several keys; put each into a file of its own, for keyPaths".to_owned());
-    }
-    // An armored OpenPGP key has headers; its label says enough.
-    let bytes = STANDARD.decode(&data);
-    match bytes {
-        Err(_) if label.starts_with("PGP ") => Ok((label, Vec::new())),
-        bytes => bytes.map(|bytes| (label, bytes)).map_err(|error| format!("it is not base 64: {error}")),
-    }
+    Ok(blocks)
 }
 
 #[cfg(test)]

@@ -4,10 +4,9 @@
 //! ([RFC 8785](https://www.rfc-editor.org/rfc/rfc8785)); the entry names the key, the signature and the digest of
 //! the payload, which have to be those at hand.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use super::from_base64;
 use super::public_key::{PublicKey, pem};
 use crate::digest::Digest;
 use crate::json::{At, Fields};
@@ -18,6 +17,7 @@ const MAX_EXACT: i64 = 1 << 53;
 /// What the log has signed.
 struct Entry {
     canonical: String,
+    time: i64,
     body: Vec<u8>,
 }
 
@@ -59,14 +59,22 @@ struct Content {
     content: String,
 }
 
-/// Checks that one of the logs has this signature of this payload, and returns which of `keys` it is by.
-pub(super) fn logged<'k>(
+/// What a log knows of a signature.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Logged {
+    /// The key or certificate that has made it.
+    pub(super) der: Vec<u8>,
+    /// When the log saw it, in seconds since 1970.
+    pub(super) time: i64,
+}
+
+/// Checks that one of the logs has this signature of this payload. By whose key it is, the caller has to compare.
+pub(super) fn logged(
     bundle: &str,
     logs: &[PublicKey],
-    keys: &'k [PublicKey],
     signature: &[u8],
     payload: &[u8],
-) -> Result<&'k PublicKey, String> {
+) -> Result<Logged, String> {
     let (entry, timestamp) = parse(bundle)?;
     if !logs.iter().any(|log| log.verifies(entry.canonical.as_bytes(), &timestamp)) {
         return Err("no log that the policy names has signed the proof beside it".to_owned());
@@ -88,7 +96,7 @@ pub(super) fn logged<'k>(
     let (_, der) = std::str::from_utf8(&public)
         .map_err(|_| "the key in its log entry is no PEM".to_owned())
         .and_then(|text| pem(text).map_err(|error| format!("the key in its log entry: {error}")))?;
-    keys.iter().find(|key| key.der() == der).ok_or_else(|| "its log entry is about another key".to_owned())
+    Ok(Logged { der, time: entry.time })
 }
 
 /// The entry and the log's signature of it.
@@ -107,7 +115,7 @@ fn parse(bundle: &str) -> Result<(Entry, Vec<u8>), String> {
         // Keys in the order of their UTF-16 code units, no spaces; the strings need no escapes.
         let canonical =
             format!(r#"{{"body":"{body}","integratedTime":{time},"logID":"{id}","logIndex":{index}}}"#);
-        Ok((Entry { canonical, body: decode(&body, "body")? }, timestamp))
+        Ok((Entry { canonical, time, body: decode(&body, "body")? }, timestamp))
     };
     read().map_err(bad)
 }
@@ -129,11 +137,14 @@ fn exact(fields: &mut Fields, key: &str) -> Result<i64, String> {
 }
 
 fn decode(text: &str, what: &str) -> Result<Vec<u8>, String> {
-    STANDARD.decode(text).map_err(|error| format!("its {what} is not base 64: {error}"))
+    from_base64(text).map_err(|error| format!("its {what} is not base 64: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::super::public_key::tests::openssl;
     use super::*;
 
@@ -172,12 +183,11 @@ mod tests {
         }
         let public = |name: &str| openssl(path, &format!("pkey -in {name} -pubout"), b"").unwrap();
         let parse = |name: &str| PublicKey::parse(&public(name)).unwrap();
-        let (logs, keys) = ([parse("other"), parse("log")], [parse("other"), parse("key")]);
+        let logs = [parse("other"), parse("log")];
         let good = bundle(path, &public("key"), b"signature", b"payload").unwrap();
-        let check = |bundle: &str, logs: &[PublicKey], signature: &[u8], payload: &[u8]| {
-            logged(bundle, logs, &keys, signature, payload).map(|key| key.der().to_vec())
-        };
-        assert_eq!(check(&good, &logs, b"signature", b"payload").unwrap(), keys[1].der());
+        let check = logged;
+        let found = check(&good, &logs, b"signature", b"payload").unwrap();
+        assert_eq!(found, Logged { der: parse("key").der().to_vec(), time: 1_700_000_000 });
         for (bundle, logs, signature, payload, wanted) in [
             (good.clone(), &logs[..1], &b"signature"[..], &b"payload"[..], "no log"),
             (good.clone(), &logs, b"another", b"payload", "another signature"),
@@ -192,7 +202,5 @@ mod tests {
             let error = check(&bundle, logs, signature, payload).unwrap_err();
             assert!(error.contains(wanted), "{error}");
         }
-        let foreign = bundle(path, &public("log"), b"signature", b"payload").unwrap();
-        assert!(check(&foreign, &logs, b"signature", b"payload").unwrap_err().contains("another key"));
     }
 }

@@ -1,5 +1,6 @@
 //! Simple signing: a JSON payload in an OpenPGP message, `signedBy` in a policy.
 
+use super::Origin;
 use super::gpg::Keyring;
 use super::openpgp;
 use super::payload::{Payload, SIMPLE};
@@ -10,7 +11,7 @@ use crate::store::Store;
 ///
 /// # Errors
 /// [`Error::Config`] for what is not a key, [`Error::Missing`] without GnuPG, [`Error::Io`].
-pub(crate) fn keyring(keys: &[(String, Vec<u8>)], store: &Store) -> Result<Keyring> {
+pub(crate) fn keyring(keys: &[Origin], store: &Store) -> Result<Keyring> {
     let mut all = Vec::new();
     for (origin, bytes) in keys {
         all.extend(openpgp::keyring(bytes).map_err(|reason| Error::Config {

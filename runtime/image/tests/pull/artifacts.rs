@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::fixture::{Machine, TestImage, descriptor, noise};
 use crate::server::{Reply, Server};
+use crate::signing::{Gnupg, put, simple};
 
 /// An artifact with these files, by title.
 fn artifact(files: &[(&str, &[u8])]) -> TestImage {
@@ -119,4 +120,30 @@ fn an_index_is_no_artifact() {
     image.manifest = json!({"schemaVersion": 2, "manifests": []}).to_string().into_bytes();
     let error = pulled(&Machine::new(), &Server::registry(image)).unwrap_err();
     assert!(error.to_string().contains("not the manifest of an artifact"), "{error}");
+}
+
+#[test]
+fn an_artifact_has_to_be_signed_where_the_policy_says_so() {
+    let Some(gnupg) = Gnupg::new() else { return };
+    let key = gnupg.key("good@test");
+    let files = artifact(&[("a.txt", b"first")]);
+    let manifest = Digest::of(&files.manifest);
+    let server = Server::registry(files);
+    let machine = Machine::new();
+    let lookaside = machine.directory.path().join("signatures");
+    std::fs::write(machine.directory.path().join("keys"), gnupg.export(&[&key], true)).unwrap();
+    let keys = machine.directory.path().join("keys").display().to_string();
+    let policy = json!({"default": [{"type": "signedBy", "keyType": "GPGKeys", "keyPath": keys}]});
+    machine.write("etc/containers/policy.json", &policy.to_string());
+    let yaml = format!("default-docker:\n  lookaside: file://{}\n", lookaside.display());
+    machine.write("etc/containers/registries.d/default.yaml", &yaml);
+    let error = pulled(&machine, &server).unwrap_err();
+    assert!(error.to_string().contains("there is no signature"), "{error}");
+    assert!(!server.requests().iter().any(|request| request.contains("/blobs/")), "{:?}", server.requests());
+    let name = format!("{}/files:1", server.address);
+    put(&lookaside, "files", &manifest, 1, &gnupg.sign(&key, &simple(&manifest, &name), &[]));
+    pulled(&machine, &server).unwrap();
+    // Unchanged, it is asked for again.
+    std::fs::remove_dir_all(&lookaside).unwrap();
+    assert!(pulled(&machine, &server).is_err());
 }

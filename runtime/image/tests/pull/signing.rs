@@ -13,6 +13,9 @@ use crate::fixture::{Machine, TestImage, descriptor, installed};
 
 pub(crate) const COSIGN_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
+/// When the tests' log has seen every signature: 2023-11-14 22:13:20.
+const LOGGED: i64 = 1_700_000_000;
+
 /// Runs a program with some input; what it prints.
 fn run(command: &mut Command, input: &[u8]) -> Vec<u8> {
     let mut child =
@@ -139,6 +142,40 @@ impl Openssl {
         self.0.path().join(format!("{name}.pub"))
     }
 
+    /// Makes an authority of this name; the file of its certificate.
+    pub(crate) fn authority(&self, name: &str) -> PathBuf {
+        self.key(name);
+        let extensions = "-addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign";
+        let subject = format!("-subj /CN={name} -days 7300 -out {name}.crt");
+        // Without a configuration no other extensions are added.
+        std::fs::write(self.0.path().join("plain.cnf"), "[req]\ndistinguished_name=dn\n[dn]\n").unwrap();
+        self.openssl(&format!("req -x509 -config plain.cnf -key {name} {extensions} {subject}"), b"");
+        self.0.path().join(format!("{name}.crt"))
+    }
+
+    /// An authority's certificate for a key, with these extensions and between these times (`YYYYMMDDhhmmssZ`).
+    pub(crate) fn certify(&self, key: &str, by: &str, extensions: &str, times: (&str, &str)) -> String {
+        let path = self.0.path();
+        std::fs::write(
+            path.join("ca.cnf"),
+            "[ca]\ndefault_ca=a\n[a]\ndatabase=index\nnew_certs_dir=.\nrand_serial=yes\ndefault_md=sha256\n\
+             policy=p\nunique_subject=no\n[p]\ncommonName=optional\n",
+        )
+        .unwrap();
+        std::fs::write(path.join("index"), "").unwrap();
+        std::fs::write(path.join("extensions"), extensions).unwrap();
+        self.openssl(&format!("req -new -config plain.cnf -key {key} -subj /CN={key} -out {key}.csr"), b"");
+        let (from, to) = times;
+        self.openssl(
+            &format!(
+                "ca -batch -notext -config ca.cnf -in {key}.csr -cert {by}.crt -keyfile {by} -out {key}.crt \
+                 -extfile extensions -startdate {from} -enddate {to}"
+            ),
+            b"",
+        );
+        std::fs::read_to_string(path.join(format!("{key}.crt"))).unwrap()
+    }
+
     /// A signature in base 64.
     pub(crate) fn sign(&self, key: &str, message: &[u8]) -> String {
         STANDARD.encode(self.openssl(&format!("dgst -sha256 -sign {key}"), message))
@@ -155,9 +192,10 @@ impl Openssl {
         }
     }
 
-    /// The proof of the log `log` that it has seen the attachment's signature by `key`.
-    pub(crate) fn prove(&self, attachment: &mut Attachment, key: &str, log: &str) {
-        let public = std::fs::read(self.0.path().join(format!("{key}.pub"))).unwrap();
+    /// The proof of the log `log` that it has seen the attachment's signature, at [`LOGGED`], by the key or
+    /// certificate in this file.
+    pub(crate) fn prove(&self, attachment: &mut Attachment, file: &str, log: &str) {
+        let public = std::fs::read(self.0.path().join(file)).unwrap();
         let record = json!({
             "apiVersion": "0.0.1", "kind": "hashedrekord",
             "spec": {
@@ -169,7 +207,7 @@ impl Openssl {
             }
         });
         let entry = json!({
-            "body": STANDARD.encode(record.to_string()), "integratedTime": 1_700_000_000,
+            "body": STANDARD.encode(record.to_string()), "integratedTime": LOGGED,
             "logID": "c0d23d6ad406973f9559f3ba2d1ca01f84147d8ffc5b8445c224f98b9591801d", "logIndex": 7
         });
         // serde_json writes keys in this order and without spaces, as canonical JSON has it.
