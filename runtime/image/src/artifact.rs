@@ -155,16 +155,18 @@ pub fn pull_artifact(store: &Store, source: &Source, options: &PullOptions<'_>) 
     at_candidates(candidates, |reference| {
         let required = options.policy.for_reference(reference);
         required.check_unsigned()?;
-        let known = store.artifact_by_name(&reference.to_string())?;
-        let settled = reference.digest().is_some() && !required.needs_signatures();
-        if let Some(known) = known.as_ref().filter(|_| settled) {
+        // One that has to be signed is asked for again, as an image is; its files are not.
+        let known = match required.needs_signatures() {
+            true => None,
+            false => store.artifact_by_name(&reference.to_string())?,
+        };
+        if let Some(known) = known.as_ref().filter(|_| reference.digest().is_some()) {
             return Ok(known.clone());
         }
         at_endpoints(options, reference, |client| {
             if let Some(known) = &known
                 && client.known_digest().ok().flatten() == Some(known.digest)
             {
-                required.check(client, &known.digest, false, store)?;
                 return Ok(known.clone());
             }
             pull_from(store, client, reference, options)

@@ -192,11 +192,11 @@ impl Pull<'_> {
     fn pull_reference(&self, reference: &Reference) -> Result<Image> {
         let required = self.options.policy.for_reference(reference);
         required.check_unsigned()?;
-        let known = self.known(reference)?;
-        // One that has to be signed is asked for again: the policy may have changed since it came.
+        // One that has to be signed is asked for again: the policy, or what is signed, may have changed since it
+        // came. Its layers are not.
+        let known = if required.needs_signatures() { None } else { self.known(reference)? };
         if let Some((image, _)) = &known
             && reference.digest().is_some()
-            && !required.needs_signatures()
         {
             return Ok(image.clone());
         }
@@ -211,12 +211,7 @@ impl Pull<'_> {
     ) -> Result<Image> {
         if let Some((image, digest)) = known {
             match client.known_digest() {
-                Ok(found) if found == Some(*digest) => {
-                    let instance = image.digest != *digest;
-                    let required = self.options.policy.for_reference(reference);
-                    required.check(client, &image.digest, instance, self.store)?;
-                    return Ok(image.clone());
-                }
+                Ok(found) if found == Some(*digest) => return Ok(image.clone()),
                 // A registry without HEAD requests: see what GET brings.
                 Ok(_) | Err(Error::Protocol { .. }) => {}
                 Err(error) => return Err(error),

@@ -167,8 +167,9 @@ impl Required<'_> {
         self.requirements.iter().try_for_each(|requirement| match requirement {
             Requirement::SignedBy(signed) => self.signed_by(signed, manifest, &signatures, store),
             Requirement::SigstoreSigned(signed) => self.sigstore_signed(signed, manifest, &signatures),
-            // Decided above.
-            _ => Ok(()),
+            Requirement::InsecureAcceptAnything => Ok(()),
+            // Decided above; said again, so that no kind is ever passed over.
+            Requirement::Reject | Requirement::SignedBaseLayer => self.check_unsigned(),
         })
     }
 

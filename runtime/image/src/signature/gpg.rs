@@ -135,6 +135,8 @@ impl Status {
                 "VALIDSIG" => status.valid += 1,
                 "PLAINTEXT" => status.plaintexts += 1,
                 "PLAINTEXT_LENGTH" | "SIG_ID" | "KEY_CONSIDERED" | "VERIFICATION_COMPLIANCE_MODE" => {}
+                // What the signer has noted; GnuPG refuses critical notations that it does not know.
+                "NOTATION_NAME" | "NOTATION_FLAGS" | "NOTATION_DATA" | "POLICY_URL" => {}
                 // gpg alone.
                 "TRUST_ULTIMATE" | "TRUST_FULLY" | "TRUST_UNDEFINED" | "TRUST_MARGINAL" => {}
                 "BADSIG" => status.against.push(format!("it does not fit its content (key {})", rest())),

@@ -89,6 +89,12 @@ fn a_signature_has_to_be_good_and_about_this_image() {
     let cases: Vec<Case<'_>> = vec![
         ("a good one", vec![fine.clone()], None),
         ("uncompressed", vec![gnupg.sign(&good, &claimed, &["--compress-level", "0"])], None),
+        ("with a notation", vec![gnupg.sign(&good, &claimed, &["--sig-notation", "a@example.com=b"])], None),
+        (
+            "with a critical notation that nobody knows",
+            vec![gnupg.sign(&good, &claimed, &["--sig-notation", "!a@example.com=b"])],
+            Some(""),
+        ),
         ("a good one after bad ones", vec![by(&other, &claimed), spoilt(10), fine.clone()], None),
         ("none", vec![], Some("there is no signature")),
         ("another key", vec![by(&other, &claimed)], Some("made by another key")),
