@@ -3,6 +3,7 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::Client;
 use super::http::{Http, Method, Request};
@@ -15,14 +16,19 @@ use crate::signature::sigstore::MEDIA_TYPE;
 use crate::signature::{Lookaside, MAX_SIGNATURE, MAX_SIGNATURES, Places, Signature, Signatures, Sigstore};
 use crate::transport::Transport as _;
 
+/// Longest time for all signatures of an image: a server that is slow with each of them holds a unit's start no longer.
+const MAX_TIME: Duration = Duration::from_secs(300);
+
 /// All signatures of a manifest, none of them verified.
 pub(super) fn fetch(client: &Client<'_>, manifest: &Digest) -> Result<Signatures> {
+    let started = Instant::now();
     let places = Places::of(&client.reference, client.options.registries.root())?;
     let mut signatures = Signatures::default();
     signatures.places.push(places.lookaside.shown(manifest, "N"));
     let lookaside =
         Lookup { client, lookaside: &places.lookaside, server: server(client, &places.lookaside) };
     for number in 1.. {
+        in_time(started, &signatures.places)?;
         let Some(bytes) = lookaside.get(manifest, number)? else { break };
         let place = places.lookaside.shown(manifest, number);
         signatures.push(place, Signature::from_file(bytes)).map_err(|reason| endless(client, &reason))?;
@@ -30,7 +36,7 @@ pub(super) fn fetch(client: &Client<'_>, manifest: &Digest) -> Result<Signatures
     let tag = format!("sha256-{}.sig", manifest.hex());
     let beside = format!("{}:{tag}", client.reference.repository());
     if places.attachments {
-        attachments(client, &tag, &beside, &mut signatures)?;
+        attachments(client, &tag, &beside, &mut signatures, started)?;
         signatures.places.push(beside);
     } else {
         let off =
@@ -42,6 +48,13 @@ pub(super) fn fetch(client: &Client<'_>, manifest: &Digest) -> Result<Signatures
 
 fn endless(client: &Client<'_>, reason: &str) -> Error {
     Error::corrupt(format!("signatures of {}", client.reference), client.location(), reason)
+}
+
+fn in_time(started: Instant, places: &[String]) -> Result<()> {
+    if started.elapsed() < MAX_TIME {
+        return Ok(());
+    }
+    Err(Error::Stalled { registry: places.join(", "), what: "signatures".to_owned(), timeout: MAX_TIME })
 }
 
 /// A lookaside store.
@@ -131,7 +144,13 @@ fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
 }
 
 /// Cosign's signatures: the layers of an image whose tag is made of the digest.
-fn attachments(client: &Client<'_>, tag: &str, place: &str, signatures: &mut Signatures) -> Result<()> {
+fn attachments(
+    client: &Client<'_>,
+    tag: &str,
+    place: &str,
+    signatures: &mut Signatures,
+    started: Instant,
+) -> Result<()> {
     let bytes = match client.get_manifest(tag) {
         Ok((_, bytes)) => bytes,
         Err(Error::NotFound { .. }) => return Ok(()),
@@ -145,6 +164,7 @@ fn attachments(client: &Client<'_>, tag: &str, place: &str, signatures: &mut Sig
         return Err(Error::corrupt("signatures", place, reason));
     }
     for (number, layer) in layers.into_iter().enumerate() {
+        in_time(started, &[place.to_owned()])?;
         let place = format!("{place}, layer {}", number + 1);
         if layer.media_type != MEDIA_TYPE {
             // Attestations and the like are no signatures, and not fetched.
