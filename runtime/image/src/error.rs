@@ -2,12 +2,46 @@
 //!
 //! Every message names what was attempted and on what, then the cause, then what the administrator
 //! can do about it. No message ever contains a credential.
+//!
+//! Much of a message may be a stranger's text: what a registry said, a name in an archive, a string
+//! of a manifest. It goes through [`plain`], so that no message is more than one line or does
+//! anything to a terminal.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::digest::Digest;
+
+/// Longest text of a stranger in a message, in characters.
+const MAX_SHOWN: usize = 600;
+
+/// A stranger's text, made fit for a terminal and a log.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain<'a>(&'a str);
+
+/// Escapes what is not seen as itself (control characters, and those that turn the direction of
+/// text round: CVE-2021-42574), and cuts what is too long.
+pub(crate) fn plain(text: &str) -> Plain<'_> {
+    Plain(text)
+}
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write as _;
+        for (count, character) in self.0.chars().enumerate() {
+            if count == MAX_SHOWN {
+                return f.write_char('…');
+            }
+            match character {
+                '"' | '\'' | '\\' => f.write_char(character)?,
+                other => write!(f, "{}", other.escape_debug())?,
+            }
+        }
+        Ok(())
+    }
+}
 
 /// Result of this crate's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -17,7 +51,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The text is not an image reference.
-    #[error("invalid image reference \"{reference}\": {reason}")]
+    #[error("invalid image reference \"{}\": {}", plain(.reference), plain(.reason))]
     InvalidReference {
         /// The text as it was given.
         reference: String,
@@ -39,7 +73,7 @@ pub enum Error {
     },
 
     /// The source (registry, archive, directory) does not have the image.
-    #[error("image \"{reference}\" not found in {location}: {detail}")]
+    #[error("image \"{}\" not found in {}: {}", plain(.reference), plain(.location), plain(.detail))]
     NotFound {
         /// The image that was asked for.
         reference: String,
@@ -51,8 +85,9 @@ pub enum Error {
 
     /// The registry wants other credentials, or any.
     #[error(
-        "registry {registry} refused access to \"{repository}\": {detail}; \
-         check the name, and the credentials in {auth_file}"
+        "registry {registry} refused access to \"{repository}\": {}; \
+         check the name, and the credentials in {auth_file}",
+        plain(.detail)
     )]
     Unauthorized {
         /// The registry's host name and port.
@@ -66,7 +101,7 @@ pub enum Error {
     },
 
     /// The registry could not be talked to at all.
-    #[error("registry {registry} cannot be reached: {cause}")]
+    #[error("registry {} cannot be reached: {}", plain(.registry), plain(.cause))]
     Unreachable {
         /// The registry's host name and port.
         registry: String,
@@ -76,8 +111,8 @@ pub enum Error {
 
     /// A transfer stopped making progress.
     #[error(
-        "transfer from {registry} stalled: next to no data for {} s while reading {what}",
-        .timeout.as_secs_f32()
+        "transfer from {} stalled: next to no data for {} s while reading {}",
+        plain(.registry), .timeout.as_secs_f32(), plain(.what)
     )]
     Stalled {
         /// The registry's host name and port.
@@ -89,7 +124,10 @@ pub enum Error {
     },
 
     /// A transfer broke and could not be resumed.
-    #[error("transfer of {what} from {registry} broke after {received} of {expected} bytes: {cause}")]
+    #[error(
+        "transfer of {} from {} broke after {received} of {expected} bytes: {}",
+        plain(.what), plain(.registry), plain(.cause)
+    )]
     Broken {
         /// The registry or file.
         registry: String,
@@ -104,7 +142,7 @@ pub enum Error {
     },
 
     /// The registry answered with something that the protocol does not allow.
-    #[error("registry {registry} answered {request} unexpectedly: {detail}")]
+    #[error("registry {registry} answered {} unexpectedly: {}", plain(.request), plain(.detail))]
     Protocol {
         /// The registry's host name and port.
         registry: String,
@@ -116,8 +154,9 @@ pub enum Error {
 
     /// Bytes do not have the digest under which they were asked for.
     #[error(
-        "{what} from {location} has the wrong digest: expected {expected}, got {got}; \
-         nothing of it was kept"
+        "{what} from {} has the wrong digest: expected {expected}, got {got}; \
+         nothing of it was kept",
+        plain(.location)
     )]
     DigestMismatch {
         /// The object: "manifest", "config", "layer", "unpacked layer".
@@ -132,8 +171,9 @@ pub enum Error {
 
     /// Bytes do not have the size that the manifest announces.
     #[error(
-        "{what} {digest} from {location} has the wrong size: \
-         the manifest says {expected} bytes, got {got}; nothing of it was kept"
+        "{what} {digest} from {} has the wrong size: \
+         the manifest says {expected} bytes, got {got}; nothing of it was kept",
+        plain(.location)
     )]
     SizeMismatch {
         /// The object.
@@ -182,7 +222,7 @@ pub enum Error {
     },
 
     /// A layer, manifest, configuration or archive that breaks its format or our bounds.
-    #[error("{what} from {location} is corrupt or hostile: {reason}")]
+    #[error("{} from {} is corrupt or hostile: {}", plain(.what), plain(.location), plain(.reason))]
     Corrupt {
         /// The object, with its digest where it has one.
         what: String,
@@ -193,7 +233,7 @@ pub enum Error {
     },
 
     /// The kernel refused to create something of a layer.
-    #[error("layer {layer} cannot be unpacked below {}: {cause}", path.display())]
+    #[error("layer {layer} cannot be unpacked below {}: {}", path.display(), plain(.cause))]
     Unpack {
         /// The layer's digest.
         layer: Digest,
@@ -204,7 +244,7 @@ pub enum Error {
     },
 
     /// No image of the index fits the machine.
-    #[error("image \"{reference}\" has no variant for {wanted}; it has {available}")]
+    #[error("image \"{}\" has no variant for {wanted}; it has {}", plain(.reference), plain(.available))]
     NoPlatform {
         /// The image that was asked for.
         reference: String,
@@ -212,6 +252,15 @@ pub enum Error {
         wanted: String,
         /// The platforms that the index offers.
         available: String,
+    },
+
+    /// The text names no platform.
+    #[error("\"{}\" is no platform: {reason}", plain(.platform))]
+    InvalidPlatform {
+        /// The text as it was given.
+        platform: String,
+        /// What is wrong with it, and how it is written.
+        reason: String,
     },
 
     /// The file system is full.
@@ -311,4 +360,44 @@ impl Error {
 /// Whether an error says that the disk or the quota is full.
 pub(crate) fn is_no_space(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strangers_text_does_nothing_to_a_terminal() {
+        let text = "a \"b\" é 日本\u{1b}[31m\n\0\u{7f}\u{9b}\u{202e}\u{2066}\u{200b}\u{feff}";
+        let shown = plain(text).to_string();
+        assert!(shown.starts_with("a \"b\" é 日本\\u{1b}[31m\\n\\0"), "{shown}");
+        let invisible = |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{206f}' | '\u{feff}');
+        assert!(!shown.chars().any(invisible), "{shown}");
+        assert_eq!(plain(&"x".repeat(10_000)).to_string().chars().count(), MAX_SHOWN + 1);
+    }
+
+    #[test]
+    fn messages_are_one_line_whatever_is_in_them() {
+        let evil = || "\u{1b}]0;x\u{7}\nroot: ok\u{202e}".to_owned();
+        for error in [
+            Error::reference(&evil(), evil()),
+            Error::corrupt(evil(), evil(), evil()),
+            Error::NotFound { reference: evil(), location: evil(), detail: evil() },
+            Error::Unauthorized {
+                registry: "q.io".into(),
+                repository: "x".into(),
+                detail: evil(),
+                auth_file: "auth.json".into(),
+            },
+            Error::Unreachable { registry: evil(), cause: evil() },
+            Error::Stalled { registry: evil(), what: evil(), timeout: Duration::ZERO },
+            Error::Broken { registry: evil(), what: evil(), received: 0, expected: 0, cause: evil() },
+            Error::Protocol { registry: "q.io".into(), request: evil(), detail: evil() },
+            Error::NoPlatform { reference: evil(), wanted: "linux/amd64".into(), available: evil() },
+            Error::InvalidPlatform { platform: evil(), reason: "x".into() },
+        ] {
+            let message = error.to_string();
+            assert!(!message.chars().any(|c| c.is_control() || c == '\u{202e}'), "{message:?}");
+        }
+    }
 }
