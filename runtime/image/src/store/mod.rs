@@ -39,6 +39,7 @@ use crate::error::{Error, Result};
 pub use images::{Collected, Image, Removed};
 pub(crate) use record::{ImageRecord, NameRecord};
 pub(crate) use staging::{Staged, Staging};
+pub(crate) use trash::remove_all;
 
 /// Where images live unless the caller says otherwise.
 pub const DEFAULT_ROOT: &str = "/var/lib/sampan";

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 
 /// Removes a file or a whole tree; what is not there is no error. Symbolic links are removed, never
 /// followed.
-pub(super) fn remove_all(path: &Path) -> Result<()> {
+pub(crate) fn remove_all(path: &Path) -> Result<()> {
     let fail = |error: Errno| Error::io("remove", path, error);
     match rustix::fs::unlink(path) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),

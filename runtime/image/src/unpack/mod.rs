@@ -7,6 +7,7 @@
 //! (CVE-2025-11395, CVE-2026-17106).
 
 mod archive;
+mod parents;
 mod pax;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,8 @@ pub(crate) struct Limits {
     pub(crate) xattr: usize,
     /// Device nodes.
     pub(crate) devices: u64,
+    /// Bytes of the paths of all directories together.
+    pub(crate) directories: usize,
 }
 
 impl Limits {
@@ -55,6 +58,7 @@ impl Limits {
             xattrs: 64,
             xattr: 65536,
             devices: 1024,
+            directories: 256 << 20,
         }
     }
 }

@@ -512,6 +512,117 @@ fn contradictory_sparse_maps_are_refused() {
     }
 }
 
+#[test]
+fn a_chain_of_dangling_links_needs_no_stack() {
+    // Each link leads a thousand directories deep, through the next one.
+    let mut tar = Tar::default();
+    for number in 0..38 {
+        let target = format!("l{}/{}", number + 1, "a/".repeat(990));
+        tar = tar.pax(&[("linkpath", target.as_bytes())]).symlink(&format!("l{number}"), "x");
+    }
+    let name = format!("l0/{}f", "b/".repeat(990));
+    let archive = tar.pax(&[("path", name.as_bytes())]).file("x", "").end();
+    let unpacked = std::thread::scope(|scope| {
+        // A layer is unpacked in a thread, which has 2 MiB unless told otherwise; here it is less.
+        let thread = std::thread::Builder::new().stack_size(512 << 10);
+        thread.spawn_scoped(scope, || Layer::new().unpack(&archive).map(drop)).unwrap().join().unwrap()
+    });
+    assert!(matches!(unpacked, Ok(()) | Err(Failure::Hostile(_))), "{unpacked:?}");
+}
+
+#[test]
+fn directories_that_no_entry_names_are_bounded() {
+    let small = Limits { entries: 50, ..Limits::for_layer(0) };
+    let name = format!("{}f", "d/".repeat(60));
+    let archive = Tar::default().pax(&[("path", name.as_bytes())]).file("x", "").end();
+    let message = Layer::new().unpack_with(&archive, &small).unwrap_err().to_string();
+    assert!(message.contains("more than 50 directories"), "{message}");
+    Layer::new().unpack(&archive).unwrap();
+}
+
+#[test]
+fn the_memory_for_directories_is_bounded() {
+    let small = Limits { directories: 2000, ..Limits::for_layer(0) };
+    let long = "n".repeat(90);
+    let archive = |count: usize| {
+        (0..count).fold(Tar::default(), |tar, number| tar.dir(&format!("{number}{long}")).dir("again")).end()
+    };
+    Layer::new().unpack_with(&archive(20), &small).unwrap();
+    let message = Layer::new().unpack_with(&archive(30), &small).unwrap_err().to_string();
+    assert!(message.contains("names of its directories"), "{message}");
+}
+
+#[test]
+fn ten_thousand_directories_deep_can_be_made_and_removed() {
+    let layer = Layer::new();
+    let deep = "d/".repeat(900);
+    let mut tar = Tar::default();
+    for step in 0..12 {
+        let (from, link) =
+            (if step == 0 { String::new() } else { format!("l{step}/") }, format!("l{}", step + 1));
+        let target = format!("{from}{deep}");
+        tar = tar.pax(&[("path", target.as_bytes())]).dir("x");
+        tar = tar.pax(&[("linkpath", target.as_bytes())]).symlink(&link, "x");
+    }
+    layer.unpack(&tar.file("l12/f", "at the bottom").end()).unwrap();
+    assert_eq!(layer.read("l12/f"), "at the bottom");
+    crate::store::remove_all(&layer.path("")).unwrap();
+    assert!(!layer.path("").exists());
+}
+
+#[test]
+fn links_that_go_up_and_down_are_stopped() {
+    let deep = "d/".repeat(900);
+    let target = format!("{}missing", "../d/".repeat(800));
+    let archive = Tar::default()
+        .pax(&[("path", deep.as_bytes())])
+        .dir("x")
+        .pax(&[("path", format!("{deep}l").as_bytes()), ("linkpath", target.as_bytes())])
+        .symlink("x", "x")
+        .pax(&[("path", format!("{deep}l/f").as_bytes())])
+        .file("x", "")
+        .end();
+    assert!(refused(archive).contains("too many directories"));
+}
+
+#[test]
+fn parents_behind_dangling_links_are_made_where_the_container_sees_them() {
+    let layer = Layer::new();
+    let archive = Tar::default()
+        .dir("a/b")
+        .symlink("a/b/up", "../../x/../y/./z")
+        .symlink("y", "/real")
+        .file("a/b/up/f", "one")
+        .symlink("out", "../../../../top")
+        .file("out/f", "two")
+        .end();
+    // `x` is missing, so `x/..` is made with it.
+    layer.unpack(&archive).unwrap();
+    assert_eq!(layer.read("real/z/f"), "one");
+    assert_eq!(layer.read("top/f"), "two");
+    assert!(layer.kind("y").is_symlink() && layer.kind("x").is_dir());
+}
+
+#[test]
+fn bombs_of_every_compression_are_stopped_at_the_bound() {
+    use std::io::Write;
+    let small = Limits { bytes: 1 << 20, ..Limits::for_layer(0) };
+    let mut tar = Tar::default();
+    tar.header(b'0', b"zeros", b"", 900 << 10, |_| ());
+    let plain = [tar.0, vec![0; 64 << 20]].concat();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&plain).unwrap();
+    for bomb in [gzip.finish().unwrap(), zstd::bulk::compress(&plain, 1).unwrap(), plain] {
+        let layer = Layer::new();
+        let root = File::open(layer.path("")).unwrap();
+        let trash = File::open(layer.directory.path().join("trash")).unwrap();
+        let mut compressed = Cursor::new(&bomb);
+        let stream = crate::compression::decoder(&mut compressed).unwrap();
+        let failure = unpack(stream, root.as_fd(), trash.as_fd(), &small).unwrap_err();
+        assert!(failure.to_string().contains("unpacks to more than"), "{failure}");
+    }
+}
+
 /// A random entry whose names are made of few, dangerous components.
 fn entries() -> impl Strategy<Value = (u8, String, String)> {
     let component = prop::sample::select(vec![

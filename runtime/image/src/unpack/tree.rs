@@ -15,10 +15,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::archive::{Entry, Kind};
+use super::parents::split;
 use super::{Failure, Limits};
 
 /// Prefix of whiteout entries
@@ -26,22 +27,21 @@ use super::{Failure, Limits};
 const WHITEOUT: &[u8] = b".wh.";
 /// Name of the entry that makes its directory opaque.
 const OPAQUE: &[u8] = b".wh..wh..opq";
-/// How many parents stay open; archives are grouped by directory.
-const CACHED_PARENTS: usize = 8;
-/// How many dangling directory links are followed while missing parents are made.
-const MAX_LINKS: usize = 40;
-
 /// The directory being filled.
 pub(super) struct Tree<'a> {
-    root: BorrowedFd<'a>,
+    pub(super) root: BorrowedFd<'a>,
     trash: BorrowedFd<'a>,
-    limits: &'a Limits,
+    pub(super) limits: &'a Limits,
     /// Whether owners, devices and `trusted.` attributes can be set.
     privileged: bool,
-    parents: VecDeque<(Vec<u8>, Rc<OwnedFd>)>,
+    pub(super) parents: VecDeque<(Vec<u8>, Rc<OwnedFd>)>,
     directories: HashMap<Vec<u8>, Metadata>,
     trashed: u64,
     devices: u64,
+    /// Directories made for paths that lacked them.
+    pub(super) made: u64,
+    /// Bytes of the paths in `directories`.
+    remembered: usize,
     bytes: u64,
 }
 
@@ -74,6 +74,8 @@ impl<'a> Tree<'a> {
             directories: HashMap::new(),
             trashed: 0,
             devices: 0,
+            made: 0,
+            remembered: 0,
             bytes: 0,
         }
     }
@@ -112,7 +114,19 @@ impl<'a> Tree<'a> {
                 self.open(&entry.path, flags).map_err(|error| Failure::write("open", &entry.path, error))?;
             self.set_xattrs(directory.as_fd(), entry)?;
         }
-        self.directories.insert(entry.path.clone(), Metadata::of(entry));
+        self.remember(entry)
+    }
+
+    /// Keeps what a directory gets at the end. In memory, hence bounded: two million long paths are
+    /// gigabytes, and compress to almost nothing.
+    fn remember(&mut self, entry: &Entry) -> Result<(), Failure> {
+        if self.directories.insert(entry.path.clone(), Metadata::of(entry)).is_none() {
+            self.remembered += entry.path.len();
+        }
+        if self.remembered > self.limits.directories {
+            let bound = self.limits.directories / 1_000_000;
+            return Err(Failure::Hostile(format!("the names of its directories exceed {bound} MB")));
+        }
         Ok(())
     }
 
@@ -231,78 +245,14 @@ impl<'a> Tree<'a> {
         Ok(true)
     }
 
-    /// Opens the parent of a path, making what is missing, and returns it with the last component.
-    fn parent<'p>(&mut self, path: &'p [u8]) -> Result<(Rc<OwnedFd>, &'p [u8]), Failure> {
-        let (directory, name) = split(path);
-        if let Some((_, parent)) = self.parents.iter().find(|(cached, _)| cached == directory) {
-            return Ok((Rc::clone(parent), name));
-        }
-        let parent = Rc::new(self.open_or_make(directory, MAX_LINKS)?);
-        if self.parents.len() == CACHED_PARENTS {
-            self.parents.pop_front();
-        }
-        self.parents.push_back((directory.to_vec(), Rc::clone(&parent)));
-        Ok((parent, name))
-    }
-
-    /// Opens a directory of the layer; missing components are made with mode 0755, as Docker does.
-    fn open_or_make(&mut self, path: &[u8], links: usize) -> Result<OwnedFd, Failure> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match self.open(path, flags) {
-            Ok(directory) => return Ok(directory),
-            // NOTDIR: a component is a file, or a whiteout that the layer fills again.
-            Err(Errno::NOENT | Errno::NOTDIR) => {}
-            Err(error) => return Err(Failure::write("open", path, error)),
-        }
-        let (above, name) = split(path);
-        let parent = self.open_or_make(above, links)?;
-        match file_type(&parent, name) {
-            Some(FileType::Symlink) => self.make_link_target(&parent, above, name, links),
-            Some(FileType::CharacterDevice) | None => {
-                self.make_directory(&parent, name, path)?;
-                let directory =
-                    open_directory(&parent, name).map_err(|error| Failure::write("open", path, error))?;
-                set_mode(directory.as_fd(), path, 0o755)?;
-                Ok(directory)
-            }
-            Some(_) => Err(Failure::hostile(path, "it is used as a directory, but is a file")),
-        }
-    }
-
-    /// Makes the directory that a dangling link points to (`bin -> usr/bin` where `usr/bin` belongs
-    /// to a lower layer). The target is only a path inside the layer: the kernel clamps it there.
-    fn make_link_target(
-        &mut self,
-        parent: &OwnedFd,
-        above: &[u8],
-        name: &[u8],
-        links: usize,
-    ) -> Result<OwnedFd, Failure> {
-        let link = [above, b"/", name].concat();
-        if links == 0 {
-            return Err(Failure::hostile(&link, "too many levels of symbolic links"));
-        }
-        let target = rustix::fs::readlinkat(parent, OsStr::from_bytes(name), Vec::new())
-            .map_err(|error| Failure::write("readlink", &link, error))?;
-        let target = target.as_bytes();
-        let base = if target.starts_with(b"/") { &b""[..] } else { above };
-        let mut components: Vec<&[u8]> = Vec::new();
-        for component in base.split(|byte| *byte == b'/').chain(target.split(|byte| *byte == b'/')) {
-            match component {
-                b"" | b"." => {}
-                b".." => drop(components.pop()),
-                _ => components.push(component),
-            }
-        }
-        if components.len() > self.limits.depth {
-            return Err(Failure::hostile(&link, "the path has too many components"));
-        }
-        self.open_or_make(&components.join(&b'/'), links - 1)
-    }
-
     /// `mkdirat`; a directory that is there is taken, anything else is replaced. A directory in
     /// place of a whiteout is opaque: what lower layers have below it stays hidden.
-    fn make_directory(&mut self, parent: &OwnedFd, name: &[u8], path: &[u8]) -> Result<(), Failure> {
+    pub(super) fn make_directory(
+        &mut self,
+        parent: &OwnedFd,
+        name: &[u8],
+        path: &[u8],
+    ) -> Result<(), Failure> {
         let fail = |error| Failure::write("mkdir", path, error);
         let make = || rustix::fs::mkdirat(parent, OsStr::from_bytes(name), Mode::from_raw_mode(0o700));
         match make() {
@@ -355,19 +305,6 @@ impl<'a> Tree<'a> {
                     .map_err(|error| Failure::write("replace", path, error))
             }
             result => result.map_err(|error| Failure::write("replace", path, error)),
-        }
-    }
-
-    /// Resolves a path with the layer as root directory.
-    fn open(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-        let path = if path.is_empty() { b"." } else { path };
-        loop {
-            match rustix::fs::openat2(self.root, OsStr::from_bytes(path), flags, Mode::empty(), resolve) {
-                // A rename elsewhere on the system raced with ".." in a link's target.
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                result => return result,
-            }
         }
     }
 
@@ -439,15 +376,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// Parent and last component of a normalised path.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (b"", path),
-    }
-}
-
-fn file_type(parent: &OwnedFd, name: &[u8]) -> Option<FileType> {
+pub(super) fn file_type(parent: &OwnedFd, name: &[u8]) -> Option<FileType> {
     rustix::fs::statat(parent, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)
         .ok()
         .map(|status| FileType::from_raw_mode(status.st_mode))
@@ -463,7 +392,7 @@ fn is_same(parent: &OwnedFd, name: &[u8], other: &rustix::fs::Stat) -> bool {
         .is_ok_and(|status| (status.st_dev, status.st_ino) == (other.st_dev, other.st_ino))
 }
 
-fn open_directory(parent: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+pub(super) fn open_directory(parent: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(parent, OsStr::from_bytes(name), flags, Mode::empty())
 }
@@ -474,7 +403,7 @@ fn make_whiteout(parent: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
     rustix::fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0)
 }
 
-fn set_mode(fd: BorrowedFd<'_>, path: &[u8], mode: u32) -> Result<(), Failure> {
+pub(super) fn set_mode(fd: BorrowedFd<'_>, path: &[u8], mode: u32) -> Result<(), Failure> {
     rustix::fs::fchmod(fd, Mode::from_raw_mode(mode)).map_err(|error| Failure::write("chmod", path, error))
 }
 
