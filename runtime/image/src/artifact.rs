@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fetch;
-use crate::manifest::{Descriptor, MAX_CONFIG};
+use crate::manifest::{Descriptor, MAX_CONFIG, is_index};
 use crate::progress::Meter;
 use crate::pull::{PullOptions, at_candidates, at_endpoints};
 use crate::reference::Reference;
@@ -117,6 +117,9 @@ struct Manifest {
 impl Manifest {
     fn parse(bytes: &[u8], location: &str) -> Result<Self> {
         let bad = |reason: String| Error::corrupt("manifest", location, reason);
+        if is_index(bytes, location)? {
+            return Err(bad("it is an index, not the manifest of an artifact".into()));
+        }
         let manifest: Self = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
         let files = manifest.files();
         if manifest.schema_version != 2 || manifest.layers.is_none() {
@@ -204,6 +207,19 @@ fn pull_from(
     let record = Record { name: reference.to_string(), manifest: digest };
     store.write_artifact_record(&record)?;
     store.load_artifact(record)?.ok_or_else(|| Error::NoSuchArtifact(reference.to_string()))
+}
+
+/// What the files of a manifest would be called, for `fuzzing`.
+pub(crate) fn file_names(manifest: &[u8]) -> Result<Vec<String>> {
+    let manifest = Manifest::parse(manifest, "the fuzzer")?;
+    let file = |blob: &Descriptor| ArtifactFile {
+        digest: blob.digest,
+        size: blob.size,
+        media_type: blob.media_type.clone(),
+        annotations: blob.annotations.clone().unwrap_or_default(),
+        path: PathBuf::new(),
+    };
+    manifest.files().iter().map(|blob| file(blob).file_name()).collect()
 }
 
 impl Store {

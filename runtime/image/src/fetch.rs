@@ -66,7 +66,7 @@ pub(crate) fn file(
 ) -> Result<()> {
     let location = transport.location();
     let received = |bytes| meter.received(bytes);
-    let mut reader = Verified::new(transport.blob(blob, "file")?, blob, &location, &received);
+    let mut reader = Verified::new("file", transport.blob(blob, "file")?, blob, &location, &received);
     let mut buffer = vec![0; BUFFER];
     loop {
         match reader.read(&mut buffer) {
@@ -96,7 +96,8 @@ pub(crate) fn layer<'a>(
         meter.received(bytes);
     };
     let stream = transport.blob(blob, "layer")?;
-    let mut reader = BufReader::with_capacity(BUFFER, Verified::new(stream, blob, &location, &received));
+    let mut reader =
+        BufReader::with_capacity(BUFFER, Verified::new("layer", stream, blob, &location, &received));
     let limits = Limits::for_layer(blob.size);
     let outcome = compression::decoder(&mut reader)
         .map_err(Failure::Read)
@@ -122,6 +123,8 @@ pub(crate) fn layer<'a>(
 
 /// A transport's stream, bounded and hashed.
 struct Verified<'a> {
+    /// What the blob is, for messages.
+    what: &'static str,
     stream: Box<dyn Read + Send + 'a>,
     hasher: Hasher,
     count: u64,
@@ -132,12 +135,13 @@ struct Verified<'a> {
 
 impl<'a> Verified<'a> {
     fn new(
+        what: &'static str,
         stream: Box<dyn Read + Send + 'a>,
         blob: &'a Descriptor,
         location: &'a str,
         received: &'a dyn Fn(u64),
     ) -> Self {
-        Self { stream, hasher: Hasher::new(), count: 0, blob, location, received }
+        Self { what, stream, hasher: Hasher::new(), count: 0, blob, location, received }
     }
 
     /// Reads what is left, and compares size and digest.
@@ -149,19 +153,19 @@ impl<'a> Verified<'a> {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    return Err(transfer_error(error, "layer", self.location, self.blob, self.count));
+                    return Err(transfer_error(error, self.what, self.location, self.blob, self.count));
                 }
             }
         }
         if self.count != self.blob.size {
             return Err(self.wrong_size());
         }
-        verify_digest("layer", self.hasher.finish(), self.blob.digest, self.location)
+        verify_digest(self.what, self.hasher.finish(), self.blob.digest, self.location)
     }
 
     fn wrong_size(&self) -> Error {
         Error::SizeMismatch {
-            what: "layer",
+            what: self.what,
             location: self.location.to_owned(),
             digest: self.blob.digest,
             expected: self.blob.size,

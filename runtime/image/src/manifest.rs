@@ -3,9 +3,11 @@
 //! The two families differ only in media types, so one set of types reads both. The configuration
 //! is kept as `oci-spec`'s type.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -14,7 +16,7 @@ use crate::platform::Platform;
 /// Largest manifest or index that is read, in bytes (registries accept at most this).
 pub(crate) const MAX_MANIFEST: u64 = 4 << 20;
 /// Largest image configuration that is read, in bytes.
-pub(crate) const MAX_CONFIG: u64 = 8 << 20;
+pub(crate) const MAX_CONFIG: u64 = 4 << 20;
 /// Most layers: what overlayfs and one page of mount options take.
 pub(crate) const MAX_LAYERS: usize = 128;
 
@@ -36,7 +38,16 @@ pub(crate) struct Descriptor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) platform: Option<DescriptorPlatform>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) annotations: Option<std::collections::BTreeMap<String, String>>,
+    pub(crate) annotations: Option<BTreeMap<String, String>>,
+}
+
+impl Descriptor {
+    /// Whether it is about another manifest of the index (BuildKit's provenance and SBOMs, for the
+    /// platform unknown/unknown) and no image.
+    fn is_attestation(&self) -> bool {
+        let kind = self.annotations.as_ref().and_then(|all| all.get("vnd.docker.reference.type"));
+        kind.is_some_and(|kind| kind == "attestation-manifest")
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,11 +60,19 @@ pub(crate) struct DescriptorPlatform {
     variant: Option<String>,
 }
 
+impl DescriptorPlatform {
+    /// The architecture under the name that Go gives it; some tools write uname(1)'s.
+    fn architecture(&self) -> &str {
+        crate::platform::architecture(&self.architecture)
+    }
+}
+
 impl fmt::Display for DescriptorPlatform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |text: &str| text.chars().filter(char::is_ascii_graphic).take(32).collect::<String>();
         write!(f, "{}/{}", shown(&self.os), shown(&self.architecture))?;
-        self.variant.as_deref().map_or(Ok(()), |variant| write!(f, "/{}", shown(variant)))
+        let variant = self.variant.as_deref().filter(|variant| !variant.is_empty());
+        variant.map_or(Ok(()), |variant| write!(f, "/{}", shown(variant)))
     }
 }
 
@@ -84,50 +103,139 @@ pub(crate) enum Document {
 impl Document {
     /// Parses by content: media types in headers and descriptors are often wrong.
     pub(crate) fn parse(bytes: &[u8], location: &str) -> Result<Self> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Shape {
-            #[serde(default)]
-            schema_version: u32,
-            manifests: Option<serde::de::IgnoredAny>,
-            layers: Option<serde::de::IgnoredAny>,
-        }
         let bad = |error: serde_json::Error| Error::corrupt("manifest", location, error.to_string());
-        let shape: Shape = serde_json::from_slice(bytes).map_err(bad)?;
-        match (shape.schema_version, shape.manifests, shape.layers) {
-            (2, Some(_), None) => serde_json::from_slice(bytes).map(Document::Index).map_err(bad),
-            (2, None, Some(_)) => serde_json::from_slice(bytes).map(Document::Manifest).map_err(bad),
-            (1, _, _) => Err(Error::corrupt(
-                "manifest",
-                location,
-                "Docker schema 1 is not supported; push the image again with a current tool",
-            )),
-            (2, Some(_), Some(_)) => {
-                Err(Error::corrupt("manifest", location, "it is a manifest and an index at once"))
-            }
-            _ => Err(Error::corrupt("manifest", location, "it is neither a manifest nor an index")),
-        }
+        Ok(match is_index(bytes, location)? {
+            true => Document::Index(serde_json::from_slice(bytes).map_err(bad)?),
+            false => Document::Manifest(serde_json::from_slice(bytes).map_err(bad)?),
+        })
     }
 }
 
+/// Whether a document is an index; else it is a manifest. What could be read as two kinds is
+/// refused, for one reader would check the one and another run the other (CVE-2021-41190).
+pub(crate) fn is_index(bytes: &[u8], location: &str) -> Result<bool> {
+    let bad = |reason: String| Err(Error::corrupt("manifest", location, reason));
+    if bytes.trim_ascii_start().starts_with(b"<") {
+        return bad("it is a web page; is there a proxy or a login page in between?".into());
+    }
+    let shape: Shape = match serde_json::from_slice(bytes) {
+        Ok(shape) => shape,
+        Err(error) => return bad(error.to_string()),
+    };
+    if let Some(key) = &shape.almost {
+        return bad(format!("its key \"{key}\" is read by some as another key"));
+    }
+    let has_schema1 = shape.has("fsLayers") || shape.has("history");
+    let is_manifest = shape.has("layers") || shape.has("config");
+    match (shape.schema_version, shape.has("manifests"), is_manifest) {
+        (1, ..) => bad("Docker schema 1 is not supported; push the image again with a current tool".into()),
+        _ if has_schema1 => bad("it is of Docker schema 1 and another kind at once".into()),
+        (2, true, true) => bad("it is a manifest and an index at once".into()),
+        (2, true, false) if is_manifest_type(&shape.media_type) => {
+            bad("it is an index that calls itself a manifest".into())
+        }
+        (2, false, true) if is_index_type(&shape.media_type) => {
+            bad("it is a manifest that calls itself an index".into())
+        }
+        (2, is_index, is_manifest) if is_index || is_manifest => Ok(is_index),
+        _ => bad("it is neither a manifest nor an index".into()),
+    }
+}
+
+/// Keys that say what a document is, and of what kind.
+const KEYS: [&str; 7] =
+    ["schemaVersion", "mediaType", "manifests", "config", "layers", "fsLayers", "history"];
+
+/// What the keys of a document say of its kind. Nothing else of it is kept.
+#[derive(Default)]
+struct Shape {
+    schema_version: u32,
+    media_type: String,
+    /// Which of [`KEYS`] have a value.
+    present: [bool; KEYS.len()],
+    /// A key that is one of [`KEYS`] but for upper and lower case, which Go's reader overlooks.
+    almost: Option<String>,
+}
+
+impl Shape {
+    fn has(&self, key: &str) -> bool {
+        KEYS.iter().zip(self.present).any(|(known, present)| present && *known == key)
+    }
+}
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ShapeVisitor)
+    }
+}
+
+struct ShapeVisitor;
+
+impl<'de> Visitor<'de> for ShapeVisitor {
+    type Value = Shape;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a manifest or an index")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shape, A::Error> {
+        let mut shape = Shape::default();
+        let mut seen = [false; KEYS.len()];
+        while let Some(key) = map.next_key::<String>()? {
+            let place = KEYS.iter().position(|known| known.eq_ignore_ascii_case(&key));
+            let Some(place) = place else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            // Of two, one reader takes the first and another the last.
+            if std::mem::replace(&mut seen[place], true) {
+                return Err(serde::de::Error::custom(format_args!(
+                    "the key \"{}\" occurs twice",
+                    KEYS[place]
+                )));
+            }
+            if key != KEYS[place] {
+                map.next_value::<IgnoredAny>()?;
+                shape.almost = Some(key);
+                continue;
+            }
+            shape.present[place] = match place {
+                0 => map
+                    .next_value::<Option<u32>>()?
+                    .inspect(|version| shape.schema_version = *version)
+                    .is_some(),
+                1 => map
+                    .next_value::<Option<String>>()?
+                    .inspect(|name| shape.media_type.clone_from(name))
+                    .is_some(),
+                _ => map.next_value::<Option<IgnoredAny>>()?.is_some(),
+            };
+        }
+        Ok(shape)
+    }
+}
+
+fn is_index_type(media_type: &str) -> bool {
+    media_type.contains("image.index") || media_type.contains("manifest.list")
+}
+
+fn is_manifest_type(media_type: &str) -> bool {
+    media_type.contains("image.manifest") || media_type.contains("distribution.manifest.v")
+}
+
 impl Index {
-    /// The manifest for a platform: the exact variant first, then one without a variant, then the
-    /// highest variant that the processor also runs.
+    /// The manifest for a platform, in the order of [`Platform::rank`]; one that names no platform
+    /// comes last. Of equals the first, as Podman does.
     pub(crate) fn choose(&self, wanted: &Platform, reference: &str) -> Result<&Descriptor> {
-        let fits = |descriptor: &&Descriptor| {
-            descriptor.platform.as_ref().is_none_or(|platform| {
-                platform.os == wanted.os && platform.architecture == wanted.architecture
-            })
-        };
         let rank = |descriptor: &Descriptor| {
-            let offered = descriptor.platform.as_ref().and_then(|platform| platform.variant.as_deref());
-            wanted.rank(offered)
+            let Some(offered) = &descriptor.platform else { return Some(u32::MAX) };
+            let fits = offered.os == wanted.os && offered.architecture() == wanted.architecture;
+            fits.then(|| wanted.rank(offered.variant.as_deref())).flatten()
         };
         self.manifests
             .iter()
-            .filter(fits)
+            .filter(|descriptor| !descriptor.is_attestation())
             .filter_map(|descriptor| rank(descriptor).map(|rank| (rank, descriptor)))
-            // The first of equals, as Podman does.
             .min_by_key(|(rank, _)| *rank)
             .map(|(_, descriptor)| descriptor)
             .ok_or_else(|| self.no_platform(wanted, reference))
@@ -137,6 +245,7 @@ impl Index {
         let mut available: Vec<_> = self
             .manifests
             .iter()
+            .filter(|descriptor| !descriptor.is_attestation())
             .filter_map(|descriptor| descriptor.platform.as_ref())
             .map(ToString::to_string)
             .filter(|platform| platform != "unknown/unknown")
@@ -229,8 +338,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_image_is_passed_over() {
+        let mut index = index(&[
+            ("linux", "amd64", None),
+            ("unknown", "unknown", None),
+            ("linux", "riscv64", None),
+            ("linux", "x86_64", Some("")),
+        ]);
+        // The first names no platform: it would fit, if nothing else did.
+        index.manifests[0].platform = None;
+        for number in [1, 2] {
+            let kind = ("vnd.docker.reference.type".to_owned(), "attestation-manifest".to_owned());
+            index.manifests[number].annotations = Some([kind].into());
+        }
+        assert_eq!(chosen(&index, "linux/amd64"), Some(3));
+        assert_eq!(chosen(&index, "linux/s390x"), Some(0));
+        index.manifests.remove(0);
+        let message = index.choose(&"linux/s390x".parse().unwrap(), "x").unwrap_err().to_string();
+        assert!(message.ends_with("has no variant for linux/s390x; it has linux/x86_64"), "{message}");
+        assert!(chosen(&index, "unknown/unknown").is_none());
+    }
+
+    #[test]
     fn ambiguous_and_foreign_documents_are_refused() {
         for bad in [
+            "<html><body>Please log in",
+            "{\"schemaVersion\":2,\"manifests\":[],\"config\":{}}",
+            "{\"schemaVersion\":2,\"manifests\":[],\"fsLayers\":[]}",
+            "{\"schemaVersion\":2,\"manifests\":[],\"Layers\":[]}",
+            "{\"schemaVersion\":2,\"manifests\":[],\"manifests\":[]}",
+            "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"manifests\":[]}",
+            "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.docker.distribution.manifest.v2+json\",\"manifests\":[]}",
             "{}",
             "[]",
             "null",

@@ -36,20 +36,79 @@ impl Platform {
         }
     }
 
-    /// How well an offered variant fits: 0 is best, `None` is not at all.
-    pub(crate) fn rank(&self, offered: Option<&str>) -> Option<u32> {
-        let number = |variant: &str| variant.strip_prefix('v').and_then(|v| v.parse::<u32>().ok());
-        match (self.variant.as_deref(), offered) {
-            (wanted, offered) if wanted == offered => Some(0),
-            (_, None) => Some(1),
-            // No variant wanted: the lowest runs everywhere.
-            (None, Some(offered)) => Some(2 + number(offered).unwrap_or(100)),
-            (Some(wanted), Some(offered)) => {
-                let (wanted, offered) = (number(wanted)?, number(offered)?);
-                (offered < wanted).then(|| 2 + (wanted - offered))
-            }
+    /// With what the other names of an architecture say of the variant.
+    pub fn of(os: &str, name: &str, variant: Option<&str>) -> Self {
+        let implied = match name {
+            "armhf" => Some("v7"),
+            "armel" => Some("v6"),
+            _ => None,
+        };
+        Self {
+            os: os.to_owned(),
+            architecture: architecture(name).to_owned(),
+            variant: variant.or(implied).map(str::to_owned),
         }
     }
+
+    /// How well an offered variant fits: 0 is best, `None` is not at all.
+    ///
+    /// The order is that of containers/image: the wanted variant, then lower ones that it also runs,
+    /// the highest first, then none at all. Where none is wanted, none is best, and of others the
+    /// highest; of x86-64's levels none that this machine cannot run.
+    pub(crate) fn rank(&self, offered: Option<&str>) -> Option<u32> {
+        let offered = offered.filter(|variant| !variant.is_empty());
+        let known = match self.architecture.as_str() {
+            "arm" => &["v8", "v7", "v6", "v5"][..],
+            "arm64" => &["v8"],
+            "amd64" => &["v4", "v3", "v2", "v1"],
+            _ => &[],
+        };
+        let place = |variant: &str| known.iter().position(|known| *known == variant);
+        match (self.variant.as_deref(), offered) {
+            (wanted, offered) if wanted == offered => Some(0),
+            (Some(_), None) => Some(1000),
+            (Some(wanted), Some(offered)) => {
+                let (wanted, offered) = (place(wanted)?, place(offered)?);
+                (offered > wanted).then(|| (offered - wanted) as u32)
+            }
+            (None, Some(offered)) => {
+                let place = place(offered)?;
+                let runs = self.architecture != "amd64" || 4 - place as u32 <= x86_64_level();
+                runs.then_some(1 + place as u32)
+            }
+            (None, None) => Some(0),
+        }
+    }
+}
+
+/// The architecture under Go's name for it; uname(1)'s and Debian's are understood too.
+pub(crate) fn architecture(name: &str) -> &str {
+    match name {
+        "x86_64" | "x86-64" => "amd64",
+        "aarch64" => "arm64",
+        "i386" | "i686" => "386",
+        "armhf" | "armel" => "arm",
+        "powerpc64le" => "ppc64le",
+        "loongarch64" => "loong64",
+        other => other,
+    }
+}
+
+/// The highest level of x86-64 whose instructions this processor has (x86-64 psABI, 3.1.1); elsewhere
+/// the first, which is what emulators offer.
+fn x86_64_level() -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::is_x86_feature_detected as has;
+        let second = has!("cmpxchg16b") && has!("popcnt") && has!("sse4.2") && has!("ssse3");
+        let third = has!("avx2") && has!("bmi1") && has!("bmi2") && has!("f16c") && has!("fma");
+        let third = third && has!("lzcnt") && has!("movbe") && has!("xsave");
+        let fourth = has!("avx512f") && has!("avx512bw") && has!("avx512cd") && has!("avx512dq");
+        let levels = [second, third, fourth && has!("avx512vl")];
+        1 + levels.iter().take_while(|level| **level).count() as u32
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    1
 }
 
 impl fmt::Display for Platform {
@@ -62,29 +121,85 @@ impl fmt::Display for Platform {
 impl FromStr for Platform {
     type Err = Error;
 
-    /// Parses `os/arch[/variant]` as `--platform` takes it; uname(1)'s architecture names are
-    /// understood too.
+    /// Parses `os/arch[/variant]` as `--platform` takes it. Of a single word that is an architecture
+    /// the system is Linux; of any other the architecture is this machine's.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let mut parts = text.split('/');
-        let (Some(os), Some(architecture), variant, None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(Error::reference(text, "a platform is written os/architecture[/variant]"));
+        let bad = || Error::InvalidPlatform {
+            platform: text.to_owned(),
+            reason: "write os/architecture or os/architecture/variant, for example linux/arm64/v8".to_owned(),
         };
-        let word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if ![Some(os), Some(architecture), variant].into_iter().flatten().all(word) {
-            return Err(Error::reference(text, "a platform is written os/architecture[/variant]"));
+        let word = |word: &&str| {
+            !word.is_empty()
+                && word.len() <= 32
+                && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        };
+        let parts: Vec<&str> = text.split('/').collect();
+        if !parts.iter().all(word) {
+            return Err(bad());
         }
-        let architecture = match architecture {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            "i386" | "i686" => "386",
-            other => other,
+        let host = Self::host();
+        match parts[..] {
+            [single] if ARCHITECTURES.contains(&architecture(single)) => Ok(Self::of("linux", single, None)),
+            [os] => Ok(Self { os: os.to_owned(), ..host }),
+            [os, architecture] => Ok(Self::of(os, architecture, None)),
+            [os, architecture, variant] => Ok(Self::of(os, architecture, Some(variant))),
+            _ => Err(bad()),
+        }
+    }
+}
+
+/// What can be told from the name of a system.
+const ARCHITECTURES: [&str; 9] =
+    ["amd64", "arm64", "386", "arm", "ppc64le", "s390x", "riscv64", "loong64", "mips64le"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn platforms_are_read_as_people_write_them() {
+        for (given, wanted) in [
+            ("linux/amd64", "linux/amd64"),
+            ("linux/x86_64", "linux/amd64"),
+            ("linux/aarch64", "linux/arm64"),
+            ("linux/arm64/v8", "linux/arm64/v8"),
+            ("linux/armhf", "linux/arm/v7"),
+            ("linux/armel", "linux/arm/v6"),
+            ("linux/arm/v5", "linux/arm/v5"),
+            ("s390x", "linux/s390x"),
+            ("windows/amd64", "windows/amd64"),
+        ] {
+            assert_eq!(given.parse::<Platform>().unwrap().to_string(), wanted, "{given}");
+        }
+        assert_eq!("linux".parse::<Platform>().unwrap(), Platform::host());
+        for bad in ["", "/", "linux/", "linux//v8", "linux/arm/v7/x", "linux/../etc", "li nux/amd64", "l\n/a"]
+        {
+            let message = bad.parse::<Platform>().unwrap_err().to_string();
+            assert!(message.contains("linux/arm64/v8"), "{bad}: {message}");
+        }
+    }
+
+    #[test]
+    fn variants_rank_as_podman_ranks_them() {
+        let order = |wanted: &str, offered: &[&str]| -> Vec<String> {
+            let wanted: Platform = wanted.parse().unwrap();
+            let ranked = offered.iter().filter_map(|variant| {
+                let rank = wanted.rank(Some(*variant).filter(|variant| !variant.is_empty()))?;
+                Some((rank, (*variant).to_owned()))
+            });
+            let mut ranked: Vec<_> = ranked.collect();
+            ranked.sort_by_key(|(rank, _)| *rank);
+            ranked.into_iter().map(|(_, variant)| variant).collect()
         };
-        Ok(Self {
-            os: os.to_owned(),
-            architecture: architecture.to_owned(),
-            variant: variant.map(str::to_owned),
-        })
+        let arm = ["v5", "v6", "", "v7", "v8", "odd"];
+        assert_eq!(order("linux/arm/v7", &arm), ["v7", "v6", "v5", ""]);
+        assert_eq!(order("linux/arm/v5", &arm), ["v5", ""]);
+        assert_eq!(order("linux/arm", &arm), ["", "v8", "v7", "v6", "v5"]);
+        assert_eq!(order("linux/arm/odd", &arm), ["odd", ""]);
+        assert_eq!(order("linux/arm64/v8", &["", "v9", "v8"]), ["v8", ""]);
+        assert_eq!(order("linux/amd64/v3", &["", "v1", "v2", "v3", "v4"]), ["v3", "v2", "v1", ""]);
+        let plain = order("linux/amd64", &["v1", "v2", "v3", "v4", ""]);
+        assert_eq!((plain[0].as_str(), plain[plain.len() - 1].as_str()), ("", "v1"));
+        assert_eq!(plain.len() as u32, 1 + x86_64_level());
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use oci_spec::image::ImageConfiguration;
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, plain};
 use crate::fetch;
 use crate::manifest::{Descriptor, Document, Manifest};
 use crate::platform::Platform;
@@ -213,7 +213,7 @@ impl Pull<'_> {
             match client.known_digest() {
                 Ok(found) if found == Some(*digest) => return Ok(image.clone()),
                 // A registry without HEAD requests: see what GET brings.
-                Ok(_) | Err(Error::Protocol { .. }) => {}
+                Ok(_) | Err(Error::Protocol { .. } | Error::NotFound { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -261,8 +261,8 @@ impl Pull<'_> {
             log::warn!(
                 "image {} is for {}/{}, not for {}",
                 self.source,
-                config.os(),
-                config.architecture(),
+                plain(&config.os().to_string()),
+                plain(&config.architecture().to_string()),
                 self.platform()
             );
         }
@@ -321,7 +321,8 @@ impl Pull<'_> {
         }
         // The largest first: a small one at the end leaves no thread waiting for long.
         missing.sort_by_key(|layer| std::cmp::Reverse(layer.blob.size));
-        let total = missing.iter().map(|layer| layer.blob.size).sum();
+        // Sizes as the manifest has them: their sum may be anything.
+        let total = missing.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.blob.size));
         let work = Work {
             store: self.store,
             transport,
@@ -410,19 +411,25 @@ impl<'a> Work<'a> {
 /// The manifest's layers with their diff ids, each content once (overlayfs refuses a directory that
 /// occurs twice): of several occurrences the topmost, which hides the others anyway.
 fn layers(manifest: &Manifest, config: &ImageConfiguration, location: &str) -> Result<Vec<Layer>> {
-    let diff_ids = config.rootfs().diff_ids();
+    let diff_ids = diff_ids(config, location)?;
     if diff_ids.len() != manifest.layers.len() {
         let reason = format!("it lists {} layers, the manifest {}", diff_ids.len(), manifest.layers.len());
         return Err(Error::corrupt("configuration", location, reason));
     }
     let mut layers: Vec<Layer> = Vec::new();
     for (blob, diff_id) in manifest.layers.iter().zip(diff_ids) {
-        let diff_id: Digest =
-            diff_id.parse().map_err(|error| Error::corrupt("configuration", location, format!("{error}")))?;
         layers.retain(|layer| layer.diff_id != diff_id);
         layers.push(Layer { blob: blob.clone(), diff_id });
     }
     Ok(layers)
+}
+
+/// The diff ids of a configuration.
+pub(crate) fn diff_ids(config: &ImageConfiguration, location: &str) -> Result<Vec<Digest>> {
+    let parsed = |text: &String| {
+        text.parse().map_err(|error| Error::corrupt("configuration", location, format!("{error}")))
+    };
+    config.rootfs().diff_ids().iter().map(parsed).collect()
 }
 
 fn repo_digests(reference: Option<&Reference>, digests: &[Digest]) -> Vec<String> {
