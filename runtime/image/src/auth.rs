@@ -89,14 +89,18 @@ fn files(options: &PullOptions<'_>) -> Vec<PathBuf> {
         Some(directory) => directory.join("containers/auth.json"),
         None => options.registries.root().join(format!("run/containers/{}/auth.json", uid.as_raw())),
     };
-    // A system service has no $HOME.
-    let home = variable("HOME").or_else(|| uid.is_root().then(|| options.registries.root().join("root")));
+    let home = home(options.registries.root());
     let config = variable("XDG_CONFIG_HOME").or_else(|| home.as_ref().map(|home| home.join(".config")));
     let docker = variable("DOCKER_CONFIG").or_else(|| home.map(|home| home.join(".docker")));
     let mut files = vec![runtime];
     files.extend(config.map(|directory| directory.join("containers/auth.json")));
     files.extend(docker.map(|directory| directory.join("config.json")));
     files
+}
+
+/// The user's home directory. A system service has no `$HOME`.
+pub(crate) fn home(root: &Path) -> Option<PathBuf> {
+    variable("HOME").or_else(|| rustix::process::geteuid().is_root().then(|| root.join("root")))
 }
 
 fn variable(name: &str) -> Option<PathBuf> {

@@ -27,6 +27,8 @@ mod compression;
 mod digest;
 mod error;
 mod fetch;
+#[doc(hidden)]
+pub mod fuzzing;
 mod healthcheck;
 mod json;
 mod manifest;

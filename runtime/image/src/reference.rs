@@ -197,6 +197,14 @@ fn is_registry(text: &str) -> bool {
     host.is_none_or(|host| host.split('.').all(label)) && port.is_some_and(digits)
 }
 
+/// A registry without its port; an IPv6 address keeps its brackets.
+pub(crate) fn host(registry: &str) -> &str {
+    match registry.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !host.ends_with(':') => host,
+        _ => registry,
+    }
+}
+
 /// `[a-z0-9]+` runs joined by `.`, `_`, `__` or any number of `-`.
 fn is_component(component: &str) -> bool {
     let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();

@@ -123,6 +123,23 @@ impl Registries {
         Self { root: PathBuf::from("/"), ..Self::default() }
     }
 
+    /// What one file says, for `fuzzing`.
+    pub(crate) fn of_text(text: &str) -> Result<Self> {
+        let path = Path::new("registries.conf");
+        let mut registries = Self::empty();
+        registries.merge(parse(text, path)?, path)?;
+        Ok(registries)
+    }
+
+    /// The hosts that tables name, without their ports.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &str> {
+        let locations = self.registries.values().flat_map(|registry| {
+            let mirrors = registry.mirrors.iter().map(|mirror| mirror.location.as_str());
+            [registry.location.as_str()].into_iter().chain(mirrors)
+        });
+        locations.filter_map(|location| location.split('/').next()).map(crate::reference::host)
+    }
+
     /// Turns a name into the references to try, in order; more than one only for a short name
     /// without alias.
     ///
@@ -336,7 +353,11 @@ fn read(path: &Path) -> Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("read", path, error)),
     };
-    toml::from_str(&text).map(Some).map_err(|error| Error::Config {
+    parse(&text, path).map(Some)
+}
+
+fn parse(text: &str, path: &Path) -> Result<File> {
+    toml::from_str(text).map_err(|error| Error::Config {
         path: path.to_owned(),
         reason: error.to_string().trim_end().to_owned(),
     })

@@ -70,15 +70,39 @@ impl Blob<'_> {
         self.body = response.into_body().into_reader();
         if offset > 0 && status != 206 {
             // It sends all of it again.
-            let skipped = io::copy(&mut (&mut self.body).take(offset), &mut io::sink());
-            let cause = match skipped {
-                Ok(count) if count == offset => return Ok(()),
-                Ok(_) => io::ErrorKind::UnexpectedEof.into(),
-                Err(error) => error,
-            };
-            return Err(self.error(cause));
+            return self.skip(offset);
         }
         Ok(())
+    }
+
+    /// Reads over what was had before, no more slowly than anything else.
+    fn skip(&mut self, mut left: u64) -> Result<()> {
+        let mut buffer = vec![0; 65536];
+        let (stall, mut period) = (self.client.options.stall_timeout, (Instant::now(), left));
+        while left > 0 {
+            let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            match self.body.read(&mut buffer[..wanted]) {
+                Ok(0) => return Err(self.error(io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => left -= count as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.error(error)),
+            }
+            if period.0.elapsed() >= stall {
+                if period.1 - left < MIN_RATE * stall.as_secs() {
+                    return Err(self.stalled());
+                }
+                period = (Instant::now(), left);
+            }
+        }
+        Ok(())
+    }
+
+    fn stalled(&self) -> Error {
+        Error::Stalled {
+            registry: self.client.reference.registry().to_owned(),
+            what: self.what.clone(),
+            timeout: self.client.options.stall_timeout,
+        }
     }
 
     /// Whether too little arrived for as long as a stall takes. Time that the reader takes to use
@@ -109,16 +133,14 @@ impl Read for Blob<'_> {
                 Ok(count) => {
                     self.request.offset += count as u64;
                     if self.is_too_slow() {
-                        return Err(io::Error::other(Error::Stalled {
-                            registry: self.client.reference.registry().to_owned(),
-                            what: self.what.clone(),
-                            timeout: self.client.options.stall_timeout,
-                        }));
+                        return Err(io::Error::other(self.stalled()));
                     }
                     self.retry = self.client.retry();
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+                // All that was announced is here; that the answer has no end is not our concern.
+                Err(_) if self.request.offset >= self.size => return Ok(0),
                 Err(error) => error,
             };
             let failure = Failure::passing(self.error(cause), None);

@@ -4,6 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider, parse_pem};
 
 use crate::error::{Error, Result};
@@ -18,16 +21,18 @@ const BUNDLES: [&str; 5] = [
     "etc/ssl/cert.pem",
 ];
 
-/// Directories with one directory per registry in them.
+/// Directories with one directory per registry (`host:port`) in them, after the user's own.
 const PER_REGISTRY: [&str; 2] = ["etc/containers/certs.d", "etc/docker/certs.d"];
+/// The user's own, in the home directory.
+const PER_REGISTRY_OF_USER: &str = ".config/containers/certs.d";
 
 /// Where to look for certificates; nothing is read before the first HTTPS connection.
 #[derive(Debug)]
 pub(super) struct Places {
     bundles: Vec<PathBuf>,
     directories: Vec<PathBuf>,
-    /// Of these the CAs alone.
-    authorities: Vec<PathBuf>,
+    /// Of this one the CAs alone.
+    authorities: Option<PathBuf>,
 }
 
 impl Places {
@@ -40,25 +45,40 @@ impl Places {
         };
         let directories = match options.cert_dir {
             Some(directory) => vec![directory.to_owned()],
-            None => PER_REGISTRY.iter().map(|directory| root.join(directory).join(registry)).collect(),
+            None => {
+                let own = crate::auth::home(root).map(|home| home.join(PER_REGISTRY_OF_USER));
+                let system = PER_REGISTRY.iter().map(|directory| root.join(directory));
+                own.into_iter().chain(system).map(|directory| directory.join(registry)).collect()
+            }
         };
-        Self { bundles, directories, authorities: Vec::new() }
+        Self { bundles, directories, authorities: None }
     }
 
     /// Another registry's CAs count as well; its client certificate is not for others.
     pub(super) fn and_authorities_of(mut self, options: &PullOptions<'_>, registry: &str) -> Self {
-        self.authorities = Self::new(options, registry).directories;
+        self.authorities = Self::new(options, registry).directory().map(Path::to_owned);
         self
+    }
+
+    /// The first directory that the registry has; the others don't count, as for Podman.
+    fn directory(&self) -> Option<&Path> {
+        self.directories.iter().map(PathBuf::as_path).find(|directory| directory.is_dir())
     }
 
     /// For the registry itself: system CAs, its own CAs, its client certificate.
     pub(super) fn registry_tls(&self, verify: bool) -> Result<TlsConfig> {
         let roots = self.roots(verify)?;
         let mut client = None;
-        for directory in &self.directories {
-            for path in files(directory, "cert") {
-                client = Some(client_certificate(&path)?);
+        if let Some(directory) = self.directory() {
+            for path in files(directory, "key") {
+                let certificate = path.with_extension("cert");
+                if !certificate.is_file() {
+                    let reason = format!("the certificate {} is missing", certificate.display());
+                    return Err(Error::Config { path, reason });
+                }
             }
+            // Of several the first.
+            client = files(directory, "cert").first().map(|path| client_certificate(path)).transpose()?;
         }
         Ok(config(roots, client, verify))
     }
@@ -71,10 +91,8 @@ impl Places {
 
     fn roots(&self, verify: bool) -> Result<Vec<Certificate<'static>>> {
         let mut roots = if verify { self.system()? } else { Vec::new() };
-        for directory in self.directories.iter().chain(&self.authorities) {
-            for path in files(directory, "crt") {
-                roots.extend(certificates(&path)?);
-            }
+        for directory in self.directory().into_iter().chain(self.authorities.as_deref()) {
+            roots.extend(own_roots(directory)?);
         }
         Ok(roots)
     }
@@ -92,6 +110,15 @@ fn config(roots: Vec<Certificate<'static>>, client: Option<ClientCert>, verify: 
         .client_cert(client)
         .disable_verification(!verify)
         .build()
+}
+
+/// The CAs of a registry's directory.
+fn own_roots(directory: &Path) -> Result<Vec<Certificate<'static>>> {
+    let mut roots = Vec::new();
+    for path in files(directory, "crt") {
+        roots.extend(some_certificates(&path)?);
+    }
+    Ok(roots)
 }
 
 /// Files of a directory with an extension, in the order of their names.
@@ -115,13 +142,29 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>> {
     Ok(items.collect())
 }
 
+/// The certificates of a file that was put there for the purpose: none is a mistake.
+fn some_certificates(path: &Path) -> Result<Vec<Certificate<'static>>> {
+    let found = certificates(path)?;
+    if found.is_empty() {
+        let reason = "there is no certificate in it; write it in PEM form".to_owned();
+        return Err(Error::Config { path: path.to_owned(), reason });
+    }
+    Ok(found)
+}
+
 /// A `.cert` file has its key in the `.key` file beside it.
 fn client_certificate(path: &Path) -> Result<ClientCert> {
     let key_path = path.with_extension("key");
     let bytes = std::fs::read(&key_path).map_err(|error| Error::io("read", &key_path, error))?;
-    let key = PrivateKey::from_pem(&bytes).map_err(|error| Error::Config {
-        path: key_path,
-        reason: format!("no usable private key: {error}"),
-    })?;
-    Ok(ClientCert::new_with_certs(&certificates(path)?, key))
+    let bad = |reason: String| Error::Config { path: key_path.clone(), reason };
+    let key = PrivateKey::from_pem(&bytes).map_err(|error| bad(format!("no usable private key: {error}")))?;
+    let chain = some_certificates(path)?;
+    // ureq takes it for granted that they can be used, and panics where they can't.
+    let der = PrivateKeyDer::from_pem_slice(&bytes)
+        .map_err(|error| bad(format!("no usable private key: {error}")))?;
+    let certificates = chain.iter().map(|found| CertificateDer::from(found.der().to_vec())).collect();
+    CertifiedKey::from_der(certificates, der, &rustls::crypto::ring::default_provider()).map_err(
+        |error| bad(format!("it and the certificate {} do not go together: {error}", path.display())),
+    )?;
+    Ok(ClientCert::new_with_certs(&chain, key))
 }

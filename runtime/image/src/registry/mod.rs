@@ -1,17 +1,22 @@
 //! A client for registries: the pulling half of the
 //! [distribution spec](https://github.com/opencontainers/distribution-spec/blob/main/spec.md).
 //!
-//! `http` makes the connection (TLS, proxy, time-outs, redirects), `challenge` answers what a
-//! registry asks with `WWW-Authenticate`, `blob` keeps a transfer going over broken connections,
-//! `certificates` finds CAs and client certificates, `signatures` gets an image's from where they are configured to
-//! be. [`Client`] puts them together as a [`Transport`].
+//! `http` makes the connection (TLS, time-outs, redirects), `proxy` chooses the way to a host and
+//! `reach` the hosts that a registry may lead to. `challenge` reads what a registry asks with
+//! `WWW-Authenticate`, `token` gets what it wants. `blob` keeps a transfer going over broken
+//! connections, `retry` says what is tried again and when, `certificates` finds CAs and client
+//! certificates, `signatures` gets an image's signatures from where they are configured to be.
+//! [`Client`] puts them together as a [`Transport`].
 
 mod blob;
 mod certificates;
 mod challenge;
 mod http;
+mod proxy;
+mod reach;
 mod retry;
 mod signatures;
+mod token;
 
 use std::io::Read;
 use std::str::FromStr;
@@ -34,6 +39,9 @@ use crate::transport::{Document, Transport};
 use challenge::Challenge;
 use http::{Http, Method, Request};
 use retry::Retry;
+
+/// Largest description of an error that is read, in bytes.
+const MAX_ERROR: u64 = 16 * 1024;
 
 /// A repository of a registry, seen through one endpoint.
 pub(crate) struct Client<'a> {
@@ -172,7 +180,8 @@ impl<'a> Client<'a> {
             return Ok(response);
         }
         let pause = retry::pause_asked_for(&response);
-        let said = registry_errors(response);
+        let said = self.http.read_document(response.into_body(), MAX_ERROR).ok();
+        let said = said.and_then(|bytes| registry_errors(&bytes));
         let error = match status {
             401 | 403 => self.unauthorized(said.unwrap_or_else(|| format!("status {status}"))),
             404 => Error::NotFound {
@@ -223,17 +232,16 @@ impl<'a> Client<'a> {
         let mut retry = self.retry();
         loop {
             let (head, body) = self.send(&request)?.into_parts();
-            let mut bytes = Vec::new();
-            match body.into_reader().take(MAX_MANIFEST + 1).read_to_end(&mut bytes) {
-                Ok(_) if bytes.len() as u64 > MAX_MANIFEST => {
+            match self.http.read_document(body, MAX_MANIFEST) {
+                Ok(bytes) if bytes.len() as u64 > MAX_MANIFEST => {
                     let reason = format!("it has more than {MAX_MANIFEST} bytes");
                     return Err(Error::corrupt("manifest", self.location(), reason));
                 }
-                Ok(_) => return Ok((Response::from_parts(head, ()), bytes)),
-                Err(error) => retry.again(retry::Failure::passing(
-                    self.http.body_error(error, "manifest", bytes.len() as u64, 0),
-                    None,
-                ))?,
+                Ok(bytes) => return Ok((Response::from_parts(head, ()), bytes)),
+                Err(error) => {
+                    let error = self.http.body_error(error, "manifest", 0, 0);
+                    retry.again(retry::Failure::passing(error, None))?;
+                }
             }
         }
     }
@@ -276,7 +284,7 @@ fn content_digest<T>(response: &Response<T>) -> Option<Digest> {
 }
 
 /// The code and message of a registry's error document, cleaned and cut.
-fn registry_errors(response: Response<Body>) -> Option<String> {
+fn registry_errors(document: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Document {
         errors: Vec<Item>,
@@ -288,10 +296,27 @@ fn registry_errors(response: Response<Body>) -> Option<String> {
         #[serde(default)]
         message: String,
     }
-    let mut bytes = Vec::new();
-    response.into_body().into_reader().take(16384).read_to_end(&mut bytes).ok()?;
-    let document: Document = serde_json::from_slice(&bytes).ok()?;
+    let document: Document = serde_json::from_slice(document).ok()?;
     let first = document.errors.first()?;
     let text = format!("{}: {}", first.code, first.message);
     Some(text.chars().filter(|character| !character.is_control()).take(200).collect())
+}
+
+/// Reads an answer's headers and documents out of one input, for `fuzzing`: a line with a challenge,
+/// one with `Retry-After`, one with a URL, and a document.
+pub(crate) fn fuzz(input: &[u8]) {
+    let mut parts = input.splitn(4, |byte| *byte == b'\n');
+    let mut next = || parts.next().unwrap_or_default();
+    let (challenge, pause, url, document) = (next(), next(), next(), next());
+    let challenge = str::from_utf8(challenge).ok().and_then(Challenge::parse);
+    let realm = challenge.as_ref().and_then(|challenge| Some(challenge.bearer()?.realm.to_owned()));
+    for url in [realm, str::from_utf8(url).ok().map(str::to_owned)].into_iter().flatten() {
+        http::fuzz(&url);
+    }
+    let pause = str::from_utf8(pause).ok().and_then(|text| retry::pause_in(text, std::time::UNIX_EPOCH));
+    assert!(pause.is_none_or(|pause| pause.as_secs() < 1 << 40));
+    if let Ok(token) = token::token_in(document) {
+        assert!(!token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()));
+    }
+    assert!(registry_errors(document).is_none_or(|said| said.chars().count() <= 200));
 }

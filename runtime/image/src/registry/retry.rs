@@ -1,6 +1,6 @@
 //! Which failures pass, and how long to wait before the next attempt.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ureq::Body;
 use ureq::http::Response;
@@ -70,13 +70,18 @@ impl Retry {
         Self { left: retries, delay: delay.unwrap_or(DELAY) }
     }
 
+    /// How long to wait after a failure.
+    fn pause(&self, failure: &Failure) -> Duration {
+        failure.pause.unwrap_or_default().max(self.delay).min(MAX_DELAY)
+    }
+
     /// Waits for the next attempt; the failure's error if there is none.
     pub(super) fn again(&mut self, failure: Failure) -> Result<(), Error> {
         if !failure.passing || self.left == 0 {
             return Err(*failure.error);
         }
         self.left -= 1;
-        let pause = failure.pause.unwrap_or(self.delay).max(self.delay).min(MAX_DELAY);
+        let pause = self.pause(&failure);
         log::info!("{}; next attempt in {} s", failure.error, pause.as_secs_f32());
         std::thread::sleep(pause);
         self.delay = (self.delay * 2).min(MAX_DELAY);
@@ -84,8 +89,78 @@ impl Retry {
     }
 }
 
-/// `Retry-After` in seconds. The header's other form, a date, is left to our own pauses.
+/// The pause that a `Retry-After` asks for.
 pub(super) fn pause_asked_for(response: &Response<Body>) -> Option<Duration> {
-    let seconds: u64 = response.headers().get("retry-after")?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    pause_in(response.headers().get("retry-after")?.to_str().ok()?, SystemTime::now())
+}
+
+/// `Retry-After` in either form: seconds, or a date
+/// ([RFC 9110, 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)). A date that is past
+/// asks for no pause.
+pub(super) fn pause_in(text: &str, now: SystemTime) -> Option<Duration> {
+    let text = text.trim();
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // Too large a number is still a wish to wait.
+        return (!text.is_empty()).then(|| Duration::from_secs(text.parse().unwrap_or(u32::MAX.into())));
+    }
+    Some(date(text)?.duration_since(now).unwrap_or_default())
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`, the one form of dates that is written today.
+fn date(text: &str) -> Option<SystemTime> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let mut words = text.split_once(", ")?.1.split(' ');
+    let number = |digits: &str, most: u64| {
+        let plain = digits.len() <= 4 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse().ok().filter(|number: &u64| plain && *number <= most)
+    };
+    let day = number(words.next()?, 31)?;
+    let month = words.next()?;
+    let month = MONTHS.iter().position(|name| *name == month)? as u64;
+    let year = number(words.next()?, 9999).filter(|year| *year >= 1970)?;
+    let mut clock = words.next()?.split(':');
+    let (hours, minutes) = (number(clock.next()?, 23)?, number(clock.next()?, 59)?);
+    let seconds = number(clock.next()?, 60)?;
+    if day == 0 || clock.next().is_some() || words.next() != Some("GMT") || words.next().is_some() {
+        return None;
+    }
+    // Years that begin in March put the leap day at their end.
+    let (year, month) = if month < 2 { (year - 1, month + 10) } else { (year, month - 2) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    let days = days.checked_sub(719_468)?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(((days * 24 + hours) * 60 + minutes) * 60 + seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_read_in_both_forms() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let pause = |text: &str| pause_in(text, now).map(|pause| pause.as_secs());
+        assert_eq!(pause("7"), Some(7));
+        assert_eq!(pause("99999999999999999999999"), Some(u32::MAX.into()));
+        assert_eq!(pause("Sun, 06 Nov 1994 08:49:37 GMT"), Some(0));
+        assert_eq!(pause("Sun, 06 Nov 1994 08:50:37 GMT"), Some(60));
+        assert_eq!(pause("Mon, 07 Nov 1994 08:49:37 GMT"), Some(86_400));
+        assert_eq!(pause("Wed, 21 Oct 2015 07:28:00 GMT"), Some(1_445_412_480 - 784_111_777));
+        assert_eq!(pause("Thu, 29 Feb 2024 00:00:00 GMT"), Some(1_709_164_800 - 784_111_777));
+        assert_eq!(pause("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+        for bad in
+            ["", "-1", "1.5", "soon", "Sun, 06 Nov 1994 08:49:37", "Sun, 6 Nov 94 8:49:37 GMT x", ", ", "é"]
+        {
+            assert_eq!(pause(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn no_pause_is_longer_than_a_minute() {
+        let failure = |pause| Failure::passing(Error::reference("x", "y"), Some(Duration::from_secs(pause)));
+        let retry = Retry::new(1, Some(Duration::from_millis(10)));
+        assert_eq!(retry.pause(&failure(1_000_000)), MAX_DELAY);
+        assert_eq!(retry.pause(&failure(0)), Duration::from_millis(10));
+        assert_eq!(retry.pause(&failure(5)), Duration::from_secs(5));
+    }
 }
