@@ -254,3 +254,133 @@ fn an_index_that_leads_to_itself_is_refused() {
     let server = Server::registry(TestImage { manifest: index, ..TestImage::small() });
     assert!(matches!(refused_by(&server), Error::SizeMismatch { what: "manifest", .. }));
 }
+
+/// A registry with an index under its tag, and other manifests by digest.
+fn with_index(index: &Value, manifests: &[Vec<u8>]) -> Server {
+    let image = TestImage { manifest: index.to_string().into_bytes(), ..TestImage::small() };
+    let manifests = manifests.to_vec();
+    Server::start(move |request| {
+        let by_digest = manifests.iter().find(|bytes| request.path.ends_with(&Digest::of(bytes).to_string()));
+        match by_digest.filter(|_| request.path.contains("/manifests/")) {
+            Some(manifest) => Reply::new(200, manifest),
+            None => crate::server::answer(&image, request),
+        }
+    })
+}
+
+fn entry(manifest: &[u8]) -> Value {
+    let host = sampan_image::Platform::host();
+    json!({
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": Digest::of(manifest).to_string(), "size": manifest.len(),
+        "platform": {"os": "linux", "architecture": host.architecture}
+    })
+}
+
+#[test]
+fn an_index_in_an_index_is_refused() {
+    let inner = json!({"schemaVersion": 2, "manifests": []}).to_string().into_bytes();
+    let index = json!({"schemaVersion": 2, "manifests": [entry(&inner)]});
+    let error = refused_by(&with_index(&index, &[inner]));
+    assert!(error.to_string().contains("leads to another index"), "{error}");
+}
+
+#[test]
+fn an_index_of_thousands_is_read() {
+    let image = TestImage::small();
+    let other = |number: usize| {
+        json!({"digest": Digest::of(&number.to_ne_bytes()).to_string(), "size": 7,
+            "platform": {"os": format!("os{number}"), "architecture": "amd64"}})
+    };
+    let mut manifests: Vec<Value> = (0..20_000).map(other).collect();
+    let foreign = json!({"schemaVersion": 2, "manifests": manifests});
+    let message = refused_by(&with_index(&foreign, &[])).to_string();
+    assert!(message.len() < 1000, "{message}");
+    manifests.push(entry(&image.manifest));
+    let index = json!({"schemaVersion": 2, "manifests": manifests});
+    let server = with_index(&index, &[image.manifest]);
+    Machine::new().pull(&format!("{}/x", server.address)).unwrap();
+}
+
+/// Pulls with other bytes for the configuration; `true` if the manifest knows them.
+fn with_config(config: &[u8], known: bool) -> Error {
+    let mut image = TestImage::small();
+    if known {
+        let mut manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
+        manifest["config"]["digest"] = json!(Digest::of(config).to_string());
+        manifest["config"]["size"] = json!(config.len());
+        image.manifest = manifest.to_string().into_bytes();
+        image.blobs.insert(Digest::of(config), config.to_vec());
+    } else {
+        image.blobs.insert(Digest::of(&image.config), config.to_vec());
+    }
+    refused_by(&Server::registry(image))
+}
+
+#[test]
+fn a_configuration_other_than_its_digest_is_refused() {
+    let image = TestImage::small();
+    let mut changed = image.config.clone();
+    changed[20] ^= 1;
+    let error = with_config(&changed, false);
+    assert!(matches!(error, Error::DigestMismatch { what: "configuration", .. }), "{error}");
+    for other in [[&image.config[..], b" "].concat(), vec![b' '; 5 << 20]] {
+        let error = with_config(&other, false);
+        assert!(matches!(error, Error::SizeMismatch { what: "configuration", .. }), "{error}");
+    }
+}
+
+#[test]
+fn hostile_configurations_are_refused() {
+    let image = TestImage::small();
+    let config: Value = serde_json::from_slice(&image.config).unwrap();
+    let changed = |change: fn(&mut Value)| {
+        let mut config = config.clone();
+        change(&mut config);
+        config.to_string().into_bytes()
+    };
+    for bytes in [
+        b"{}".to_vec(),
+        b"null".to_vec(),
+        b"\xff\xfe".to_vec(),
+        b"[".repeat(1 << 20),
+        br#"{"a":"#.repeat(100_000),
+        vec![b' '; 5 << 20],
+        changed(|config| config["rootfs"]["diff_ids"] = json!([])),
+        changed(|config| config["rootfs"]["diff_ids"][0] = json!("sha256:../../../../etc/passwd")),
+        changed(|config| config["rootfs"]["diff_ids"][0] = json!("\u{1b}[2J\u{202e}")),
+        changed(|config| config["rootfs"]["diff_ids"] = json!(vec!["x"; 100_000])),
+        changed(|config| config["rootfs"] = json!("\u{1b}]0;evil\u{7}")),
+        [&image.config[..image.config.len() - 1], br#","rootfs":{"type":"layers","diff_ids":[]}}"#].concat(),
+    ] {
+        let error = with_config(&bytes, true);
+        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+        let message = error.to_string();
+        let harmful = |c: char| c.is_control() || c == '\u{202e}';
+        assert!(!message.chars().any(harmful) && message.len() < 2000, "{message:?}");
+    }
+}
+
+#[test]
+fn documents_of_two_kinds_are_refused() {
+    let error = with_manifest(|manifest| manifest["manifests"] = json!([]));
+    assert!(error.to_string().contains("at once"), "{error}");
+    let error = with_manifest(|manifest| {
+        manifest["mediaType"] = json!("application/vnd.docker.distribution.manifest.list.v2+json");
+    });
+    assert!(error.to_string().contains("calls itself an index"), "{error}");
+    let error = with_manifest(|manifest| manifest["Layers"] = json!([]));
+    assert!(error.to_string().contains("twice"), "{error}");
+    let error = with_manifest(|manifest| {
+        manifest["history"] = json!([]);
+        manifest["fsLayers"] = json!([]);
+    });
+    assert!(error.to_string().contains("schema 1"), "{error}");
+}
+
+#[test]
+fn a_login_page_is_no_manifest() {
+    let page = b"\n<!DOCTYPE html><html><body>Welcome to our hotel".to_vec();
+    let error = refused_by(&Server::registry(TestImage { manifest: page, ..TestImage::small() }));
+    assert!(error.to_string().contains("login page"), "{error}");
+}

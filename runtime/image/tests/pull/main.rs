@@ -4,13 +4,18 @@
 //! `fixture` makes images and stores, `server` is the hostile registry, `signing` makes signatures. Everything happens on
 //! loopback and in temporary directories.
 
+mod answers;
 mod artifacts;
+mod authority;
 mod fixture;
 mod hostile;
 mod interrupted;
+mod layers;
 mod local;
+mod network;
 mod protocol;
 mod real;
+mod secrets;
 mod server;
 mod signed;
 mod signing;

@@ -1,8 +1,8 @@
 //! A small HTTP server that can misbehave in every way a registry can.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Request {
@@ -43,6 +44,26 @@ pub(crate) struct Reply {
     /// Pause after each `chunk` bytes.
     pub(crate) pace: Option<Duration>,
     pub(crate) chunk: usize,
+    /// Send the body again and again.
+    pub(crate) endless: bool,
+    pub(crate) length: Length,
+    /// Leave the connection open for the next request.
+    pub(crate) keep: bool,
+    /// Send this and nothing else, at the same pace.
+    pub(crate) raw: Option<Vec<u8>>,
+}
+
+/// How the end of a body is marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// By its true length.
+    Told,
+    /// By the end of the connection.
+    Untold,
+    /// In chunks, without the last one when `cut`, `stall` or `endless` says so.
+    Chunked,
+    /// By another length.
+    Wrong(usize),
 }
 
 impl Reply {
@@ -55,7 +76,16 @@ impl Reply {
             stall: false,
             pace: None,
             chunk: 16384,
+            endless: false,
+            length: Length::Told,
+            keep: false,
+            raw: None,
         }
+    }
+
+    /// Bytes as they are, instead of an answer.
+    pub(crate) fn raw(bytes: &[u8]) -> Self {
+        Self { raw: Some(bytes.to_vec()), ..Self::new(200, b"") }
     }
 
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
@@ -83,13 +113,35 @@ pub(crate) struct Server {
     pub(crate) address: String,
     requests: Arc<Mutex<Vec<Request>>>,
     stop: Arc<AtomicBool>,
+    connections: Arc<AtomicUsize>,
     port: u16,
 }
+
+/// A connection, with TLS or without.
+pub(crate) trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
+
+/// What makes a stream of a connection.
+type Wrap = dyn Fn(TcpStream) -> std::io::Result<Box<dyn Stream>> + Send + Sync;
 
 impl Server {
     pub(crate) fn start(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
+        Self::start_on(listener, |stream| Ok(Box::new(stream)), handler)
+    }
+
+    /// At any address, in any wrapping.
+    pub(crate) fn start_on(
+        listener: TcpListener,
+        wrap: impl Fn(TcpStream) -> std::io::Result<Box<dyn Stream>> + Send + Sync + 'static,
+        handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let address = listener.local_addr().unwrap();
+        let port = address.port();
+        let wrap: Arc<Wrap> = Arc::new(wrap);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&connections);
         let requests = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
         let handler: Arc<Handler> = Arc::new(handler);
@@ -99,15 +151,21 @@ impl Server {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                let (handler, seen, stopped) =
-                    (Arc::clone(&handler), Arc::clone(&seen), Arc::clone(&stopped));
+                counter.fetch_add(1, Ordering::Relaxed);
+                let (wrap, handler) = (Arc::clone(&wrap), Arc::clone(&handler));
+                let (seen, stopped) = (Arc::clone(&seen), Arc::clone(&stopped));
                 std::thread::spawn(move || {
                     // The client may go away at any time.
-                    let _ = serve(&stream, &*handler, &seen, &stopped);
+                    let _ = wrap(stream).and_then(|stream| serve(stream, &*handler, &seen, &stopped));
                 });
             }
         });
-        Self { address: format!("127.0.0.1:{port}"), requests, stop, port }
+        Self { address: address.to_string(), requests, stop, connections, port }
+    }
+
+    /// Connections so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// A registry that has one image under every name and tag.
@@ -166,54 +224,109 @@ pub(crate) fn answer(image: &TestImage, request: &Request) -> Reply {
 }
 
 fn serve(
-    stream: &TcpStream,
+    stream: Box<dyn Stream>,
     handler: &Handler,
     seen: &Mutex<Vec<Request>>,
     stop: &AtomicBool,
 ) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    let mut words = line.split_whitespace();
-    let (Some(method), Some(path)) = (words.next(), words.next()) else { return Ok(()) };
-    // A client that tries TLS first sends no text.
-    if !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
-        return Ok(());
+    let mut stream = BufReader::new(stream);
+    while let Some(request) = read_request(&mut stream)? {
+        seen.lock().unwrap().push(request.clone());
+        let reply = handler(&request);
+        send(stream.get_mut(), &request, &reply, stop)?;
+        if !reply.keep {
+            break;
+        }
     }
-    let mut request = Request { method: method.to_owned(), path: path.to_owned(), headers: Vec::new() };
+    Ok(())
+}
+
+/// The next request; none at the end, or for a client that tries TLS first.
+fn read_request(stream: &mut impl BufRead) -> std::io::Result<Option<Request>> {
+    let mut line = Vec::new();
+    stream.read_until(b'\n', &mut line)?;
+    let line = String::from_utf8_lossy(&line).into_owned();
+    let mut words = line.split_whitespace();
+    let (Some(method), Some(path)) = (words.next(), words.next()) else { return Ok(None) };
+    if !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        return Ok(None);
+    }
+    let (method, path) = (method.to_owned(), path.to_owned());
+    let mut request = Request { method, path, headers: Vec::new(), body: String::new() };
     loop {
         let mut line = String::new();
-        reader.read_line(&mut line)?;
+        stream.read_line(&mut line)?;
         let Some((key, value)) = line.trim_end().split_once(':') else { break };
         request.headers.push((key.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    seen.lock().unwrap().push(request.clone());
-    let reply = handler(&request);
-    send(stream, &request, &reply, stop)
+    let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    stream.take(length).read_to_string(&mut request.body)?;
+    Ok(Some(request))
 }
 
-fn send(mut stream: &TcpStream, request: &Request, reply: &Reply, stop: &AtomicBool) -> std::io::Result<()> {
-    let mut head = format!("HTTP/1.1 {} X\r\nconnection: close\r\n", reply.status);
-    for (key, value) in &reply.headers {
-        head.push_str(&format!("{key}: {value}\r\n"));
-    }
-    if !reply.headers.iter().any(|(key, _)| key == "content-length") {
-        head.push_str(&format!("content-length: {}\r\n", reply.body.len()));
-    }
-    head.push_str("\r\n");
-    stream.write_all(head.as_bytes())?;
-    if request.method == "HEAD" {
-        return Ok(());
-    }
-    let end = reply.cut.unwrap_or(reply.body.len()).min(reply.body.len());
-    for chunk in reply.body[..end].chunks(reply.chunk) {
-        stream.write_all(chunk)?;
-        if let Some(pace) = reply.pace {
-            std::thread::sleep(pace);
+fn send(
+    stream: &mut Box<dyn Stream>,
+    request: &Request,
+    reply: &Reply,
+    stop: &AtomicBool,
+) -> std::io::Result<()> {
+    let paced = |stream: &mut Box<dyn Stream>, bytes: &[u8]| -> std::io::Result<()> {
+        for chunk in bytes.chunks(reply.chunk) {
+            stream.write_all(chunk)?;
+            if let Some(pace) = reply.pace {
+                stream.flush()?;
+                std::thread::sleep(pace);
+            }
+        }
+        Ok(())
+    };
+    if let Some(raw) = &reply.raw {
+        paced(stream, raw)?;
+    } else {
+        stream.write_all(head(reply).as_bytes())?;
+        if request.method == "HEAD" {
+            return stream.flush();
+        }
+        let chunked = reply.length == Length::Chunked;
+        let end = reply.cut.unwrap_or(reply.body.len()).min(reply.body.len());
+        loop {
+            if chunked && end > 0 {
+                paced(stream, format!("{end:x}\r\n").as_bytes())?;
+            }
+            paced(stream, &reply.body[..end])?;
+            if chunked && end > 0 {
+                paced(stream, b"\r\n")?;
+            }
+            if !reply.endless || stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        if chunked && reply.cut.is_none() && !reply.stall {
+            paced(stream, b"0\r\n\r\n")?;
         }
     }
+    stream.flush()?;
     while reply.stall && !stop.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
+}
+
+/// The head of an answer.
+fn head(reply: &Reply) -> String {
+    let mut head = format!("HTTP/1.1 {} X\r\n", reply.status);
+    if !reply.keep {
+        head.push_str("connection: close\r\n");
+    }
+    for (key, value) in &reply.headers {
+        head.push_str(&format!("{key}: {value}\r\n"));
+    }
+    match reply.length {
+        _ if reply.headers.iter().any(|(key, _)| key == "content-length") => {}
+        Length::Told => head.push_str(&format!("content-length: {}\r\n", reply.body.len())),
+        Length::Wrong(length) => head.push_str(&format!("content-length: {length}\r\n")),
+        Length::Chunked => head.push_str("transfer-encoding: chunked\r\n"),
+        Length::Untold => {}
+    }
+    head + "\r\n"
 }
