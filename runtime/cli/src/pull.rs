@@ -24,18 +24,8 @@ pub(crate) struct Options {
     /// Refused: images are not decrypted
     #[arg(long, value_name = "KEY[:PASSPHRASE]", hide = true)]
     decryption_key: Option<String>,
-    /// Operating system and architecture of the image, as linux/arm64/v8
-    #[arg(long, value_name = "PLATFORM", conflicts_with_all = ["os", "arch", "variant"])]
-    platform: Option<String>,
-    /// Operating system of the image
-    #[arg(long, value_name = "OS")]
-    os: Option<String>,
-    /// Architecture of the image
-    #[arg(long, value_name = "ARCH")]
-    arch: Option<String>,
-    /// Variant of the architecture
-    #[arg(long, value_name = "VARIANT")]
-    variant: Option<String>,
+    #[command(flatten)]
+    machine: Machine,
     /// When to fetch
     #[arg(long, value_name = "POLICY", default_value = "always", value_parser = ["always", "missing", "never", "newer"])]
     policy: String,
@@ -48,6 +38,49 @@ pub(crate) struct Options {
     /// The images: docker://, oci:, oci-archive:, docker-archive:, dir:, or a plain name
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
+}
+
+/// Whom the image is for, if not for this machine.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Machine {
+    /// Operating system and architecture of the image, as linux/arm64/v8
+    #[arg(long, value_name = "PLATFORM", conflicts_with_all = ["os", "arch", "variant"])]
+    platform: Option<String>,
+    /// Operating system of the image
+    #[arg(long, value_name = "OS")]
+    os: Option<String>,
+    /// Architecture of the image
+    #[arg(long, value_name = "ARCH")]
+    arch: Option<String>,
+    /// Variant of the architecture
+    #[arg(long, value_name = "VARIANT")]
+    variant: Option<String>,
+}
+
+impl Machine {
+    /// The platform; none if no option was given.
+    ///
+    /// # Errors
+    /// An option is no name of a platform.
+    pub(crate) fn platform(&self) -> anyhow::Result<Option<Platform>> {
+        if let Some(text) = &self.platform {
+            return Ok(Some(text.parse().context("--platform")?));
+        }
+        let Self { os, arch, variant, .. } = self;
+        if os.is_none() && arch.is_none() && variant.is_none() {
+            return Ok(None);
+        }
+        let host = Platform::host();
+        // The variant of this machine says nothing of another architecture.
+        let own = host.variant.as_deref().filter(|_| arch.is_none());
+        let parts = [
+            Some(os.as_deref().unwrap_or(&host.os)),
+            Some(arch.as_deref().unwrap_or(&host.architecture)),
+            variant.as_deref().or(own),
+        ];
+        let text = parts.into_iter().flatten().collect::<Vec<_>>().join("/");
+        Ok(Some(text.parse().context("--os, --arch and --variant")?))
+    }
 }
 
 /// How a registry is reached: the options that all fetching commands share.
@@ -113,16 +146,7 @@ pub(crate) struct Request<'a> {
 /// Fetches and prints the identifiers, one a line.
 pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCode> {
     refuse(&options)?;
-    let platform = match (&options.platform, &options.os, &options.arch, &options.variant) {
-        (Some(text), ..) => Some(parse_platform(text)),
-        (None, None, None, None) => None,
-        (None, os, arch, variant) => {
-            let host = Platform::host();
-            let os = os.clone().unwrap_or(host.os);
-            let variant = variant.clone().or(if arch.is_none() { host.variant } else { None });
-            Some(Platform { os, architecture: arch.clone().unwrap_or(host.architecture), variant })
-        }
-    };
+    let platform = options.machine.platform()?;
     for name in &options.images {
         let request = Request {
             name,
@@ -196,17 +220,6 @@ fn fetch(
     request.access.apply(credentials.as_ref(), &mut options)?;
     options.progress = report;
     Ok(sampan_image::pull(store, &source, &options)?)
-}
-
-/// `linux/arm64/v8`; missing parts are the host's.
-pub(crate) fn parse_platform(text: &str) -> Platform {
-    let mut parts = text.split('/').map(str::to_owned);
-    let host = Platform::host();
-    Platform {
-        os: parts.next().unwrap_or(host.os),
-        architecture: parts.next().unwrap_or(host.architecture),
-        variant: parts.next(),
-    }
 }
 
 fn parse_credentials(text: &str) -> Credentials {
@@ -288,6 +301,31 @@ mod tests {
     struct Line {
         #[command(flatten)]
         options: Options,
+    }
+
+    #[test]
+    fn platforms_come_from_one_option_or_three() {
+        let platform = |words: &str| {
+            let line = Line::try_parse_from(words.split(' ')).unwrap();
+            line.options.machine.platform().map(|platform| platform.map(|platform| platform.to_string()))
+        };
+        let is = |words: &str, wanted: &str| {
+            assert_eq!(platform(words).unwrap().as_deref(), Some(wanted), "{words}")
+        };
+        is("pull --platform linux/arm64/v8 image", "linux/arm64/v8");
+        is("pull --arch aarch64 image", "linux/arm64");
+        is("pull --os windows --arch amd64 image", "windows/amd64");
+        is("pull --arch arm --variant v6 image", "linux/arm/v6");
+        assert_eq!(platform("pull image").unwrap(), None);
+        for wrong in [
+            "pull --platform linux/arm/v7/x image",
+            "pull --platform linux/ image",
+            "pull --arch a/b/c image",
+        ] {
+            let message = format!("{:#}", platform(wrong).unwrap_err());
+            assert!(message.contains("linux/arm64/v8"), "{wrong}: {message}");
+        }
+        assert!(Line::try_parse_from("pull --platform linux/arm --arch arm image".split(' ')).is_err());
     }
 
     /// Generated units have these options; they must not be passed over.

@@ -130,7 +130,22 @@ fn ranges_over_all(template: &str) -> bool {
 
 /// Writes a value to standard output as indented JSON.
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    emit(&format!("{}\n", serde_json::to_string_pretty(value)?))
+    emit(&format!("{}\n", escaped(&serde_json::to_string_pretty(value)?)))
+}
+
+/// JSON in which no character does anything to a terminal. serde_json escapes what JSON wants escaped, which
+/// leaves DEL, C1 and what turns text round; those occur within strings alone, where `\u` means the same.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && table::is_harmful(c) {
+            let mut units = [0; 2];
+            out.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// Writes lines to standard output.
@@ -208,6 +223,15 @@ mod tests {
             Format::Listing(listing) => listing,
             Format::Json => panic!("JSON"),
         }
+    }
+
+    #[test]
+    fn json_does_nothing_to_a_terminal() {
+        let value = json!({"a\u{202e}": "\u{9b}31m\u{7f}\u{1b}\u{e0041}é日\n"});
+        let text = escaped(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(text.chars().all(|c| c == '\n' || !table::is_harmful(c)), "{text:?}");
+        assert!(text.contains("é日"), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 
     fn text(format: Option<&str>, heading: bool) -> String {

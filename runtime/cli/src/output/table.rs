@@ -37,7 +37,15 @@ pub(crate) fn align(text: &str) -> String {
 }
 
 fn harmless(cell: &str) -> String {
-    cell.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    cell.chars().map(|c| if is_harmful(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// Whether a character does something instead of being seen: control characters, and those that
+/// hide or turn round the text beside them (CVE-2021-42574).
+pub(super) fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -65,5 +73,6 @@ mod tests {
     #[test]
     fn a_terminal_gets_no_control_characters() {
         assert_eq!(align("a\x1b[2J\tb\n"), "a\u{fffd}[2J       b\n");
+        assert_eq!(align("gnp\u{202e}exe\u{9b}\n"), "gnp\u{fffd}exe\u{fffd}\n");
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn find(options: &Options, context: &Context, unit: Option<&Unit>) ->
         tls_verify: options.tls_verify,
         ..pull::Access::default()
     };
-    let platform = options.platform.as_deref().map(pull::parse_platform);
+    let platform = options.machine.platform()?;
     let request =
         pull::Request { name, policy: &options.pull, platform, access: &access, signature_policy: None };
     let report = pull::throttled(|progress| {

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use super::groups::{Naming, Networking, Users};
+use crate::pull::Machine;
 
 /// `sampan run [options] IMAGE [command …]`
 #[derive(Debug, clap::Args)]
@@ -82,9 +83,8 @@ pub(crate) struct Options {
     /// Pause between retries, as 10s or 1m
     #[arg(long, value_name = "DURATION")]
     pub(crate) retry_delay: Option<String>,
-    /// Operating system and architecture of the image, as linux/arm64/v8
-    #[arg(long, value_name = "PLATFORM")]
-    pub(crate) platform: Option<String>,
+    #[command(flatten)]
+    pub(crate) machine: Machine,
     /// Print nothing but errors while fetching
     #[arg(long, short)]
     pub(crate) quiet: bool,
