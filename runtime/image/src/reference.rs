@@ -9,8 +9,12 @@ use std::fmt;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
-/// Longest name (registry and path) that registries accept, in bytes.
-const MAX_NAME: usize = 255;
+/// Longest path of a repository, in bytes.
+const MAX_PATH: usize = 255;
+/// Longest host name with a port (RFC 1035, 2.3.4).
+const MAX_REGISTRY: usize = 253 + ":65535".len();
+/// What Docker Hub's paths of one component get in front of them.
+const LIBRARY: &str = "library/";
 /// Longest tag, in bytes.
 const MAX_TAG: usize = 128;
 
@@ -140,8 +144,11 @@ impl Name {
         if !path.split('/').all(is_component) {
             return fail("the repository path has an empty or malformed component");
         }
-        if rest.len() > MAX_NAME {
-            return fail("the name has more than 255 characters");
+        // With what [`Name::at`] may put in front of it, or the complete name would be none.
+        let at_hub = registry.is_none_or(|registry| matches!(registry, "docker.io" | "index.docker.io"));
+        let added = if at_hub && !path.contains('/') { LIBRARY.len() } else { 0 };
+        if path.len() + added > MAX_PATH {
+            return fail("the path of the repository has more than 255 characters");
         }
         Ok(Self {
             registry: registry.map(str::to_owned),
@@ -155,7 +162,7 @@ impl Name {
     pub(crate) fn at(&self, registry: &str) -> Reference {
         let registry = if registry == "index.docker.io" { "docker.io" } else { registry };
         let path = if registry == "docker.io" && !self.path.contains('/') {
-            format!("library/{}", self.path)
+            format!("{LIBRARY}{}", self.path)
         } else {
             self.path.clone()
         };
@@ -193,6 +200,9 @@ fn is_registry(text: &str) -> bool {
             && !label.ends_with('-')
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
+    if text.len() > MAX_REGISTRY {
+        return false;
+    }
     let digits = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
     host.is_none_or(|host| host.split('.').all(label)) && port.is_some_and(digits)
 }
@@ -293,6 +303,25 @@ mod tests {
             &long,
         ] {
             assert!(Reference::parse(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn the_longest_names_survive_printing() {
+        for (given, accepted) in [
+            ("a".repeat(247), true),
+            ("a".repeat(248), false),
+            (format!("docker.io/{}", "a".repeat(248)), false),
+            (format!("quay.io/{}", "a".repeat(255)), true),
+            (format!("quay.io/{}", "a".repeat(256)), false),
+            (format!("{}/{}", "a.".repeat(126) + "a:65535", "a".repeat(255)), true),
+            (format!("{}/x", "a.".repeat(130) + "a"), false),
+        ] {
+            let parsed = Reference::parse(&given);
+            assert_eq!(parsed.is_ok(), accepted, "{given}");
+            if let Ok(reference) = parsed {
+                assert_eq!(Reference::parse(&reference.to_string()).unwrap(), reference);
+            }
         }
     }
 

@@ -101,7 +101,8 @@ pub(super) fn pause_in(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         // Too large a number is still a wish to wait.
-        return (!text.is_empty()).then(|| Duration::from_secs(text.parse().unwrap_or(u32::MAX.into())));
+        let seconds = text.parse().unwrap_or(u32::MAX);
+        return (!text.is_empty()).then(|| Duration::from_secs(seconds.into()));
     }
     Some(date(text)?.duration_since(now).unwrap_or_default())
 }
