@@ -31,9 +31,10 @@ pub(super) enum Reach {
 impl Reach {
     fn from_level(level: u8) -> Self {
         match level {
-            0 => Reach::Public,
             1 => Reach::Private,
-            _ => Reach::Local,
+            2 => Reach::Local,
+            // Far, or not known yet.
+            _ => Reach::Public,
         }
     }
 
@@ -101,13 +102,19 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Where the registry itself is, as far as it is known.
+/// Where the registry itself is: the farthest of all addresses that its name has had. It never
+/// comes nearer, so that a name that means loopback for a moment gains nothing.
 #[derive(Debug, Clone)]
 pub(super) struct Place(Arc<AtomicU8>);
 
 impl Place {
     pub(super) fn new(host: &str) -> Self {
-        Self(Arc::new(AtomicU8::new(Reach::of_host(host).unwrap_or(Reach::Public) as u8)))
+        Self(Arc::new(AtomicU8::new(Reach::of_host(host).map_or(u8::MAX, |reach| reach as u8))))
+    }
+
+    /// The registry's name has this address.
+    fn saw(&self, address: IpAddr) {
+        self.0.fetch_min(Reach::of(address) as u8, Ordering::Relaxed);
     }
 
     pub(super) fn reach(&self) -> Reach {
@@ -153,9 +160,7 @@ impl Resolver for Guard {
         let host = uri.host().unwrap_or_default();
         match &self.role {
             Role::Registry => {
-                // The farthest counts: a name that also leads to loopback proves nothing.
-                let reach = found.iter().map(|address| Reach::of(address.ip())).min();
-                self.place.0.store(reach.unwrap_or(Reach::Public) as u8, Ordering::Relaxed);
+                found.iter().for_each(|address| self.place.saw(address.ip()));
                 Ok(found)
             }
             Role::Other(exempt) if exempt.iter().any(|name| name.eq_ignore_ascii_case(host)) => Ok(found),
@@ -278,5 +283,12 @@ mod tests {
         assert!(resolve(Role::Other(Arc::new(["10.0.0.1".to_owned()])), "quay.io", "10.0.0.1").0.is_ok());
         assert_eq!(resolve(Role::Registry, "quay.io", "127.1").1, Reach::Local);
         assert_eq!(resolve(Role::Registry, "quay.io", "8.8.8.8").1, Reach::Public);
+        let place = Place::new("quay.io");
+        for (address, reach) in
+            [("10.0.0.1", Reach::Private), ("8.8.8.8", Reach::Public), ("::1", Reach::Public)]
+        {
+            place.saw(address.parse().unwrap());
+            assert_eq!(place.reach(), reach, "{address}");
+        }
     }
 }

@@ -159,6 +159,7 @@ mod tests {
             "",
             "https://[::1]/",
             "https://localhost./",
+            "https://:auth.quay.io/",
             "https://[::ffff:127.0.0.1]/",
         ] {
             let error = http.realm(realm, true, false).expect_err(realm);

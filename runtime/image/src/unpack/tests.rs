@@ -516,7 +516,7 @@ fn contradictory_sparse_maps_are_refused() {
 fn a_chain_of_dangling_links_needs_no_stack() {
     // Each link leads a thousand directories deep, through the next one.
     let mut tar = Tar::default();
-    for number in 0..38 {
+    for number in 0..12 {
         let target = format!("l{}/{}", number + 1, "a/".repeat(990));
         tar = tar.pax(&[("linkpath", target.as_bytes())]).symlink(&format!("l{number}"), "x");
     }
