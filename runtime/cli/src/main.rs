@@ -14,6 +14,7 @@ mod inspect;
 mod kill;
 mod kube;
 mod logging;
+mod login;
 mod logs;
 mod lsp;
 mod man;
@@ -86,6 +87,10 @@ enum Command {
     Rm(rm::Options),
     /// Fetch an image
     Pull(pull::Options),
+    /// Log in to a registry
+    Login(login::Options),
+    /// Log out from a registry
+    Logout(login::LogoutOptions),
     /// Build an image from a Containerfile, by buildah
     Build(Box<build::Options>),
     /// List images
@@ -169,6 +174,8 @@ fn dispatch(command: Command, context: &Context, modules: &[PathBuf]) -> anyhow:
         Command::Kill(options) => kill::run(options, context),
         Command::Rm(options) => rm::run(options, context),
         Command::Pull(options) => pull::run(options, context),
+        Command::Login(options) => login::run(&options, context),
+        Command::Logout(options) => login::logout(&options, context),
         Command::Build(options) => build::run(&options, context),
         Command::Images(options) => images::run(options, context),
         Command::Rmi(options) => images::remove(options, context),

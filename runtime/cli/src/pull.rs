@@ -115,12 +115,16 @@ impl Access {
     /// Writes the options into those of a fetch.
     ///
     /// # Errors
-    /// `--retry-delay` is no time.
+    /// `--retry-delay` is no time, or there is no file `--authfile`.
     pub(crate) fn apply<'a>(
         &'a self,
         credentials: Option<&'a Credentials>,
         fetch: &mut PullOptions<'a>,
     ) -> anyhow::Result<()> {
+        if let Some(file) = self.authfile.as_deref().filter(|file| !file.exists()) {
+            let error = anyhow::anyhow!("--authfile: there is no file {}", file.display());
+            return Err(error).blame("AuthFile", file.display().to_string());
+        }
         fetch.auth_file = self.authfile.as_deref();
         fetch.cert_dir = self.cert_dir.as_deref();
         fetch.credentials = credentials;

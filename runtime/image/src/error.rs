@@ -100,6 +100,35 @@ pub enum Error {
         auth_file: String,
     },
 
+    /// The registry does not take the credentials of a login.
+    #[error("registry {registry} refused user name and password: {detail}; nothing was saved")]
+    LoginRefused {
+        /// The registry's host name and port.
+        registry: String,
+        /// What the registry said.
+        detail: String,
+    },
+
+    /// There is nothing to log out from.
+    #[error("not logged into {registry}{hint}")]
+    NotLoggedIn {
+        /// The registry, or the part of one.
+        registry: String,
+        /// Where credentials are that this is not about.
+        hint: String,
+    },
+
+    /// A program that keeps credentials failed. Nothing of what it printed is told.
+    #[error("credential helper {helper:?} cannot {action} credentials: {reason}")]
+    CredentialHelper {
+        /// The name after `docker-credential-`.
+        helper: String,
+        /// `get`, `store`, `erase` or `list`.
+        action: String,
+        /// Why not.
+        reason: String,
+    },
+
     /// The registry could not be talked to at all.
     #[error("registry {} cannot be reached: {}", plain(.registry), plain(.cause))]
     Unreachable {

@@ -46,6 +46,7 @@ mod transport;
 mod unpack;
 
 pub use artifact::{Artifact, ArtifactFile, is_file_name, pull_artifact};
+pub use auth::{Login, LoginKey};
 pub use digest::{Digest, InvalidDigest};
 pub use error::{Error, Result};
 pub use healthcheck::Healthcheck;

@@ -131,7 +131,10 @@ pub(crate) fn at_candidates<T>(
     for reference in candidates {
         outcome = pull(reference);
         match &outcome {
-            Err(error) if candidates.len() > 1 && is_about_one_registry(error) => {
+            Err(error)
+                if candidates.len() > 1
+                    && (is_about_one_registry(error) || matches!(error, Error::Blocked { .. })) =>
+            {
                 log::warn!("{error}");
             }
             _ => break,

@@ -42,6 +42,11 @@ impl Reference {
         Ok(name.at(&registry))
     }
 
+    /// A registry itself, without any repository; [`Reference::path`] is empty.
+    pub(crate) fn of_registry(registry: &str) -> Self {
+        Self { registry: registry.to_owned(), path: String::new(), tag: None, digest: None }
+    }
+
     /// Host name and port of the registry.
     pub fn registry(&self) -> &str {
         &self.registry
@@ -181,7 +186,7 @@ fn is_registry_like(first: &str) -> bool {
 }
 
 /// Host name, IPv4 address or bracketed IPv6 address, with an optional port.
-fn is_registry(text: &str) -> bool {
+pub(crate) fn is_registry(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((address, port)) if address.parse::<std::net::Ipv6Addr>().is_ok() => {

@@ -57,6 +57,27 @@ pub(crate) struct Client<'a> {
     retries: u32,
 }
 
+/// Asks a registry whether it takes `options.credentials`; whether it asked for any.
+pub(crate) fn verify_login(registry: &str, options: &PullOptions<'_>) -> Result<bool> {
+    let insecure = options.registries.is_insecure(registry)?;
+    let endpoint = Endpoint { reference: Reference::of_registry(registry), insecure };
+    let client = Client::new(endpoint, options, true);
+    let request = Request {
+        method: Method::Get,
+        path: "/v2/".to_owned(),
+        accept: None,
+        offset: 0,
+        shown: registry.to_owned(),
+    };
+    match client.send(&request) {
+        Ok(_) => Ok(client.lock_authorization().is_some()),
+        Err(Error::Unauthorized { detail, .. }) => {
+            Err(Error::LoginRefused { registry: registry.to_owned(), detail })
+        }
+        Err(error) => Err(error),
+    }
+}
+
 impl<'a> Client<'a> {
     /// Nothing is sent yet. Only the last of several endpoints is tried again when it fails.
     pub(crate) fn new(endpoint: Endpoint, options: &'a PullOptions<'a>, last: bool) -> Self {
