@@ -2,6 +2,10 @@
 
 mod history;
 mod list;
+mod mount;
+mod save;
+mod tag;
+mod tree;
 
 use std::process::ExitCode;
 
@@ -13,14 +17,17 @@ use crate::Coded;
 use crate::context::Context;
 use crate::{inspect, output, pull, users};
 
+pub(crate) use history::{Options as HistoryOptions, run as history};
 pub(crate) use list::{Options, run};
+pub(crate) use save::{LoadOptions, Options as SaveOptions, read as load, run as save};
+pub(crate) use tag::{Options as TagOptions, UntagOptions, remove as untag, run as tag};
 
 /// podman-rmi(1), "Exit Status": there is no such image.
 const MISSING: u8 = 1;
 /// The same: a container uses it.
 const IN_USE: u8 = 2;
 
-/// `sampan image ls|pull|inspect|history|rm|exists`
+/// `sampan image ls|pull|inspect|history|tree|rm|exists|tag|untag|save|load|mount|unmount`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Command {
     #[command(subcommand)]
@@ -41,6 +48,21 @@ enum Verb {
     /// Remove images
     #[command(visible_alias = "remove")]
     Rm(RemoveOptions),
+    /// Show the layers of an image
+    Tree(tree::Options),
+    /// Give an image further names
+    Tag(TagOptions),
+    /// Take names away from an image
+    Untag(UntagOptions),
+    /// Write images into an archive or directory
+    Save(SaveOptions),
+    /// Read images from an archive or directory
+    Load(LoadOptions),
+    /// Mount images read-only, or list what is mounted
+    Mount(mount::Options),
+    /// Unmount images
+    #[command(visible_alias = "umount")]
+    Unmount(mount::UnmountOptions),
     /// Exit with 0 if there is such an image, with 1 if not
     Exists {
         /// The image
@@ -73,6 +95,13 @@ pub(crate) fn command(command: Command, context: &Context) -> anyhow::Result<Exi
         Verb::Inspect(options) => inspect::images(&options, context),
         Verb::History(options) => history::run(&options, context),
         Verb::Rm(options) => remove(options, context),
+        Verb::Tree(options) => tree::run(&options, context),
+        Verb::Tag(options) => tag(&options, context),
+        Verb::Untag(options) => untag(&options, context),
+        Verb::Save(options) => save(&options, context),
+        Verb::Load(options) => load(&options, context),
+        Verb::Mount(options) => mount::run(&options, context),
+        Verb::Unmount(options) => mount::remove(&options, context),
         Verb::Exists { name } => {
             let found = context.store()?.find(&name, &context.registries()?)?;
             Ok(ExitCode::from(u8::from(found.is_none())))
@@ -120,7 +149,14 @@ fn remove_one(
     if force && (image.names.len() <= 1 || image.id.starts_with(name)) {
         users::remove(context, std::mem::take(&mut users))?;
     }
-    match store.remove(name, registries, &users::ids(&users), force) {
+    let mut in_use = users::ids(&users);
+    if let Some(path) = mount::path_of(&image.id, context)? {
+        match force {
+            true => mount::unmount_image(&image.id, true, context)?,
+            false => in_use.push(format!("its mount {} (sampan image unmount)", path.display())),
+        }
+    }
+    match store.remove(name, registries, &in_use, force) {
         Ok(removed) => {
             let untagged = removed.untagged.iter().map(|name| format!("Untagged: {name}"));
             let deleted = removed.deleted.iter().map(|id| format!("Deleted: {id}"));

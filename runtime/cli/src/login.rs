@@ -1,7 +1,5 @@
 //! `sampan login` and `sampan logout`: credentials for registries, verified before they are kept.
 
-mod prompt;
-
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,6 +8,7 @@ use anyhow::{Context as _, bail, ensure};
 use sampan_image::{Credentials, LoginKey, Policy, PullOptions, Registries};
 
 use crate::context::Context;
+use crate::prompt;
 
 /// Longest password that standard input may hold, in bytes.
 const MAX_PASSWORD: u64 = 64 * 1024;

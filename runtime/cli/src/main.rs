@@ -21,6 +21,7 @@ mod man;
 mod network;
 mod output;
 mod pod;
+mod prompt;
 mod ps;
 mod pull;
 mod quadlet;
@@ -97,6 +98,16 @@ enum Command {
     Images(images::Options),
     /// Remove images
     Rmi(images::RemoveOptions),
+    /// Show how an image was made, the last step first
+    History(images::HistoryOptions),
+    /// Give an image further names
+    Tag(images::TagOptions),
+    /// Take names away from an image
+    Untag(images::UntagOptions),
+    /// Write images into an archive or directory
+    Save(images::SaveOptions),
+    /// Read images from an archive or directory
+    Load(images::LoadOptions),
     /// Work on images
     Image(images::Command),
     /// Work on artifacts: files that containers have mounted
@@ -179,6 +190,11 @@ fn dispatch(command: Command, context: &Context, modules: &[PathBuf]) -> anyhow:
         Command::Build(options) => build::run(&options, context),
         Command::Images(options) => images::run(options, context),
         Command::Rmi(options) => images::remove(options, context),
+        Command::History(options) => images::history(&options, context),
+        Command::Tag(options) => images::tag(&options, context),
+        Command::Untag(options) => images::untag(&options, context),
+        Command::Save(options) => images::save(&options, context),
+        Command::Load(options) => images::load(&options, context),
         Command::Image(command) => images::command(command, context),
         Command::Artifact(command) => artifact::command(command, context),
         Command::Network(command) => network::command(command, context),

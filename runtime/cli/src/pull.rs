@@ -1,5 +1,6 @@
 //! `sampan pull`, and the fetching that `sampan run` does when an image is missing.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -11,6 +12,7 @@ use sampan_image::{Credentials, Image, Platform, Policy, Progress, PullOptions, 
 
 use crate::blame::Blamed as _;
 use crate::context::Context;
+use crate::prompt;
 use crate::run::size;
 
 /// `sampan pull [options] IMAGE…`
@@ -35,7 +37,7 @@ pub(crate) struct Options {
     /// Print the identifier alone
     #[arg(long, short)]
     quiet: bool,
-    /// The images: docker://, oci:, oci-archive:, docker-archive:, dir:, or a plain name
+    /// The images: docker://, oci:, oci-archive:, docker-archive:, dir:, containers-storage:, or a plain name
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
 }
@@ -152,6 +154,7 @@ pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCod
     refuse(&options)?;
     let platform = options.machine.platform()?;
     for name in &options.images {
+        let name = &chosen(name, &options.policy, context)?;
         let request = Request {
             name,
             policy: &options.policy,
@@ -165,6 +168,27 @@ pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCod
         println!("{}", image.id);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a name means: on a terminal someone is asked if it may mean several things.
+fn chosen(name: &str, policy: &str, context: &Context) -> anyhow::Result<String> {
+    let asks = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if !asks || policy == "never" {
+        return Ok(name.to_owned());
+    }
+    // Other transports' names are none of registries.conf's business.
+    let choices = context.registries()?.choices(name).ok().flatten();
+    let Some(choices) = choices else { return Ok(name.to_owned()) };
+    eprintln!("{name} may mean several images:");
+    for (place, choice) in choices.iter().enumerate() {
+        eprintln!("  {}) {choice}", place + 1);
+    }
+    let answer = prompt::line(&format!("Which one (1 to {})? ", choices.len()))?;
+    let place = answer.parse::<usize>().ok().and_then(|place| place.checked_sub(1));
+    match place.and_then(|place| choices.get(place)) {
+        Some(choice) => Ok(format!("docker://{choice}")),
+        None => anyhow::bail!("{answer:?} is none of them; write the registry with the name"),
+    }
 }
 
 /// Keys of `.image` files that have no meaning here.

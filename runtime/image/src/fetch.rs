@@ -91,6 +91,7 @@ pub(crate) fn layer<'a>(
 ) -> Result<Staged<'a>> {
     let location = transport.location();
     let (root, trash) = staging.directories()?;
+    let mut recipe = staging.recipe()?;
     let received = |bytes| {
         staging.received(bytes);
         meter.received(bytes);
@@ -101,7 +102,7 @@ pub(crate) fn layer<'a>(
     let limits = Limits::for_layer(blob.size);
     let outcome = compression::decoder(&mut reader)
         .map_err(Failure::Read)
-        .and_then(|plain| unpack::unpack(plain, root.as_fd(), trash.as_fd(), &limits));
+        .and_then(|plain| unpack::unpack(plain, root.as_fd(), trash.as_fd(), &limits, &mut recipe));
     let whole = reader.into_inner().finish();
     match outcome {
         Ok(unpacked) => {

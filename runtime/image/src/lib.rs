@@ -14,6 +14,9 @@
 //!    `unpack`, which writes it below a directory descriptor as if the archive were hostile.
 //! 5. [`Store`] makes the result visible by renames, finds it again and removes it.
 //!
+//! The other way, [`save_archive`] makes the archives of layers again (`export`); [`load()`] reads what
+//! it wrote, or what other tools did.
+//!
 //! Artifacts (`artifact`) are blobs that are kept as they came.
 //!
 //! Nothing is visible before it is verified, and a process killed at any moment leaves nothing that
@@ -26,11 +29,13 @@ mod auth;
 mod compression;
 mod digest;
 mod error;
+mod export;
 mod fetch;
 #[doc(hidden)]
 pub mod fuzzing;
 mod healthcheck;
 mod json;
+mod load;
 mod manifest;
 mod platform;
 mod policy;
@@ -49,12 +54,14 @@ pub use artifact::{Artifact, ArtifactFile, is_file_name, pull_artifact};
 pub use auth::{Login, LoginKey};
 pub use digest::{Digest, InvalidDigest};
 pub use error::{Error, Result};
+pub use export::{SaveFormat, SaveOptions, Saved, save_archive, save_directory};
 pub use healthcheck::Healthcheck;
+pub use load::{Input, Loaded, load};
 pub use platform::Platform;
 pub use policy::Policy;
 pub use progress::Progress;
 pub use pull::{Credentials, PullOptions, pull};
 pub use reference::Reference;
 pub use registries::Registries;
-pub use source::{ArchiveSelect, Source};
+pub use source::{ArchiveSelect, Source, StorageName};
 pub use store::{Collected, DEFAULT_ROOT, Image, Removed, Store};

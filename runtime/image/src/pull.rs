@@ -179,10 +179,10 @@ fn is_about_one_registry(error: &Error) -> bool {
 }
 
 /// One pull.
-struct Pull<'a> {
-    store: &'a Store,
-    options: &'a PullOptions<'a>,
-    source: &'a Source,
+pub(crate) struct Pull<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) options: &'a PullOptions<'a>,
+    pub(crate) source: &'a Source,
 }
 
 /// A layer to bring.
@@ -244,7 +244,12 @@ impl Pull<'_> {
             && wanted.rank(config.variant().as_deref()).is_some()
     }
 
-    fn pull_transport(&self, transport: &dyn Transport, reference: Option<&Reference>) -> Result<Image> {
+    /// Brings what a transport has; `reference` is the name under which it was asked for.
+    pub(crate) fn pull_transport(
+        &self,
+        transport: &dyn Transport,
+        reference: Option<&Reference>,
+    ) -> Result<Image> {
         let location = transport.location();
         let root = transport.root()?;
         let root_digest = Digest::of(&root.bytes);
@@ -448,10 +453,16 @@ fn names(reference: Option<&Reference>, own: &[String], image: Digest, root: Dig
     if let Some(reference) = reference {
         return vec![NameRecord { name: reference.to_string(), image, digest: Some(root) }];
     }
+    let record = |name| NameRecord { name, image, digest: None };
+    own_names(own).into_iter().map(record).collect()
+}
+
+/// What a source calls its image, as names of the store; those that are none are left out.
+pub(crate) fn own_names(own: &[String]) -> Vec<String> {
     let named = |name: &String| {
         crate::reference::Name::parse(name).ok().filter(|name| name.digest.is_none()).map(|name| {
             let registry = name.registry.clone().unwrap_or_else(|| "localhost".to_owned());
-            NameRecord { name: name.at(&registry).to_string(), image, digest: None }
+            name.at(&registry).to_string()
         })
     };
     own.iter().filter_map(named).collect()

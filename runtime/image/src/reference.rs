@@ -42,6 +42,17 @@ impl Reference {
         Ok(name.at(&registry))
     }
 
+    /// Parses a name that is given here and comes from no registry: without one it is below
+    /// `localhost/`, as Podman has it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidReference`] when the text breaks the grammar.
+    pub fn parse_local(text: &str) -> Result<Self> {
+        let name = Name::parse(text)?;
+        let registry = name.registry.clone().unwrap_or_else(|| "localhost".to_owned());
+        Ok(name.at(&registry))
+    }
+
     /// A registry itself, without any repository; [`Reference::path`] is empty.
     pub(crate) fn of_registry(registry: &str) -> Self {
         Self { registry: registry.to_owned(), path: String::new(), tag: None, digest: None }

@@ -36,11 +36,59 @@ pub enum Source {
         /// Which of its images.
         select: ArchiveSelect,
     },
+    /// An image of Podman's store, `containers-storage:[[driver@]root[+run]]name`.
+    ContainersStorage(StorageName),
     /// A directory of plain files, `dir:path`.
     Directory {
         /// The directory.
         path: PathBuf,
     },
+}
+
+/// An image in a store of Podman and its relatives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorageName {
+    /// The storage driver; absent: the one that is configured, or there.
+    pub driver: Option<String>,
+    /// The store; absent: the one that is configured.
+    pub root: Option<PathBuf>,
+    /// Name, `name@digest` or id of the image.
+    pub image: String,
+}
+
+impl StorageName {
+    /// Parses what follows `containers-storage:`. The run directory and options have no meaning for
+    /// who only reads.
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let (store, image) = match text.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').ok_or("the \"]\" after the store is missing")?,
+            None => ("", text),
+        };
+        if image.trim_matches('@').is_empty() {
+            return Err("a name or id must follow the transport");
+        }
+        let (driver, root) = match store.split_once('@') {
+            Some((driver, root)) => (Some(driver.to_owned()), root),
+            None => (None, store),
+        };
+        let root = root.split(['+', ':']).next().unwrap_or_default();
+        if !root.is_empty() && !root.starts_with('/') {
+            return Err("the store must be an absolute path");
+        }
+        let root = Some(PathBuf::from(root)).filter(|root| !root.as_os_str().is_empty());
+        Ok(Self { driver: driver.filter(|driver| !driver.is_empty()), root, image: image.to_owned() })
+    }
+}
+
+impl fmt::Display for StorageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("containers-storage:")?;
+        if self.driver.is_some() || self.root.is_some() {
+            let driver = self.driver.as_ref().map(|driver| format!("{driver}@")).unwrap_or_default();
+            write!(f, "[{driver}{}]", self.root.as_deref().unwrap_or(std::path::Path::new("")).display())?;
+        }
+        f.write_str(&self.image)
+    }
 }
 
 /// Chooses an image in a `docker-archive`.
@@ -83,15 +131,16 @@ impl Source {
             }
             Some(("dir", "")) => Err(missing_path()),
             Some(("dir", rest)) => Ok(Source::Directory { path: PathBuf::from(rest) }),
-            Some((transport @ ("containers-storage" | "docker-daemon" | "ostree" | "sif"), _)) => {
-                Err(Error::reference(
-                    text,
-                    format!(
-                        "the transport {transport}: is not supported; use docker://, oci:, \
-                         oci-archive:, docker-archive: or dir:"
-                    ),
-                ))
-            }
+            Some(("containers-storage", rest)) => StorageName::parse(rest)
+                .map(Source::ContainersStorage)
+                .map_err(|reason| Error::reference(text, reason)),
+            Some((transport @ ("docker-daemon" | "ostree" | "sif"), _)) => Err(Error::reference(
+                text,
+                format!(
+                    "the transport {transport}: is not supported; use docker://, oci:, \
+                         oci-archive:, docker-archive:, dir: or containers-storage:"
+                ),
+            )),
             _ => Ok(Source::Registry { candidates: registries.resolve(text)? }),
         }
     }
@@ -135,6 +184,7 @@ impl fmt::Display for Source {
                     ArchiveSelect::Index(index) => write!(f, ":@{index}"),
                 }
             }
+            Source::ContainersStorage(name) => name.fmt(f),
             Source::Directory { path } => write!(f, "dir:{}", path.display()),
         }
     }
@@ -157,10 +207,23 @@ mod tests {
             ("docker-archive:/srv/x.tar:@1", "docker-archive:/srv/x.tar:@1"),
             ("docker-archive:x.tar:a/b:c", "docker-archive:x.tar:docker.io/a/b:c"),
             ("dir:/srv/d", "dir:/srv/d"),
+            ("containers-storage:localhost/x", "containers-storage:localhost/x"),
+            ("containers-storage:[vfs@/srv/s+/run/s:vfs.a=b]x:1", "containers-storage:[vfs@/srv/s]x:1"),
+            ("containers-storage:[/srv/s]@abc", "containers-storage:[/srv/s]@abc"),
         ] {
             assert_eq!(Source::parse(given, &registries).unwrap().to_string(), wanted, "{given}");
         }
-        for bad in ["oci:", "dir:", "oci-archive::x", "docker-archive:x:@y", "docker-daemon:x:y"] {
+        for bad in [
+            "oci:",
+            "dir:",
+            "oci-archive::x",
+            "docker-archive:x:@y",
+            "docker-daemon:x:y",
+            "containers-storage:",
+            "containers-storage:[/x]",
+            "containers-storage:[x]y",
+            "containers-storage:[/x",
+        ] {
             assert!(Source::parse(bad, &registries).is_err(), "{bad}");
         }
     }

@@ -18,6 +18,7 @@ mod images;
 mod inside;
 mod kube;
 mod leftovers;
+mod login;
 mod many;
 mod network;
 mod oci;
@@ -26,6 +27,7 @@ mod pods;
 mod secrets;
 mod stacks;
 mod start_stop;
+mod transports;
 mod unit_files;
 mod users;
 
@@ -47,6 +49,8 @@ fn main() -> ExitCode {
         start_stop::tests(),
         failures::tests(),
         images::tests(),
+        transports::tests(),
+        login::tests(),
         network::tests(),
         pods::tests(),
         kube::tests(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use sampan_image::{Image, Reference};
 use serde::Serialize;
@@ -17,6 +17,10 @@ use crate::users;
 /// What stands where a name would be.
 const NONE: &str = "<none>";
 
+/// The keys of `--filter`; `after` is another word for `since`.
+const KEYS: [&str; 10] =
+    ["reference", "label", "label!", "id", "dangling", "containers", "before", "since", "after", "until"];
+
 /// `sampan images [options] [IMAGE]`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -26,7 +30,7 @@ pub(crate) struct Options {
     /// Show the digests of the manifests
     #[arg(long)]
     digests: bool,
-    /// Only some: reference=, label=, id=, dangling=true|false
+    /// Only some: reference=, label=, label!=, id=, dangling=, containers=, before=, since=, until=
     #[arg(long, short, value_name = "KEY=VALUE", conflicts_with = "image")]
     filter: Vec<String>,
     /// json, or a Go template for each row
@@ -91,7 +95,7 @@ struct Shown<'a> {
 
 /// Lists images.
 pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCode> {
-    let mut filters = Filters::parse(&options.filter, &["reference", "label", "id", "dangling"])?;
+    let mut filters = Filters::parse(&options.filter, &KEYS)?;
     if let Some(name) = &options.image {
         ensure!(!name.is_empty(), "the name of an image cannot be empty");
         filters.add("reference", name);
@@ -99,10 +103,17 @@ pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCod
     let containers = users::of(context, |state| state.image.is_some())?;
     let used: Vec<_> = containers.into_iter().filter_map(|(_, state)| state.image).collect();
     let mut rows = Vec::new();
-    for image in context.store()?.images()? {
-        rows.extend(rows_of(&image, used.iter().filter(|used| used.id == image.id).count()));
+    let store = context.store()?;
+    let images = store.images()?;
+    for image in &images {
+        rows.extend(rows_of(image, used.iter().filter(|used| used.id == image.id).count()));
     }
-    rows.retain(|row| wanted(row, &filters));
+    check(&filters)?;
+    let bounds = Bounds::of(&filters, |name| {
+        let image = super::find(&store, name, &context.registries()?)?;
+        Ok(created(&image))
+    })?;
+    rows.retain(|row| wanted(row, &filters) && bounds.hold(row.created));
     sort(&mut rows, &options.sort);
     if options.quiet && options.format.is_none() {
         let mut seen = BTreeSet::new();
@@ -133,7 +144,7 @@ fn rows_of(image: &Image, containers: usize) -> Vec<Row> {
         digest: image.digest.to_string(),
         repo_digests: image.repo_digests.clone(),
         names: image.names.clone(),
-        created: image.created.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default(),
+        created: created(image),
         size: image.size,
         labels: labels.into_iter().collect(),
         architecture: image.config.architecture().to_string(),
@@ -149,11 +160,82 @@ fn rows_of(image: &Image, containers: usize) -> Vec<Row> {
     if rows.is_empty() { vec![bare] } else { rows }
 }
 
+fn created(image: &Image) -> Timestamp {
+    image.created.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+/// Values that are neither yes nor no would hide everything.
+fn check(filters: &Filters) -> anyhow::Result<()> {
+    for key in ["dangling", "containers"] {
+        let is_word = |value: &str| ["true", "false"].contains(&value);
+        ensure!(!filters.has(key) || filters.any(key, is_word), "--filter {key}= is true or false");
+    }
+    Ok(())
+}
+
+/// Between which times an image must have been built.
+#[derive(Debug, Default)]
+struct Bounds {
+    after: Option<Timestamp>,
+    before: Option<Timestamp>,
+}
+
+impl Bounds {
+    /// `created` tells when the image was built that a filter names.
+    fn of(filters: &Filters, created: impl Fn(&str) -> anyhow::Result<Timestamp>) -> anyhow::Result<Self> {
+        let mut bounds = Self::default();
+        for key in ["since", "after"] {
+            for name in filters.values(key) {
+                bounds.after = bounds.after.max(Some(created(name)?));
+            }
+        }
+        let mut ends = Vec::new();
+        for name in filters.values("before") {
+            ends.push(created(name)?);
+        }
+        for text in filters.values("until") {
+            ends.push(moment(text)?);
+        }
+        bounds.before = ends.into_iter().min();
+        Ok(bounds)
+    }
+
+    fn hold(&self, created: Timestamp) -> bool {
+        self.after.is_none_or(|after| created > after) && self.before.is_none_or(|before| created < before)
+    }
+}
+
+/// A time, or how long ago it was: `2026-01-31T00:00:00Z`, `2026-01-31`, `1700000000`, `24h`.
+fn moment(text: &str) -> anyhow::Result<Timestamp> {
+    if let Ok(moment) = text.parse() {
+        return Ok(moment);
+    }
+    if let Ok(date) = text.parse::<jiff::civil::Date>() {
+        return Ok(date.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp());
+    }
+    if let Ok(seconds) = text.parse() {
+        return Ok(Timestamp::from_second(seconds)?);
+    }
+    let ago = crate::run::size::duration(text);
+    let ago =
+        ago.with_context(|| format!("--filter until={text}: neither a time nor a duration such as 24h"))?;
+    Ok(Timestamp::now().checked_sub(jiff::SignedDuration::try_from(ago)?)?)
+}
+
 fn wanted(row: &Row, filters: &Filters) -> bool {
     filters.any("id", |id| row.id.starts_with(id.trim_start_matches("sha256:")))
         && filters.any("dangling", |wanted| wanted == row.name.is_none().to_string())
         && filters.any("reference", |wanted| refers(row, wanted))
+        && filters.any("containers", |wanted| wanted == (row.containers > 0).to_string())
         && filters.labels(&row.labels)
+        && filters.values("label!").all(|unwanted| !has_label(row, unwanted))
+}
+
+fn has_label(row: &Row, wanted: &str) -> bool {
+    match wanted.split_once('=') {
+        Some((name, value)) => row.labels.get(name).is_some_and(|label| label == value),
+        None => row.labels.contains_key(wanted),
+    }
 }
 
 /// Whether a name, a name without tag, the end of a path (`nginx`), or a part of a name between
@@ -261,6 +343,47 @@ mod tests {
             architecture: "amd64".into(),
             containers: 0,
         }
+    }
+
+    fn filters(options: &[&str]) -> Filters {
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        Filters::parse(&options, &KEYS).unwrap()
+    }
+
+    #[test]
+    fn images_are_chosen_by_age() {
+        let times = |options: &[&str]| {
+            let created = |name: &str| Ok(name.parse::<Timestamp>()?);
+            let bounds = Bounds::of(&filters(options), created).unwrap();
+            ["2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"]
+                .map(|text| bounds.hold(text.parse().unwrap()))
+        };
+        assert_eq!(times(&[]), [true, true, true]);
+        assert_eq!(times(&["since=2025-01-01T00:00:00Z"]), [false, true, true]);
+        assert_eq!(times(&["after=2026-01-01T00:00:00Z"]), [false, false, true]);
+        assert_eq!(times(&["before=2026-01-01T00:00:00Z"]), [true, false, false]);
+        assert_eq!(times(&["until=2026-06-01", "since=2025-01-01T00:00:00Z"]), [false, true, false]);
+        assert_eq!(moment("1767225600").unwrap().to_string(), "2026-01-01T00:00:00Z");
+        assert!(moment("24h").unwrap() < Timestamp::now());
+        assert!(moment("yesterday").unwrap_err().to_string().contains("until=yesterday"));
+    }
+
+    #[test]
+    fn images_are_chosen_by_labels_and_use() {
+        let mut row = row(Some("quay.io/a/web:1"), "ab");
+        row.labels.insert("tier".into(), "front".into());
+        for (filter, is) in [
+            ("label=tier", true),
+            ("label!=tier", false),
+            ("label!=tier=back", true),
+            ("label!=tier=front", false),
+            ("containers=true", false),
+            ("containers=false", true),
+            ("dangling=false", true),
+        ] {
+            assert_eq!(wanted(&row, &filters(&[filter])), is, "{filter}");
+        }
+        assert!(check(&filters(&["dangling=yes"])).is_err());
     }
 
     #[test]

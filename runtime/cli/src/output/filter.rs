@@ -40,6 +40,11 @@ impl Filters {
         self.0.contains_key(key)
     }
 
+    /// All values of a key.
+    pub(crate) fn values(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.0.get(key).into_iter().flatten().map(String::as_str)
+    }
+
     /// Whether one of the key's values fits; true if the key is not filtered.
     pub(crate) fn any(&self, key: &str, fits: impl Fn(&str) -> bool) -> bool {
         self.0.get(key).is_none_or(|values| values.iter().any(|value| fits(value)))

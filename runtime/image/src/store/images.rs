@@ -215,13 +215,13 @@ impl Store {
         Ok(())
     }
 
-    fn remove_name(&self, name: &str) -> Result<()> {
+    pub(super) fn remove_name(&self, name: &str) -> Result<()> {
         let path = self.name_record_path(name);
         std::fs::remove_file(&path).map_err(|error| Error::io("remove", &path, error))
     }
 
     /// The record that a name or id leads to, and the full name if it was one.
-    fn find_record(
+    pub(super) fn find_record(
         &self,
         name: &str,
         registries: &Registries,
@@ -270,7 +270,7 @@ impl Store {
     }
 
     /// The image of a record; `None` when a layer or the configuration is missing.
-    fn load(&self, record: ImageRecord) -> Result<Option<Image>> {
+    pub(super) fn load(&self, record: ImageRecord) -> Result<Option<Image>> {
         let mut layers = Vec::with_capacity(record.layers.len());
         let mut links_to_output = false;
         for diff_id in record.layers.iter().rev() {
@@ -330,6 +330,7 @@ impl Store {
             trash::remove_all(&doomed)?;
             std::fs::rename(&path, &doomed).map_err(|error| Error::io("remove", &path, error))?;
             trash::remove_all(&record)?;
+            trash::remove_all(&path.with_extension(super::layer::RECIPE))?;
             trash::remove_all(&doomed)?;
             collected.layers += 1;
             collected.bytes += size;

@@ -4,6 +4,7 @@
 //! blobs/sha256/<digest>     manifests, configurations and files of artifacts, as they came
 //! layers/<26 characters>/   unpacked layers, named by the beginning of their diff id in base 32
 //! layers/<…>.json           the layer's whole diff id and size; written before the directory
+//! layers/<…>.recipe         how the layer's archive is made again of the directory
 //! images/<id>.json          one record per image
 //! artifacts/<digest of name> one record per artifact
 //! names/<digest of name>    one record per name: which image it leads to
@@ -19,6 +20,8 @@
 //! deletes; `records.lock` serialises changes of records. Each layer being fetched has a lock of its own (see [`staging`]).
 
 mod images;
+pub(crate) mod layer;
+mod names;
 mod record;
 mod staging;
 #[cfg(test)]

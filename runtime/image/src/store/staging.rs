@@ -101,6 +101,12 @@ impl Store {
             let path = self.layer_path(&layer.staging.diff_id);
             // Left by a crash of an older version, or by a digest that begins alike: not ours.
             trash::remove_all(&path)?;
+            let recipe = path.with_extension(super::layer::RECIPE);
+            match std::fs::rename(layer.staging.path().join("recipe"), &recipe) {
+                // Made without one: it can run, but not be saved.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => trash::remove_all(&recipe)?,
+                renamed => renamed.map_err(|error| Error::io("create", &recipe, error))?,
+            }
             std::fs::rename(layer.staging.path().join("root"), &path)
                 .map_err(|error| Error::io("create", &path, error))?;
         }
@@ -121,6 +127,13 @@ impl<'a> Staging<'a> {
         rustix::fs::fchmod(&root, rustix::fs::Mode::from_raw_mode(0o755))
             .map_err(|error| Error::io("chmod", &path, error))?;
         Ok((root, open_directory(&path.join("trash"))?))
+    }
+
+    /// The file for the recipe that makes the layer's archive again.
+    pub(crate) fn recipe(&self) -> Result<std::io::BufWriter<File>> {
+        let path = self.path().join("recipe");
+        let file = File::create_new(&path).map_err(|error| Error::io("create", &path, error))?;
+        Ok(std::io::BufWriter::new(file))
     }
 
     /// Tells waiting processes how far this one is.

@@ -17,7 +17,7 @@ const MAX_LINKS: usize = 8;
 
 /// A tar file and where its members are.
 #[derive(Debug)]
-pub(super) struct Archive {
+pub(crate) struct Archive {
     file: File,
     path: PathBuf,
     members: HashMap<String, Member>,
@@ -34,8 +34,8 @@ enum Member {
 impl Archive {
     /// Reads the table of members. A compressed archive is first unpacked into an unnamed file in
     /// the store.
-    pub(super) fn open(path: &Path, store: &Store) -> Result<Self> {
-        let mut file = File::open(path).map_err(|error| match error.kind() {
+    pub(crate) fn open(path: &Path, store: &Store) -> Result<Self> {
+        let file = File::open(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::NotFound {
                 reference: path.display().to_string(),
                 location: "the file system".to_owned(),
@@ -43,6 +43,11 @@ impl Archive {
             },
             _ => Error::io("open", path, error),
         })?;
+        Self::read(file, path, store)
+    }
+
+    /// The same with an open file; `path` is what messages call it.
+    pub(crate) fn read(mut file: File, path: &Path, store: &Store) -> Result<Self> {
         if compression::is_compressed(&file).map_err(|error| Error::io("read", path, error))? {
             file = decompress(file, path, store)?;
         }
@@ -51,12 +56,12 @@ impl Archive {
         Ok(Self { file, path: path.to_owned(), members })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Size of a member in bytes.
-    pub(super) fn size(&self, name: &str) -> Option<u64> {
+    /// Size of a member in bytes; `None` if it is not there.
+    pub(crate) fn size(&self, name: &str) -> Option<u64> {
         self.find(name).map(|(_, size)| size)
     }
 

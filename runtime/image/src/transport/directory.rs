@@ -13,13 +13,13 @@ use crate::manifest::Descriptor;
 use crate::signature::{MAX_SIGNATURE, Signature, Signatures};
 
 /// A directory as `skopeo copy … dir:path` writes it.
-pub(super) struct Directory {
+pub(crate) struct Directory {
     files: Files,
     location: String,
 }
 
 impl Directory {
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         Ok(Self { files: Files::open(path)?, location: format!("dir:{}", path.display()) })
     }
 }

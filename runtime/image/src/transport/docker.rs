@@ -6,6 +6,7 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -28,8 +29,8 @@ struct Item {
 }
 
 /// An archive and the image chosen in it.
-pub(super) struct DockerArchive {
-    archive: Archive,
+pub(crate) struct DockerArchive {
+    archive: Arc<Archive>,
     location: String,
     names: Vec<String>,
     manifest: Vec<u8>,
@@ -39,13 +40,14 @@ pub(super) struct DockerArchive {
 
 impl DockerArchive {
     pub(super) fn open(path: &Path, select: ArchiveSelect, store: &Store) -> Result<Self> {
-        let archive = Archive::open(path, store)?;
+        Self::of(Arc::new(Archive::open(path, store)?), &select)
+    }
+
+    /// An image of an archive that is open already.
+    pub(crate) fn of(archive: Arc<Archive>, select: &ArchiveSelect) -> Result<Self> {
         let location = format!("docker-archive:{}", archive.path().display());
         let bad = |what: &str, reason: String| Error::corrupt(what, &location, reason);
-        let bytes = read_member(&archive, "manifest.json", MAX_MANIFEST, &location)?;
-        let items: Vec<Item> =
-            serde_json::from_slice(&bytes).map_err(|error| bad("manifest.json", error.to_string()))?;
-        let item = choose(items, &select, &location)?;
+        let item = choose(items(&archive, &location)?, select, &location)?;
         if item.layers.len() > MAX_LAYERS {
             return Err(bad("manifest.json", format!("it lists more than {MAX_LAYERS} layers")));
         }
@@ -69,6 +71,17 @@ impl DockerArchive {
         let names = tags.iter().filter_map(|tag| Reference::parse(tag).ok()).map(|name| name.to_string());
         Ok(Self { archive, location, names: names.collect(), manifest, members })
     }
+}
+
+/// How many images an archive has.
+pub(crate) fn count(archive: &Archive) -> Result<usize> {
+    items(archive, &format!("docker-archive:{}", archive.path().display())).map(|items| items.len())
+}
+
+fn items(archive: &Archive, location: &str) -> Result<Vec<Item>> {
+    let bytes = read_member(archive, "manifest.json", MAX_MANIFEST, location)?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Error::corrupt("manifest.json", location, error.to_string()))
 }
 
 impl Transport for DockerArchive {

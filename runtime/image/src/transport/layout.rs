@@ -1,10 +1,13 @@
 //! OCI image layouts, as a directory (`oci:`) or in a tar file (`oci-archive:`)
 //! ([image layout](https://github.com/opencontainers/image-spec/blob/main/image-layout.md)).
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -21,30 +24,52 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
 /// An image layout.
-pub(super) struct Layout<F> {
+pub(crate) struct Layout<F> {
     files: F,
     location: String,
-    name: Option<String>,
+    select: Select,
+}
+
+/// Which of a layout's images.
+#[derive(Debug, Clone)]
+pub(crate) enum Select {
+    /// The only one.
+    Only,
+    /// The one with this name.
+    Name(String),
+    /// The one at this place of the index.
+    Place(usize),
+}
+
+impl From<Option<String>> for Select {
+    fn from(name: Option<String>) -> Self {
+        name.map_or(Select::Only, Select::Name)
+    }
 }
 
 /// Opens `oci:path[:name]`.
-pub(super) fn directory(path: &Path, name: Option<String>) -> Result<Layout<Files>> {
+pub(crate) fn directory(path: &Path, select: Select) -> Result<Layout<Files>> {
     let files = Files::open(path)?;
-    Ok(Layout { files, location: format!("oci:{}", path.display()), name })
+    Ok(Layout { files, location: format!("oci:{}", path.display()), select })
 }
 
 /// Opens `oci-archive:path[:name]`.
-pub(super) fn archive(path: &Path, name: Option<String>, store: &Store) -> Result<Layout<Archive>> {
-    let files = Archive::open(path, store)?;
-    Ok(Layout { files, location: format!("oci-archive:{}", path.display()), name })
+pub(super) fn archive(path: &Path, select: Select, store: &Store) -> Result<Layout<Arc<Archive>>> {
+    Ok(archived(Arc::new(Archive::open(path, store)?), select))
+}
+
+/// A layout in an archive that is open already.
+pub(crate) fn archived(files: Arc<Archive>, select: Select) -> Layout<Arc<Archive>> {
+    let location = format!("oci-archive:{}", files.path().display());
+    Layout { files, location, select }
 }
 
 /// Opens files of a layout or directory image by relative path.
-pub(super) trait OpenFile: Sync {
+pub(crate) trait OpenFile: Sync {
     fn open_file(&self, path: &str) -> Result<Box<dyn Read + Send + '_>>;
 }
 
-impl OpenFile for Archive {
+impl OpenFile for Arc<Archive> {
     fn open_file(&self, path: &str) -> Result<Box<dyn Read + Send + '_>> {
         Ok(Box::new(self.member(path)?))
     }
@@ -52,7 +77,7 @@ impl OpenFile for Archive {
 
 /// A directory, in which no symbolic link is followed: it may come from anywhere.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(crate) struct Files {
     directory: OwnedFd,
     path: PathBuf,
 }
@@ -92,19 +117,40 @@ impl Files {
 
 impl OpenFile for Files {
     fn open_file(&self, path: &str) -> Result<Box<dyn Read + Send + '_>> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        Ok(Box::new(self.open_regular(Path::new(path), resolve)?))
+    }
+}
+
+impl Files {
+    /// Opens a file of an unpacked layer, in which links lead where they do in a container.
+    pub(super) fn open_content(&self, path: &[u8]) -> Result<File> {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        self.open_regular(Path::new(OsStr::from_bytes(path)), resolve)
+    }
+
+    fn open_regular(&self, path: &Path, resolve: ResolveFlags) -> Result<File> {
         // NONBLOCK: a FIFO in the place of a blob must not hang us.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let full = self.path.join(path);
-        let file = rustix::fs::openat2(&self.directory, path, flags, Mode::empty(), resolve)
-            .map_err(|error| Error::io("open", &full, error))?;
+        let shown = || self.path.join(path.strip_prefix("/").unwrap_or(path));
+        let file = loop {
+            match rustix::fs::openat2(&self.directory, path, flags, Mode::empty(), resolve) {
+                // A rename elsewhere got in between, openat2(2).
+                Err(Errno::AGAIN) => {}
+                other => break other.map_err(|error| Error::io("open", &shown(), error))?,
+            }
+        };
         let file = File::from(file);
-        let metadata = file.metadata().map_err(|error| Error::io("read", &full, error))?;
+        let metadata = file.metadata().map_err(|error| Error::io("read", &shown(), error))?;
         if !metadata.is_file() {
             let location = self.path.display().to_string();
-            return Err(Error::corrupt(format!("\"{path}\""), location, "it is not a regular file"));
+            return Err(Error::corrupt(
+                format!("\"{}\"", path.display()),
+                location,
+                "it is not a regular file",
+            ));
         }
-        Ok(Box::new(file))
+        Ok(file)
     }
 }
 
@@ -113,28 +159,44 @@ impl<F: OpenFile> Layout<F> {
         read_bounded(&self.files, path, &self.location)
     }
 
-    fn entry(&self) -> Result<Descriptor> {
+    /// How many images it has.
+    pub(crate) fn count(&self) -> Result<usize> {
+        self.index().map(|index| index.manifests.len())
+    }
+
+    fn index(&self) -> Result<Index> {
         let bytes = self.read("index.json")?;
-        let index: Index = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::corrupt("index.json", &self.location, error.to_string()))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::corrupt("index.json", &self.location, error.to_string()))
+    }
+
+    fn entry(&self) -> Result<Descriptor> {
+        let index = self.index()?;
         let name_of = |descriptor: &Descriptor| {
             descriptor.annotations.as_ref().and_then(|all| all.get(REF_NAME)).cloned()
         };
-        let not_found = |detail: String| Error::NotFound {
-            reference: self.name.clone().unwrap_or_default(),
+        let not_found = |reference: &str, detail: String| Error::NotFound {
+            reference: reference.to_owned(),
             location: self.location.clone(),
             detail,
         };
-        match &self.name {
-            Some(name) => {
+        match &self.select {
+            Select::Name(name) => {
                 let found = index.manifests.iter().find(|entry| name_of(entry).as_ref() == Some(name));
                 let names = || index.manifests.iter().filter_map(name_of).collect::<Vec<_>>().join(", ");
-                found.cloned().ok_or_else(|| not_found(format!("it has the names: {}", names())))
+                found.cloned().ok_or_else(|| not_found(name, format!("it has the names: {}", names())))
             }
-            None => match &index.manifests[..] {
+            Select::Place(place) => {
+                let found = index.manifests.get(*place);
+                found
+                    .cloned()
+                    .ok_or_else(|| not_found(&format!("@{place}"), "it has fewer images".to_owned()))
+            }
+            Select::Only => match &index.manifests[..] {
                 [only] => Ok(only.clone()),
                 several => {
-                    Err(not_found(format!("it has {} images; write which one after a colon", several.len())))
+                    let detail = format!("it has {} images; write which one after a colon", several.len());
+                    Err(not_found("", detail))
                 }
             },
         }

@@ -4,10 +4,11 @@
 //! index) and any number of blobs. It need not verify anything: the reader of each blob is wrapped
 //! by the code that does (`fetch`), the same for all.
 
-mod archive;
-mod directory;
-mod docker;
-mod layout;
+pub(crate) mod archive;
+pub(crate) mod directory;
+pub(crate) mod docker;
+pub(crate) mod layout;
+mod storage;
 
 use std::io::Read;
 
@@ -59,11 +60,12 @@ pub(crate) trait Transport: Sync {
 pub(crate) fn open(source: &Source, store: &Store) -> Result<Option<Box<dyn Transport>>> {
     Ok(Some(match source {
         Source::Registry { .. } => return Ok(None),
-        Source::OciLayout { path, name } => Box::new(layout::directory(path, name.clone())?),
-        Source::OciArchive { path, name } => Box::new(layout::archive(path, name.clone(), store)?),
+        Source::OciLayout { path, name } => Box::new(layout::directory(path, name.clone().into())?),
+        Source::OciArchive { path, name } => Box::new(layout::archive(path, name.clone().into(), store)?),
         Source::DockerArchive { path, select } => {
             Box::new(docker::DockerArchive::open(path, select.clone(), store)?)
         }
+        Source::ContainersStorage(named) => Box::new(storage::Storage::open(named)?),
         Source::Directory { path } => Box::new(directory::Directory::open(path)?),
     }))
 }

@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use tar::{EntryType, Header};
 
 use super::pax::Pax;
+use super::recipe::Recorder;
 use super::{Failure, Limits};
 use crate::digest::{Digest, Hasher};
 
@@ -71,6 +72,7 @@ pub(super) struct Sparse {
 pub(super) struct Archive<'a, R> {
     stream: R,
     limits: &'a Limits,
+    recorder: Recorder<'a>,
     hasher: Hasher,
     buffer: Box<[u8]>,
     start: usize,
@@ -84,10 +86,11 @@ pub(super) struct Archive<'a, R> {
 }
 
 impl<'a, R: Read> Archive<'a, R> {
-    pub(super) fn new(stream: R, limits: &'a Limits) -> Self {
+    pub(super) fn new(stream: R, limits: &'a Limits, recorder: Recorder<'a>) -> Self {
         Self {
             stream,
             limits,
+            recorder,
             hasher: Hasher::new(),
             buffer: vec![0; BUFFER].into_boxed_slice(),
             start: 0,
@@ -304,17 +307,25 @@ impl<'a, R: Read> Archive<'a, R> {
         Ok(&self.buffer[self.start..self.start + count])
     }
 
-    /// Marks bytes of [`Archive::data`] as used.
-    pub(super) fn consume(&mut self, count: usize) {
+    /// Marks bytes of [`Archive::data`] as written to a file of the layer, at `offset`.
+    pub(super) fn consume(&mut self, count: usize, path: &[u8], offset: u64) {
+        self.recorder.content(path, offset, count as u64);
         self.start += count;
         self.content -= count as u64;
+    }
+
+    /// Goes over bytes that no file gets.
+    fn pass(&mut self, count: usize) {
+        self.recorder.raw(&self.buffer[self.start..self.start + count]);
+        self.start += count;
     }
 
     /// Reads the stream to its end and returns the digest of all of it.
     pub(super) fn finish(mut self) -> Result<Digest, Failure> {
         loop {
-            self.start = self.end;
+            self.pass(self.end - self.start);
             if self.fill()? == 0 {
+                self.recorder.finish().map_err(|error| Failure::write("record", b"", error))?;
                 return Ok(self.hasher.finish());
             }
         }
@@ -337,7 +348,7 @@ impl<'a, R: Read> Archive<'a, R> {
                 return Err(truncated());
             }
             let count = ((self.end - self.start) as u64).min(left);
-            self.start += count as usize;
+            self.pass(count as usize);
             left -= count;
         }
         Ok(())
@@ -350,7 +361,8 @@ impl<'a, R: Read> Archive<'a, R> {
             let chunk = self.data(u64::MAX)?;
             let count = chunk.len();
             bytes.extend_from_slice(chunk);
-            self.consume(count);
+            self.pass(count);
+            self.content -= count as u64;
         }
         Ok(bytes)
     }
@@ -377,7 +389,7 @@ impl<'a, R: Read> Archive<'a, R> {
                 return if had == 0 { Ok(None) } else { Err(truncated()) };
             }
         }
-        self.start += BLOCK;
+        self.pass(BLOCK);
         Ok(self.buffer[self.start - BLOCK..self.start].first_chunk())
     }
 

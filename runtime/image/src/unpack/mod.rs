@@ -9,16 +9,18 @@
 mod archive;
 mod parents;
 mod pax;
+pub(crate) mod recipe;
 #[cfg(test)]
 mod tests;
 mod tree;
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
 
 use crate::digest::Digest;
 
 use archive::{Archive, Entry, Kind};
+use recipe::Recorder;
 use tree::Tree;
 
 /// Bounds on what one layer may hold. They are far above what real images have, and low enough that
@@ -116,7 +118,8 @@ fn printable(path: &[u8]) -> String {
 }
 
 /// Unpacks an uncompressed tar stream into the directory `root`. Directories that an entry replaces
-/// are moved into `trash`, which the caller removes.
+/// are moved into `trash`, which the caller removes. How the stream can be made again from what was
+/// unpacked is written to `recipe`.
 ///
 /// The stream is read to its end, so that the digest covers all of it.
 pub(crate) fn unpack(
@@ -124,8 +127,10 @@ pub(crate) fn unpack(
     root: BorrowedFd<'_>,
     trash: BorrowedFd<'_>,
     limits: &Limits,
+    recipe: &mut dyn Write,
 ) -> Result<Unpacked, Failure> {
-    let mut archive = Archive::new(stream, limits);
+    let recorder = Recorder::new(recipe).map_err(|error| Failure::write("record", b"", error))?;
+    let mut archive = Archive::new(stream, limits, recorder);
     let mut tree = Tree::new(root, trash, limits);
     let mut links_to_output = false;
     while let Some(entry) = archive.next_entry()? {
@@ -179,7 +184,7 @@ fn copy(
             let chunk = archive.data(left)?;
             file.write_all_at(chunk, offset).map_err(fail)?;
             let count = chunk.len();
-            archive.consume(count);
+            archive.consume(count, &entry.path, offset);
             offset += count as u64;
             left -= count as u64;
             tree.count_bytes(count as u64);

@@ -109,7 +109,7 @@ impl Layer {
     fn unpack_with(&self, archive: &[u8], limits: &Limits) -> Result<Unpacked, Failure> {
         let root = File::open(self.directory.path().join("root")).unwrap();
         let trash = File::open(self.directory.path().join("trash")).unwrap();
-        let result = unpack(Cursor::new(archive), root.as_fd(), trash.as_fd(), limits);
+        let result = unpack(Cursor::new(archive), root.as_fd(), trash.as_fd(), limits, &mut Vec::new());
         let outside = self.directory.path().join("outside");
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "something appeared outside");
         let canary = fs::metadata(outside.join("canary")).unwrap();

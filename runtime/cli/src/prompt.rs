@@ -15,7 +15,7 @@ const ERASE: [u8; 2] = [0x08, 0x7f];
 ///
 /// # Errors
 /// The input ends, or can't be read.
-pub(super) fn line(question: &str) -> anyhow::Result<String> {
+pub(crate) fn line(question: &str) -> anyhow::Result<String> {
     ask(question)?;
     let mut text = String::new();
     let count = std::io::stdin().lock().read_line(&mut text).context("reading the terminal")?;
@@ -29,7 +29,7 @@ pub(super) fn line(question: &str) -> anyhow::Result<String> {
 ///
 /// # Errors
 /// The terminal can't be told to show nothing; the input ends, or is interrupted.
-pub(super) fn password(question: &str) -> anyhow::Result<String> {
+pub(crate) fn password(question: &str) -> anyhow::Result<String> {
     let quiet = Quiet::begin()?;
     ask(question)?;
     let line = typed();
