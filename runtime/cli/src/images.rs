@@ -145,17 +145,16 @@ fn remove_one(
     let uses =
         |state: &sampan_container::state::State| state.image.as_ref().is_some_and(|used| used.id == image.id);
     let mut users = users::of(context, uses)?;
+    let mut mount = mount::path_of(&image.id, context)?;
     // With other names left the image stays, whoever uses it.
     if force && (image.names.len() <= 1 || image.id.starts_with(name)) {
         users::remove(context, std::mem::take(&mut users))?;
-    }
-    let mut in_use = users::ids(&users);
-    if let Some(path) = mount::path_of(&image.id, context)? {
-        match force {
-            true => mount::unmount_image(&image.id, true, context)?,
-            false => in_use.push(format!("its mount {} (sampan image unmount)", path.display())),
+        if mount.take().is_some() {
+            mount::unmount_image(&image.id, true, context)?;
         }
     }
+    let mut in_use = users::ids(&users);
+    in_use.extend(mount.map(|path| format!("its mount {} (sampan image unmount)", path.display())));
     match store.remove(name, registries, &in_use, force) {
         Ok(removed) => {
             let untagged = removed.untagged.iter().map(|name| format!("Untagged: {name}"));

@@ -86,7 +86,7 @@ pub enum Error {
     /// The registry wants other credentials, or any.
     #[error(
         "registry {registry} refused access to \"{repository}\": {}; \
-         check the name, and the credentials in {auth_file}",
+         check the name, and the credentials in {auth_file} (sampan login {registry})",
         plain(.detail)
     )]
     Unauthorized {

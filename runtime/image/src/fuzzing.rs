@@ -2,7 +2,7 @@
 //! may have sent. Only a layer touches the file system, below the directory that it is given.
 
 use std::fs::{self, File};
-use std::io::Cursor;
+use std::io::{self, Cursor};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -56,7 +56,7 @@ pub fn layer(input: &[u8], sandbox: &Path) {
     let (root, trash) = (open("root"), open("trash"));
     let unpacked = compression::decoder(Cursor::new(&bytes))
         .map_err(Failure::Read)
-        .and_then(|plain| unpack::unpack(plain, root.as_fd(), trash.as_fd(), &LIMITS));
+        .and_then(|plain| unpack::unpack(plain, root.as_fd(), trash.as_fd(), &LIMITS, &mut io::sink()));
     match unpacked {
         Ok(unpacked) => assert!(unpacked.bytes <= LIMITS.bytes),
         Err(failure) => one_line(&failure.to_string()),

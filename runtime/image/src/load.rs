@@ -110,7 +110,7 @@ fn load_one(
     transport: &dyn Transport,
     options: &PullOptions<'_>,
 ) -> Result<Loaded> {
-    options.policy.check_local(source)?;
+    options.policy.for_source(source).check_unsigned()?;
     let names = own_names(&transport.root()?.names);
     let image = Pull { store, options, source }.pull_transport(transport, None)?;
     Ok(Loaded { image, names })

@@ -13,7 +13,7 @@ mod login;
 mod tests;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use crate::pull::{Credentials, PullOptions};
@@ -40,6 +40,15 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// The user's home directory. A system service has no `$HOME`.
+pub(crate) fn home(root: &Path) -> Option<PathBuf> {
+    variable("HOME").or_else(|| rustix::process::geteuid().is_root().then(|| root.join("root")))
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
 /// Where files with credentials are. [`Places::of`] asks the environment.
 #[derive(Debug, Clone)]
 struct Places {
@@ -51,8 +60,6 @@ struct Places {
 
 impl Places {
     fn of(options: &PullOptions<'_>) -> Self {
-        let variable =
-            |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let named = options.auth_file.map(PathBuf::from).or_else(|| variable("REGISTRY_AUTH_FILE"));
         if let Some(main) = named {
             return Self { main, others: Vec::new() };
@@ -64,8 +71,7 @@ impl Places {
         // Services of the system have no $XDG_RUNTIME_DIR: what root writes must be where they
         // look. What Podman wrote in root's session is read after it.
         let (main, session) = if uid.is_root() { (fixed, own) } else { (own.unwrap_or(fixed), None) };
-        // A service has no $HOME either.
-        let home = variable("HOME").or_else(|| uid.is_root().then(|| root.join("root")));
+        let home = home(root);
         let config = variable("XDG_CONFIG_HOME").or_else(|| home.as_ref().map(|home| home.join(".config")));
         let docker = variable("DOCKER_CONFIG").or_else(|| home.as_ref().map(|home| home.join(".docker")));
         let mut others: Vec<PathBuf> = session.into_iter().collect();
@@ -117,10 +123,12 @@ fn in_files(places: &Places, key: &str, registry: &str) -> Result<Option<Secret>
         if let Some(secret) = file.secret(key, registry, path)? {
             return Ok(Some(secret));
         }
-        if let Some(helper) = file.store()
-            && let Some(secret) = helper::get(helper, registry)?
-        {
-            return Ok(Some(secret));
+        // Docker's default for all registries is no word about this one: without it a public image
+        // can still be had.
+        match file.store().map(|helper| helper::get(helper, registry)) {
+            Some(Ok(Some(secret))) => return Ok(Some(secret)),
+            Some(Err(error)) => log::warn!("{error}"),
+            Some(Ok(None)) | None => {}
         }
     }
     Ok(None)

@@ -96,6 +96,7 @@ impl Policy {
             Source::OciArchive { path, .. } => ("oci-archive", scope::of_path(path)),
             Source::DockerArchive { .. } => ("docker-archive", Vec::new()),
             Source::Directory { path } => ("dir", scope::of_path(path)),
+            Source::ContainersStorage(name) => ("containers-storage", scope::of_storage(name)),
         };
         self.required(transport, scopes, None, source.to_string())
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::reference::Reference;
+use crate::source::StorageName;
 
 /// Scopes of a registry's image, the most specific first: the reference, the repository, each
 /// namespace above it, the host, and `*.` patterns of its domain.
@@ -28,6 +29,15 @@ pub(super) fn of_path(path: &Path) -> Vec<String> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let path = path.canonicalize().unwrap_or(path);
     path.ancestors().map(|path| path.display().to_string()).filter(|path| path != "/").collect()
+}
+
+/// Scopes of an image in Podman's store: `[driver@root]name`, `[driver@root]` and `[root]`.
+pub(super) fn of_storage(name: &StorageName) -> Vec<String> {
+    let root = name.root.as_deref().unwrap_or(Path::new("/var/lib/containers/storage")).display();
+    let driver = name.driver.as_deref().unwrap_or("overlay");
+    let whole = Reference::parse(&name.image).map(|name| format!("[{driver}@{root}]{name}"));
+    let places = [format!("[{driver}@{root}]"), format!("[{root}]")];
+    whole.into_iter().chain(places).collect()
 }
 
 #[cfg(test)]

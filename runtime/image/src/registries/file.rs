@@ -27,21 +27,34 @@ pub(super) struct Places {
 impl Places {
     /// What the environment and the user say, below `root`.
     pub(super) fn of_this_process(root: &Path) -> Self {
-        let variable =
-            |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let named = variable("CONTAINERS_REGISTRIES_CONF");
         if rustix::process::geteuid().is_root() {
             let aliases = Some(root.join("var/cache/containers/short-name-aliases.conf"));
             return Self { named, user: None, aliases };
         }
-        let home = variable("HOME");
-        let cache = variable("XDG_CACHE_HOME").or_else(|| home.as_ref().map(|home| home.join(".cache")));
+        let cache = variable("XDG_CACHE_HOME").or_else(|| home().map(|home| home.join(".cache")));
         Self {
             named,
-            user: home.map(|home| home.join(".config/containers")),
+            user: user_directory(),
             aliases: cache.map(|cache| cache.join("containers/short-name-aliases.conf")),
         }
     }
+}
+
+/// Configuration directory of a user other than root.
+pub(crate) fn user_directory() -> Option<PathBuf> {
+    let home = home()?;
+    let named = variable("XDG_CONFIG_HOME").filter(|path| path.is_absolute());
+    Some(named.unwrap_or_else(|| home.join(".config")).join("containers"))
+}
+
+/// Home of a user other than root, whose configuration and data are the system's.
+pub(crate) fn home() -> Option<PathBuf> {
+    if rustix::process::geteuid().is_root() { None } else { variable("HOME") }
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// A file's content.
@@ -119,7 +132,12 @@ impl File {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("read", path, error)),
         };
-        let file: Self = toml::from_str(&text).map_err(|error| Error::Config {
+        Self::parse(&text, path).map(Some)
+    }
+
+    /// Understands a file's text.
+    pub(super) fn parse(text: &str, path: &Path) -> Result<Self> {
+        let file: Self = toml::from_str(text).map_err(|error| Error::Config {
             path: path.to_owned(),
             reason: error.to_string().trim_end().to_owned(),
         })?;
@@ -130,7 +148,7 @@ impl File {
         for key in file.unknown() {
             log::warn!("{}: {key} has no effect", path.display());
         }
-        Ok(Some(file))
+        Ok(file)
     }
 
     /// Keys that mean nothing here, so that nobody waits for their effect.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::reference::{Name, Reference};
 
-pub(crate) use file::AUTH_FILES;
+pub(crate) use file::{AUTH_FILES, home, user_directory};
 use file::{File, Places, PullFromMirror, ShortNameMode, drop_ins};
 
 /// What `registries.conf` and its drop-ins say.
@@ -102,6 +102,23 @@ impl Registries {
     /// No configuration at all: no short names, no mirrors, HTTPS everywhere.
     pub fn empty() -> Self {
         Self { root: PathBuf::from("/"), ..Self::default() }
+    }
+
+    /// What one file says, for `fuzzing`.
+    pub(crate) fn of_text(text: &str) -> Result<Self> {
+        let path = Path::new("registries.conf");
+        let mut registries = Self::empty();
+        registries.merge(File::parse(text, path)?, path)?;
+        Ok(registries)
+    }
+
+    /// The hosts that tables name, without their ports.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &str> {
+        let locations = self.registries.values().flat_map(|registry| {
+            let mirrors = registry.mirrors.iter().map(|mirror| mirror.location.as_str());
+            [registry.location.as_str()].into_iter().chain(mirrors)
+        });
+        locations.filter_map(|location| location.split('/').next()).map(crate::reference::host)
     }
 
     /// Turns a name into the references to try, in order; more than one only for a short name

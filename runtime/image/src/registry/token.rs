@@ -25,11 +25,13 @@ impl Http {
         plain_http: bool,
     ) -> Result<String, Failure> {
         let realm = self.realm(bearer.realm, secret.is_some(), plain_http)?;
-        let scope = match bearer.scope {
-            Some(scope) => scope.to_owned(),
-            None => format!("repository:{}:pull", reference.path()),
+        let scope = match (bearer.scope, reference.path()) {
+            (Some(scope), _) => Some(scope.to_owned()),
+            // A login is for no repository.
+            (None, "") => None,
+            (None, path) => Some(format!("repository:{path}:pull")),
         };
-        let mut fields = vec![("scope", scope)];
+        let mut fields: Vec<_> = scope.map(|scope| ("scope", scope)).into_iter().collect();
         fields.extend(bearer.service.map(|service| ("service", service.to_owned())));
         let (agent, proxy) = self.agent_for(&realm, self.is_own(&realm))?;
         let response = ask_for_token(agent, proxy, &realm, fields, secret).map_err(|error| {

@@ -621,7 +621,7 @@ fn bombs_of_every_compression_are_stopped_at_the_bound() {
         let trash = File::open(layer.directory.path().join("trash")).unwrap();
         let mut compressed = Cursor::new(&bomb);
         let stream = crate::compression::decoder(&mut compressed).unwrap();
-        let failure = unpack(stream, root.as_fd(), trash.as_fd(), &small).unwrap_err();
+        let failure = unpack(stream, root.as_fd(), trash.as_fd(), &small, &mut io::sink()).unwrap_err();
         assert!(failure.to_string().contains("unpacks to more than"), "{failure}");
     }
 }

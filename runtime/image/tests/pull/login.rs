@@ -55,7 +55,7 @@ fn an_identity_token_is_exchanged_by_a_post() {
     machine.pull(&format!("{}/team/app:1", server.address)).unwrap();
     let all = server.all();
     let post = all.iter().find(|request| request.method == "POST").unwrap();
-    let body = String::from_utf8_lossy(&post.body);
+    let body = &post.body;
     for field in [
         "grant_type=refresh_token",
         "refresh_token=refresh-me",
