@@ -216,11 +216,8 @@ fn skopeo_reads_what_is_saved_and_saves_what_is_loaded() {
                 .unwrap(),
         }
         let theirs = path(&format!("theirs-{number}"));
-        copy(
-            &format!("{transport}:{}", ours.display()),
-            &format!("{transport}:{}:q.io/team/app:1", theirs.display())
-                .trim_end_matches(if transport == "dir" { ":q.io/team/app:1" } else { "" }),
-        );
+        let name = if transport == "dir" { "" } else { ":q.io/team/app:1" };
+        copy(&format!("{transport}:{}", ours.display()), &format!("{transport}:{}{name}", theirs.display()));
         let other = Machine::new();
         let list = loaded(&other, Input::Path(&theirs)).unwrap();
         assert_eq!(list[0].image.id, image.id, "{transport}");
