@@ -47,7 +47,7 @@ fn serve(machine: &Machine) -> Result<()> {
 fn nobody_knows(machine: &Machine) -> Result<()> {
     machine.write("/root/patterns", &format!("{PASSWORD}\n{ENCODED}\n"))?;
     let found = machine.shell(
-        "journalctl --sync; journalctl --no-pager --output=export | grep -a -F -f /root/patterns; \
+        "set +e; journalctl --sync; journalctl --no-pager --output=export | grep -a -F -f /root/patterns; \
          cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | grep -a -o -F -f /root/patterns; \
          grep -r -l -s -F -f /root/patterns /etc /run /tmp /var/lib/sampan /var/cache /var/log \
            --exclude-dir=layers --exclude-dir=registry --exclude-dir=journal; true",
