@@ -96,9 +96,9 @@ pub fn is_file_name(text: &str) -> bool {
 
 /// `artifacts/<digest of the name>.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Record {
-    name: String,
-    manifest: Digest,
+pub(crate) struct Record {
+    pub(crate) name: String,
+    pub(crate) manifest: Digest,
 }
 
 /// The parts of a manifest that matter here. No configuration is needed, and none is believed.
@@ -276,8 +276,15 @@ impl Store {
         Ok(all)
     }
 
-    fn artifact_record_path(&self, name: &str) -> PathBuf {
+    pub(crate) fn artifact_record_path(&self, name: &str) -> PathBuf {
         self.root().join("artifacts").join(format!("{}.json", Digest::of(name.as_bytes()).hex()))
+    }
+
+    /// Digests and sizes of an artifact's files; `None` without a manifest that names them.
+    pub(crate) fn artifact_files(&self, record: &Record) -> Option<Vec<(Digest, u64)>> {
+        let bytes = std::fs::read(self.blob_path(&record.manifest)).ok()?;
+        let manifest = Manifest::parse(&bytes, "the store").ok()?;
+        Some(manifest.files().iter().map(|file| (file.digest, file.size)).collect())
     }
 
     fn write_artifact_record(&self, record: &Record) -> Result<()> {

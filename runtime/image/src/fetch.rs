@@ -109,7 +109,7 @@ pub(crate) fn layer<'a>(
             whole?;
             verify_digest("unpacked layer", unpacked.diff_id, diff_id, &location)?;
             meter.layer_finished();
-            Ok(staging.finish(unpacked.bytes, unpacked.links_to_output))
+            Ok(staging.finish(unpacked))
         }
         Err(failure) => {
             let error = layer_error(failure, blob, &location, &staging);

@@ -64,4 +64,7 @@ pub use pull::{Credentials, PullOptions, pull};
 pub use reference::Reference;
 pub use registries::Registries;
 pub use source::{ArchiveSelect, Source, StorageName};
-pub use store::{Collected, DEFAULT_ROOT, Image, Removed, Store};
+pub use store::{
+    Broken, Checked, Collected, DEFAULT_ROOT, Depth, Fault, Hold, Image, Prune, Pruned, Removal, Removed,
+    Repaired, Store, Usage,
+};

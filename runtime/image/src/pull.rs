@@ -227,9 +227,21 @@ impl Pull<'_> {
     /// the digest that the registry had for the reference.
     fn known(&self, reference: &Reference) -> Result<Option<(Image, Digest)>> {
         let name = reference.to_string();
-        let Some(record) = self.store.name_record(&name)? else { return Ok(None) };
+        let found = self.store.name_record(&name).and_then(|record| match record {
+            Some(record) => Ok(Some((record, self.store.find(&name, self.options.registries)?))),
+            None => Ok(None),
+        });
+        let (record, image) = match found {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(None),
+            // What is damaged is fetched again, which mends it.
+            Err(error @ Error::Corrupt { .. }) => {
+                log::warn!("{error}");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         let Some(digest) = record.digest else { return Ok(None) };
-        let image = self.store.find(&name, self.options.registries)?;
         Ok(image.filter(|image| self.fits(&image.config)).map(|image| (image, digest)))
     }
 
@@ -451,9 +463,9 @@ fn repo_digests(reference: Option<&Reference>, digests: &[Digest]) -> Vec<String
 /// calls it (a name without registry is put below `localhost/`, as Podman does).
 fn names(reference: Option<&Reference>, own: &[String], image: Digest, root: Digest) -> Vec<NameRecord> {
     if let Some(reference) = reference {
-        return vec![NameRecord { name: reference.to_string(), image, digest: Some(root) }];
+        return vec![NameRecord::new(reference.to_string(), image, Some(root))];
     }
-    let record = |name| NameRecord { name, image, digest: None };
+    let record = |name| NameRecord::new(name, image, None);
     own_names(own).into_iter().map(record).collect()
 }
 

@@ -1,11 +1,10 @@
 //! Finding, naming and removing images.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 
 use oci_spec::image::ImageConfiguration;
 
-use super::{ImageRecord, NameRecord, Store, trash};
+use super::{Collected, ImageRecord, NameRecord, Store};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::healthcheck::Healthcheck;
@@ -51,15 +50,6 @@ pub struct Removed {
     pub collected: Collected,
 }
 
-/// What a garbage collection removed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Collected {
-    /// Layer directories removed.
-    pub layers: usize,
-    /// Bytes of file content in them.
-    pub bytes: u64,
-}
-
 impl Store {
     /// Finds an image by name, short name (as `registries.conf` resolves it, and below
     /// `localhost/`), `name@digest`, id or the unique beginning of an id.
@@ -103,75 +93,7 @@ impl Store {
         let gone = || Error::NoSuchImage(image.id.clone());
         let config = Digest::from_hex(&image.id).ok_or_else(gone)?;
         let record = self.image_record(&config)?.ok_or_else(gone)?;
-        self.set_name(&NameRecord { name: name.to_string(), image: record.config, digest: None })
-    }
-
-    /// Removes a name; with the last one (or when `name` is an id) the image, and the layers that no
-    /// other image uses.
-    ///
-    /// `in_use` names the containers that use the image: with any, it is not removed (names other
-    /// than the last are). `force` removes all names of an id, and an image in use.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchImage`], [`Error::InUse`], [`Error::SeveralNames`], [`Error::Io`].
-    pub fn remove(
-        &self,
-        name: &str,
-        registries: &Registries,
-        in_use: &[String],
-        force: bool,
-    ) -> Result<Removed> {
-        let lock = self.lock_records()?;
-        let Some((mut record, by_name)) = self.find_record(name, registries)? else {
-            return Err(Error::NoSuchImage(name.to_owned()));
-        };
-        record.names = names_of(&self.name_records()?, &record.config);
-        let mut removed = Removed::default();
-        if let Some(used) = by_name.filter(|_| record.names.len() > 1) {
-            self.remove_name(&used)?;
-            record.names.retain(|other| *other != used);
-            self.write_image_record(&record)?;
-            removed.untagged.push(used);
-            return Ok(removed);
-        }
-        if !in_use.is_empty() && !force {
-            return Err(Error::InUse { image: name.to_owned(), containers: in_use.to_vec() });
-        }
-        if record.names.len() > 1 && !force {
-            return Err(Error::SeveralNames { image: name.to_owned(), names: record.names });
-        }
-        // The record first: names that lead nowhere are no names, an image without names is one.
-        let path = self.image_record_path(&record.config);
-        std::fs::remove_file(&path).map_err(|error| Error::io("remove", &path, error))?;
-        for name in &record.names {
-            self.remove_name(name)?;
-        }
-        drop(lock);
-        removed.untagged = record.names;
-        removed.deleted = Some(record.config.hex());
-        removed.collected = self.collect_garbage()?;
-        Ok(removed)
-    }
-
-    /// Removes layers and blobs that no image uses. Does nothing while a pull is running: the next
-    /// collection gets them.
-    ///
-    /// # Errors
-    /// [`Error::Io`], [`Error::Corrupt`].
-    pub fn collect_garbage(&self) -> Result<Collected> {
-        let Some(_lock) = self.try_lock_exclusive()? else { return Ok(Collected::default()) };
-        let records = self.image_records()?;
-        let layers: HashSet<_> =
-            records.iter().flat_map(|record| &record.layers).map(Digest::short).collect();
-        let images = records.iter().flat_map(|record| [record.config.hex(), record.manifest.hex()]);
-        let blobs: HashSet<_> = images.chain(self.artifact_blobs()?).collect();
-        let collected = self.collect_layers(&layers)?;
-        for path in self.entries("blobs/sha256")? {
-            if !path.file_name().is_some_and(|name| blobs.contains(&*name.to_string_lossy())) {
-                trash::remove_all(&path)?;
-            }
-        }
-        Ok(collected)
+        self.set_name(&NameRecord::new(name.to_string(), record.config, None))
     }
 
     /// Records a complete image and its names; everything it refers to must be there and synced.
@@ -179,7 +101,7 @@ impl Store {
         let _lock = self.lock_records()?;
         let config = image.config;
         let mut record = image;
-        if let Some(old) = self.image_record(&config)? {
+        if let Some(old) = readable(self.image_record(&config))? {
             record.names = old.names;
             record.repo_digests.extend(old.repo_digests);
         }
@@ -196,11 +118,16 @@ impl Store {
 
     /// Moves a name to an image. The name's own file is the truth and changes in one step; the
     /// lists in the images' records follow.
-    fn set_name(&self, name: &NameRecord) -> Result<()> {
-        let old = self.name_record(&name.name)?;
-        self.write_name_record(name)?;
+    pub(super) fn set_name(&self, name: &NameRecord) -> Result<()> {
+        let old = readable(self.name_record(&name.name))?;
+        let mut name = name.clone();
+        name.previous = old.as_ref().and_then(|old| match old.image == name.image {
+            true => old.previous,
+            false => Some(old.image),
+        });
+        self.write_name_record(&name)?;
         if let Some(old) = old.filter(|old| old.image != name.image)
-            && let Some(mut record) = self.image_record(&old.image)?
+            && let Some(mut record) = readable(self.image_record(&old.image))?
         {
             record.names.retain(|other| *other != name.name);
             self.write_image_record(&record)?;
@@ -307,37 +234,6 @@ impl Store {
         }))
     }
 
-    fn collect_layers(&self, wanted: &HashSet<String>) -> Result<Collected> {
-        let mut collected = Collected::default();
-        for path in self.entries("layers")? {
-            let Some(name) = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()) else {
-                continue;
-            };
-            if wanted.contains(&name) {
-                continue;
-            }
-            if path.extension().is_some() {
-                // The record of a directory that exists goes after it.
-                if !path.with_extension("").exists() {
-                    trash::remove_all(&path)?;
-                }
-                continue;
-            }
-            let record = path.with_extension("json");
-            let size = super::record::LayerRecord::read(&record).ok().flatten().map_or(0, |layer| layer.size);
-            // Out of sight in one step, however long the removal takes.
-            let doomed = self.root.join("tmp").join(format!("{name}.removed"));
-            trash::remove_all(&doomed)?;
-            std::fs::rename(&path, &doomed).map_err(|error| Error::io("remove", &path, error))?;
-            trash::remove_all(&record)?;
-            trash::remove_all(&path.with_extension(super::layer::RECIPE))?;
-            trash::remove_all(&doomed)?;
-            collected.layers += 1;
-            collected.bytes += size;
-        }
-        Ok(collected)
-    }
-
     pub(crate) fn entries(&self, directory: &str) -> Result<Vec<PathBuf>> {
         let path = self.root.join(directory);
         std::fs::read_dir(&path)
@@ -346,6 +242,17 @@ impl Store {
     }
 }
 
-fn names_of(names: &[NameRecord], config: &Digest) -> Vec<String> {
+/// A damaged record says nothing, and whoever writes it anew has mended it.
+fn readable<T>(record: Result<Option<T>>) -> Result<Option<T>> {
+    match record {
+        Err(error @ Error::Corrupt { .. }) => {
+            log::warn!("{error}");
+            Ok(None)
+        }
+        record => record,
+    }
+}
+
+pub(super) fn names_of(names: &[NameRecord], config: &Digest) -> Vec<String> {
     names.iter().filter(|name| name.image == *config).map(|name| name.name.clone()).collect()
 }

@@ -9,20 +9,30 @@
 //! artifacts/<digest of name> one record per artifact
 //! names/<digest of name>    one record per name: which image it leads to
 //! tmp/                      what is being written; everything in it may be deleted
-//! lock, records.lock        flock(2) files
+//! trash/                    what is being deleted
+//! lock, records.lock, use.lock, trash.lock    flock(2) files
 //! ```
 //!
 //! There is no database. Every file and directory is complete before it is renamed to its name, and
 //! what it refers to is there before it, so a process may die at any moment (and the machine too:
-//! what is renamed was synced). Readers take no lock.
+//! what is renamed was synced). Deletion goes the other way round: what refers to a thing is gone,
+//! and synced, before the thing is moved to `trash/`, and that is synced before it is taken apart.
+//! Readers take no lock.
 //!
 //! `lock` is held shared by whoever writes and exclusively (never waiting for it) by whoever
 //! deletes; `records.lock` serialises changes of records. Each layer being fetched has a lock of its own (see [`staging`]).
+//! `use.lock` is held shared from finding an image until the container that uses it is written down ([`Hold`]), and
+//! exclusively by whoever removes images ([`Removal`]), so that none is removed under a start. `check` (fsck) finds
+//! what breaks these rules all the same: disks lie, and people have root.
 
+mod check;
+mod garbage;
 mod images;
+mod label;
 pub(crate) mod layer;
 mod names;
 mod record;
+mod removal;
 mod staging;
 #[cfg(test)]
 mod tests;
@@ -39,8 +49,11 @@ use rustix::io::Errno;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
-pub use images::{Collected, Image, Removed};
+pub use check::{Broken, Checked, Depth, Fault, Repaired};
+pub use garbage::{Collected, Usage};
+pub use images::{Image, Removed};
 pub(crate) use record::{ImageRecord, NameRecord};
+pub use removal::{Hold, Prune, Pruned, Removal};
 pub(crate) use staging::{Staged, Staging};
 pub(crate) use trash::remove_all;
 
@@ -84,6 +97,10 @@ pub(crate) struct RecordsLock {
     _shared: StoreLock,
 }
 
+/// What a store consists of.
+const DIRECTORIES: [&str; 8] =
+    ["blobs", "blobs/sha256", "layers", "images", "names", "artifacts", "tmp", "trash"];
+
 impl Store {
     /// Opens the store below `root`, making its directories if need be, and removes what an
     /// interrupted pull left (unless another one is running).
@@ -92,10 +109,7 @@ impl Store {
     /// [`Error::Io`] when a directory cannot be made or read, [`Error::NoSpace`].
     pub fn open(root: &Path) -> Result<Self> {
         let store = Self { root: root.to_owned() };
-        let missing = ["tmp", "names", "images", "layers", "artifacts", "blobs/sha256"]
-            .iter()
-            .any(|name| !root.join(name).is_dir());
-        if missing {
+        if DIRECTORIES.iter().any(|name| !root.join(name).is_dir()) {
             store.make_directories()?;
         }
         store.clean()?;
@@ -108,12 +122,19 @@ impl Store {
     }
 
     fn make_directories(&self) -> Result<()> {
+        let above: Vec<_> = self.root.ancestors().skip(1).collect();
+        let there = above.iter().take_while(|path| !path.exists()).count();
         make_directory(&self.root, 0o711)?;
         // 0700: programs of images, setuid ones among them, are not for the host's users.
-        for name in ["blobs", "blobs/sha256", "layers", "images", "names", "artifacts", "tmp"] {
+        for name in DIRECTORIES {
             make_directory(&self.root.join(name), 0o700)?;
         }
-        Ok(())
+        label::give(&self.root)?;
+        // A power cut must not take the directories from around a complete image.
+        for path in [self.root.join("blobs"), self.root.clone()] {
+            sync_directory(&path)?;
+        }
+        above.iter().take(there + 1).filter(|path| path.is_dir()).try_for_each(|path| sync_directory(path))
     }
 
     /// Removes everything in `tmp/` if no pull is running.
@@ -224,11 +245,11 @@ impl Store {
         self.root.join("blobs/sha256").join(digest.hex())
     }
 
-    /// Keeps a verified manifest or configuration.
+    /// Keeps a verified manifest or configuration. One that is there but was damaged is replaced.
     pub(crate) fn keep_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         let path = self.blob_path(digest);
-        match std::fs::metadata(&path) {
-            Ok(metadata) if metadata.len() == bytes.len() as u64 => Ok(()),
+        match std::fs::read(&path) {
+            Ok(there) if there == bytes => Ok(()),
             _ => self.write_file(&path, bytes),
         }
     }
@@ -284,9 +305,13 @@ fn open_directory(path: &Path) -> Result<OwnedFd> {
 }
 
 fn sync_parent(path: &Path) -> Result<()> {
-    let Some(parent) = path.parent() else { return Ok(()) };
-    let directory = open_directory(parent)?;
-    rustix::fs::fsync(directory.as_fd()).map_err(|error| Error::io("sync", parent, error))
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
+fn sync_directory(path: &Path) -> Result<()> {
+    // The place of a store may be reached through a link, so here one is followed.
+    let directory = File::open(path).map_err(|error| Error::io("open", path, error))?;
+    rustix::fs::fsync(directory.as_fd()).map_err(|error| Error::io("sync", path, error))
 }
 
 /// A name that no other process or thread uses.

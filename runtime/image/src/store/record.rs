@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Store;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::unpack::Contents;
 
 /// `images/<id>.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,16 @@ pub(crate) struct NameRecord {
     /// Digest that the registry has for the name: of an index, or of the manifest itself. Absent
     /// when the name was given here.
     pub(crate) digest: Option<Digest>,
+    /// The image that the name led to before: what a unit goes back to when the new one is bad.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) previous: Option<Digest>,
+}
+
+impl NameRecord {
+    /// A name for an image; what it led to before is found out when it is written.
+    pub(crate) fn new(name: String, image: Digest, digest: Option<Digest>) -> Self {
+        Self { name, image, digest, previous: None }
+    }
 }
 
 /// `layers/<…>.json`.
@@ -49,6 +60,9 @@ pub(crate) struct LayerRecord {
     /// Whether a link in it leads to `/dev/stdout` or `/dev/stderr`.
     #[serde(default)]
     pub(crate) links_to_output: bool,
+    /// What its directory held when it was unpacked; absent in records of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) contents: Option<Contents>,
 }
 
 impl LayerRecord {
@@ -127,7 +141,7 @@ fn to_json(record: &impl Serialize) -> Vec<u8> {
     bytes
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -19,6 +19,7 @@ use super::record::LayerRecord;
 use super::{Store, make_directory, open_directory, open_lock, sync_parent, trash};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::unpack::Unpacked;
 
 /// How often a waiting process looks.
 const POLL: Duration = Duration::from_millis(50);
@@ -37,8 +38,7 @@ pub(crate) struct Staging<'a> {
 #[derive(Debug)]
 pub(crate) struct Staged<'a> {
     staging: Staging<'a>,
-    bytes: u64,
-    links_to_output: bool,
+    unpacked: Unpacked,
 }
 
 impl Store {
@@ -48,7 +48,14 @@ impl Store {
         if !path.is_dir() {
             return Ok(None);
         }
-        let record = LayerRecord::read(&path.with_extension("json"))?;
+        let record = match LayerRecord::read(&path.with_extension("json")) {
+            // A layer that can't be vouched for is none: it is fetched again.
+            Err(error @ Error::Corrupt { .. }) => {
+                log::warn!("{error}");
+                None
+            }
+            read => read?,
+        };
         // The directory's name holds only the beginning of the digest.
         Ok(record.filter(|record| record.diff_id == *diff_id))
     }
@@ -88,8 +95,9 @@ impl Store {
         for layer in &layers {
             let record = LayerRecord {
                 diff_id: layer.staging.diff_id,
-                size: layer.bytes,
-                links_to_output: layer.links_to_output,
+                size: layer.unpacked.bytes,
+                links_to_output: layer.unpacked.links_to_output,
+                contents: Some(layer.unpacked.contents),
             };
             let path = self.layer_path(&record.diff_id).with_extension("json");
             // Synced with everything else, below.
@@ -99,8 +107,8 @@ impl Store {
         rustix::fs::syncfs(&directory).map_err(|error| Error::io("sync", &self.root, error))?;
         for layer in &layers {
             let path = self.layer_path(&layer.staging.diff_id);
-            // Left by a crash of an older version, or by a digest that begins alike: not ours.
-            trash::remove_all(&path)?;
+            // Without a record, or with another's whose digest begins alike: nobody's.
+            self.throw_away(&path)?;
             let recipe = path.with_extension(super::layer::RECIPE);
             match std::fs::rename(layer.staging.path().join("recipe"), &recipe) {
                 // Made without one: it can run, but not be saved.
@@ -144,8 +152,8 @@ impl<'a> Staging<'a> {
     }
 
     /// The layer is unpacked and verified.
-    pub(crate) fn finish(self, bytes: u64, links_to_output: bool) -> Staged<'a> {
-        Staged { staging: self, bytes, links_to_output }
+    pub(crate) fn finish(self, unpacked: Unpacked) -> Staged<'a> {
+        Staged { staging: self, unpacked }
     }
 
     /// The store's directory, for messages.

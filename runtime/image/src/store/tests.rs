@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::reference::Reference;
 use crate::registries::Registries;
+use crate::unpack::{Known, Unpacked, survey};
 
-fn config(number: u32) -> Vec<u8> {
+pub(super) fn config(number: u32) -> Vec<u8> {
     format!(
         r#"{{"architecture":"amd64","os":"linux","created":"2024-01-01T00:00:00Z","author":"{number}",
             "rootfs":{{"type":"layers","diff_ids":[]}}}}"#
@@ -14,21 +15,30 @@ fn config(number: u32) -> Vec<u8> {
     .into_bytes()
 }
 
-fn add_layer(store: &Store, content: &str) -> Digest {
+pub(super) fn add_layer(store: &Store, content: &str) -> Digest {
     let diff_id = Digest::of(content.as_bytes());
     if let Some(staging) = store.stage(diff_id, &|_| ()).unwrap() {
         staging.directories().unwrap();
         let path = store.root().join("tmp").join(diff_id.short()).join("root/file");
         std::fs::write(path, content).unwrap();
-        store.commit(vec![staging.finish(content.len() as u64, false)]).unwrap();
+        let unpacked = unpacked(store, diff_id, content.len() as u64);
+        store.commit(vec![staging.finish(unpacked)]).unwrap();
     }
     diff_id
 }
 
-fn add_image(store: &Store, number: u32, layers: &[&str], name: &str) -> Image {
+/// What unpacking would have said of a layer that a test has written.
+fn unpacked(store: &Store, diff_id: Digest, bytes: u64) -> Unpacked {
+    let root = std::fs::File::open(store.root().join("tmp").join(diff_id.short()).join("root")).unwrap();
+    let contents = survey(root.as_fd(), &Known::nothing(true)).unwrap();
+    Unpacked { diff_id, bytes, links_to_output: false, contents }
+}
+
+pub(super) fn add_image(store: &Store, number: u32, layers: &[&str], name: &str) -> Image {
     let bytes = config(number);
     let digest = Digest::of(&bytes);
     store.keep_blob(&digest, &bytes).unwrap();
+    store.keep_blob(&Digest::of(name.as_bytes()), name.as_bytes()).unwrap();
     let reference = Reference::parse(name).unwrap();
     let record = ImageRecord {
         config: digest,
@@ -38,17 +48,17 @@ fn add_image(store: &Store, number: u32, layers: &[&str], name: &str) -> Image {
         names: Vec::new(),
         repo_digests: vec![reference.with_digest(Digest::of(name.as_bytes())).to_string()],
     };
-    let name = NameRecord { name: reference.to_string(), image: digest, digest: None };
+    let name = NameRecord::new(reference.to_string(), digest, None);
     store.add_image(record, &[name]).unwrap()
 }
 
-fn store() -> (tempfile::TempDir, Store) {
+pub(super) fn store() -> (tempfile::TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(&directory.path().join("sampan")).unwrap();
     (directory, store)
 }
 
-fn layers(store: &Store) -> usize {
+pub(super) fn layers(store: &Store) -> usize {
     std::fs::read_dir(store.root().join("layers"))
         .unwrap()
         .filter(|entry| entry.as_ref().unwrap().path().extension().is_none())
@@ -187,8 +197,96 @@ fn the_second_fetcher_of_a_layer_waits_and_sees_progress() {
         while seen.load(std::sync::atomic::Ordering::Relaxed) == 0 {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        store.commit(vec![staging.finish(4, false)]).unwrap();
+        let unpacked = unpacked(&store, diff_id, 4);
+        store.commit(vec![staging.finish(unpacked)]).unwrap();
         assert!(second.join().unwrap(), "the layer was there, yet it was to be fetched again");
     });
     assert_eq!(seen.into_inner(), 1234);
+}
+
+/// What `prune` would remove, and removes.
+fn prune(store: &Store, all: bool, in_use: &[&Image]) -> Pruned {
+    let in_use = in_use.iter().map(|image| image.id.clone()).collect();
+    store.removal().unwrap().prune(&Prune { all, in_use: &in_use, keep: &|_| false }).unwrap()
+}
+
+#[test]
+fn a_name_keeps_its_image_and_the_one_before() {
+    let (_directory, store) = store();
+    let first = add_image(&store, 1, &["a", "shared"], "q.io/x");
+    let second = add_image(&store, 2, &["b", "shared"], "q.io/x");
+    let pruned = prune(&store, false, &[]);
+    assert_eq!((pruned.images.len(), pruned.previous), (0, vec![first.id.clone()]));
+    // The same image again moves nothing.
+    add_image(&store, 2, &["b", "shared"], "q.io/x");
+    let third = add_image(&store, 3, &["c", "shared"], "q.io/x");
+    let pruned = prune(&store, false, &[]);
+    assert_eq!(pruned.images, [(first.id.clone(), Vec::new())]);
+    assert_eq!(pruned.previous, std::slice::from_ref(&second.id));
+    assert_eq!((pruned.collected.layers, layers(&store)), (1, 3));
+
+    // Back to the one before: then that is current, and the bad one is what was before.
+    store.tag(&second, &Reference::parse("q.io/x").unwrap()).unwrap();
+    assert_eq!(prune(&store, false, &[]).previous, std::slice::from_ref(&third.id));
+    let pruned = prune(&store, true, &[&third]);
+    assert_eq!(pruned.images, [(second.id, vec!["q.io/x:latest".to_owned()])]);
+    assert!(store.find(&third.id, &Registries::empty()).unwrap().is_some(), "it is in use");
+    assert_eq!(layers(&store), 2);
+    assert_eq!(std::fs::read_dir(store.root().join("trash")).unwrap().count(), 0);
+}
+
+#[test]
+fn an_image_that_is_held_is_not_removed_until_it_is_let_go() {
+    let (_directory, store) = store();
+    let image = add_image(&store, 1, &["a"], "q.io/x");
+    let hold = store.hold().unwrap();
+    assert!(store.has(&image));
+    let removed = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let removal = scope.spawn(|| {
+            let other = Store { root: store.root.clone() };
+            let removal = other.removal().unwrap();
+            removed.store(true, std::sync::atomic::Ordering::Relaxed);
+            removal.remove("q.io/x", &Registries::empty(), &[], false).unwrap()
+        });
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert!(!removed.load(std::sync::atomic::Ordering::Relaxed) && store.has(&image));
+        drop(hold);
+        assert_eq!(removal.join().unwrap().collected.layers, 1);
+    });
+    assert!(!store.has(&image));
+}
+
+#[test]
+fn what_a_killed_collection_left_goes_with_the_next() {
+    let (_directory, store) = store();
+    add_image(&store, 1, &["a"], "q.io/x");
+    std::fs::create_dir_all(store.root().join("trash/left/d/d")).unwrap();
+    std::fs::write(store.root().join("trash/file"), "").unwrap();
+    store.collect_garbage().unwrap();
+    assert_eq!(std::fs::read_dir(store.root().join("trash")).unwrap().count(), 0);
+    assert_eq!(layers(&store), 1);
+}
+
+#[test]
+fn a_pull_replaces_damaged_records() {
+    let (_directory, store) = store();
+    let image = add_image(&store, 1, &["a"], "q.io/x");
+    let digest = Digest::from_hex(&image.id).unwrap();
+    for path in [
+        store.image_record_path(&digest),
+        store.name_record_path("q.io/x:latest"),
+        store.blob_path(&digest),
+        store.layer_path(&Digest::of(b"a")).with_extension("json"),
+    ] {
+        let whole = std::fs::read(&path).unwrap();
+        let mut damaged = whole.clone();
+        damaged.fill(b' ');
+        for wrong in [&whole[..whole.len() / 2], b"", &damaged[..]] {
+            std::fs::write(&path, wrong).unwrap();
+            add_image(&store, 1, &["a"], "q.io/x");
+            let found = store.find("q.io/x", &Registries::empty()).unwrap();
+            assert_eq!(found.unwrap().names, image.names, "{}", path.display());
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod archive;
 mod parents;
 mod pax;
 pub(crate) mod recipe;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -21,6 +22,8 @@ use crate::digest::Digest;
 
 use archive::{Archive, Entry, Kind};
 use recipe::Recorder;
+use survey::Checksum;
+pub(crate) use survey::{Contents, Known, Mismatch, survey};
 use tree::Tree;
 
 /// Bounds on what one layer may hold. They are far above what real images have, and low enough that
@@ -74,6 +77,8 @@ pub(crate) struct Unpacked {
     pub(crate) bytes: u64,
     /// Whether a link in it leads to the standard output or error of whoever opens it.
     pub(crate) links_to_output: bool,
+    /// What is in the directory now.
+    pub(crate) contents: Contents,
 }
 
 /// Where such links lead: `/var/log/nginx/access.log -> /dev/stdout` is how images log.
@@ -138,9 +143,10 @@ pub(crate) fn unpack(
             matches!(&entry.kind, Kind::Symlink(target) if OUTPUT.contains(&target.as_slice()));
         place(&mut archive, &mut tree, &entry)?;
     }
-    let bytes = tree.finish()?;
+    let (bytes, known) = tree.finish()?;
     let diff_id = archive.finish()?;
-    Ok(Unpacked { diff_id, bytes, links_to_output })
+    let contents = survey(root, &known).map_err(|error| Failure::write("look at", b".", error))?;
+    Ok(Unpacked { diff_id, bytes, links_to_output, contents })
 }
 
 fn place(archive: &mut Archive<impl Read>, tree: &mut Tree<'_>, entry: &Entry) -> Result<(), Failure> {
@@ -158,8 +164,8 @@ fn place(archive: &mut Archive<impl Read>, tree: &mut Tree<'_>, entry: &Entry) -
         Kind::Directory => tree.directory(entry),
         Kind::File => {
             let file = tree.create_file(entry)?;
-            copy(archive, tree, entry, &file)?;
-            tree.finish_file(entry, &file)
+            let checksum = copy(archive, tree, entry, &file)?;
+            tree.finish_file(entry, &file, &checksum)
         }
         Kind::Symlink(target) => tree.symlink(entry, target),
         Kind::HardLink(target) => tree.hard_link(entry, target),
@@ -173,9 +179,10 @@ fn copy(
     tree: &mut Tree<'_>,
     entry: &Entry,
     file: &std::fs::File,
-) -> Result<(), Failure> {
+) -> Result<Checksum, Failure> {
     use std::os::unix::fs::FileExt;
     let fail = |source| Failure::write("write", &entry.path, source);
+    let mut checksum = Checksum::default();
     let whole = [(0, entry.size)];
     let segments = entry.sparse.as_ref().map_or(&whole[..], |sparse| &sparse.segments[..]);
     for &(mut offset, length) in segments {
@@ -183,6 +190,7 @@ fn copy(
         while left > 0 {
             let chunk = archive.data(left)?;
             file.write_all_at(chunk, offset).map_err(fail)?;
+            checksum.add_at(offset, chunk);
             let count = chunk.len();
             archive.consume(count, &entry.path, offset);
             offset += count as u64;
@@ -192,6 +200,7 @@ fn copy(
     }
     if let Some(sparse) = &entry.sparse {
         file.set_len(sparse.real_size).map_err(fail)?;
+        checksum.add_hole_to(sparse.real_size);
     }
-    Ok(())
+    Ok(checksum)
 }

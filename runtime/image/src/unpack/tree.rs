@@ -20,6 +20,7 @@ use rustix::io::Errno;
 
 use super::archive::{Entry, Kind};
 use super::parents::split;
+use super::survey::{Checksum, Known};
 use super::{Failure, Limits};
 
 /// Prefix of whiteout entries
@@ -43,6 +44,7 @@ pub(super) struct Tree<'a> {
     /// Bytes of the paths in `directories`.
     remembered: usize,
     bytes: u64,
+    known: Known,
 }
 
 #[derive(Clone, Copy)]
@@ -77,6 +79,7 @@ impl<'a> Tree<'a> {
             made: 0,
             remembered: 0,
             bytes: 0,
+            known: Known::everything(),
         }
     }
 
@@ -84,8 +87,9 @@ impl<'a> Tree<'a> {
         self.bytes += bytes;
     }
 
-    /// Gives the directories their owner, mode and time; returns the bytes of content written.
-    pub(super) fn finish(mut self) -> Result<u64, Failure> {
+    /// Gives the directories their owner, mode and time; returns the bytes of content written, and what a survey
+    /// needs not read again.
+    pub(super) fn finish(mut self) -> Result<(u64, Known), Failure> {
         self.parents.clear();
         let mut directories: Vec<_> = std::mem::take(&mut self.directories).into_iter().collect();
         // Children first: without privileges a parent may become unsearchable.
@@ -99,7 +103,7 @@ impl<'a> Tree<'a> {
                 Err(error) => return Err(Failure::write("open", &path, error)),
             }
         }
-        Ok(self.bytes)
+        Ok((self.bytes, self.known))
     }
 
     /// Makes a directory, or takes the one that is there.
@@ -142,8 +146,16 @@ impl<'a> Tree<'a> {
 
     /// Owner, attributes, mode and time of a file that has its content. In this order: a change of
     /// owner clears setuid bits and capabilities, and any change sets the time.
-    pub(super) fn finish_file(&self, entry: &Entry, file: &File) -> Result<(), Failure> {
+    pub(super) fn finish_file(
+        &mut self,
+        entry: &Entry,
+        file: &File,
+        checksum: &Checksum,
+    ) -> Result<(), Failure> {
         let file = file.as_fd();
+        let status =
+            rustix::fs::fstat(file).map_err(|error| Failure::write("look at", &entry.path, error))?;
+        self.known.files.insert(status.st_ino, checksum.sum());
         self.set_owner(file, &entry.path, entry.uid, entry.gid)?;
         self.set_xattrs(file, entry)?;
         set_mode(file, &entry.path, entry.mode)?;
@@ -337,7 +349,7 @@ impl<'a> Tree<'a> {
 
     /// Sets `security.capability` and `user.` attributes. What overlayfs itself interprets is
     /// refused; other names mean nothing inside an image (labels, ACLs of the builder) and are left.
-    fn set_xattrs(&self, fd: BorrowedFd<'_>, entry: &Entry) -> Result<(), Failure> {
+    fn set_xattrs(&mut self, fd: BorrowedFd<'_>, entry: &Entry) -> Result<(), Failure> {
         for (name, value) in &entry.xattrs {
             if name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.") {
                 let reason = format!("it sets \"{}\", which is overlayfs's own", name.escape_ascii());
@@ -351,7 +363,7 @@ impl<'a> Tree<'a> {
                 // A file system without user attributes (tmpfs before 6.6).
                 Err(Errno::OPNOTSUPP) if name.starts_with(b"user.") => {}
                 result => {
-                    result.map_err(|error| {
+                    result.and_then(|()| self.known.attribute(fd)).map_err(|error| {
                         Failure::write("set an extended attribute of", &entry.path, error)
                     })?;
                 }
@@ -361,7 +373,7 @@ impl<'a> Tree<'a> {
     }
 
     /// Marks a directory as opaque for overlayfs.
-    fn set_opaque(&self, directory: &OwnedFd, path: &[u8]) -> Result<(), Failure> {
+    fn set_opaque(&mut self, directory: &OwnedFd, path: &[u8]) -> Result<(), Failure> {
         let name = if self.privileged { "trusted.overlay.opaque" } else { "user.overlay.opaque" };
         // The parent may be an O_PATH descriptor, which has no attributes of its own.
         let directory = rustix::fs::openat(
@@ -372,6 +384,7 @@ impl<'a> Tree<'a> {
         )
         .map_err(|error| Failure::write("open", path, error))?;
         rustix::fs::fsetxattr(&directory, name, b"y", XattrFlags::empty())
+            .and_then(|()| self.known.attribute(directory.as_fd()))
             .map_err(|error| Failure::write("make opaque", path, error))
     }
 }

@@ -121,6 +121,8 @@ pub(crate) struct Machine {
     pub(crate) stall: Duration,
     pub(crate) retries: u32,
     pub(crate) credentials: Option<Credentials>,
+    /// Where the store is, if not in the directory.
+    pub(crate) store: Option<PathBuf>,
 }
 
 impl Machine {
@@ -131,6 +133,7 @@ impl Machine {
             stall: Duration::from_secs(10),
             retries: 2,
             credentials: None,
+            store: None,
         };
         machine.write(
             "etc/containers/registries.conf",
@@ -147,7 +150,7 @@ impl Machine {
     }
 
     pub(crate) fn store_path(&self) -> PathBuf {
-        self.directory.path().join("store")
+        self.store.clone().unwrap_or_else(|| self.directory.path().join("store"))
     }
 
     pub(crate) fn store(&self) -> Store {
