@@ -97,7 +97,7 @@ install: generated ## install below DESTDIR
 	$(INSTALL) -D -m 755 -t $(unitdir)/system-generators $(bin)/sampan-generator
 	$(INSTALL) -d $(unitdir)/user-generators
 	ln -sfn ../system-generators/sampan-generator $(unitdir)/user-generators/sampan-user-generator
-	$(INSTALL) -D -m 644 -t $(unitdir)/system packaging/systemd/*.service
+	$(INSTALL) -D -m 644 -t $(unitdir)/system packaging/systemd/*.service packaging/systemd/*.timer
 	$(INSTALL) -D -m 644 -t $(unitdir)/system-preset packaging/systemd/90-sampan.preset
 	$(INSTALL) -D -m 644 packaging/systemd/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/sampan.conf
 	$(INSTALL) -D -m 644 -t $(datadir)/dbus-1/system.d packaging/dbus/*.conf

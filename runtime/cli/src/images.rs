@@ -3,6 +3,7 @@
 mod history;
 mod list;
 mod mount;
+pub(crate) mod prune;
 mod save;
 mod tag;
 mod tree;
@@ -27,7 +28,7 @@ const MISSING: u8 = 1;
 /// The same: a container uses it.
 const IN_USE: u8 = 2;
 
-/// `sampan image ls|pull|inspect|history|tree|rm|exists|tag|untag|save|load|mount|unmount`
+/// `sampan image ls|pull|inspect|history|tree|rm|exists|tag|untag|save|load|mount|unmount|prune`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Command {
     #[command(subcommand)]
@@ -68,6 +69,8 @@ enum Verb {
         /// The image
         name: String,
     },
+    /// Remove images that nothing needs
+    Prune(prune::Options),
 }
 
 /// `sampan rmi [options] IMAGE…`
@@ -106,6 +109,7 @@ pub(crate) fn command(command: Command, context: &Context) -> anyhow::Result<Exi
             let found = context.store()?.find(&name, &context.registries()?)?;
             Ok(ExitCode::from(u8::from(found.is_none())))
         }
+        Verb::Prune(options) => prune::run(&options, context),
     }
 }
 
@@ -113,6 +117,14 @@ pub(crate) fn command(command: Command, context: &Context) -> anyhow::Result<Exi
 fn find(store: &Store, name: &str, registries: &Registries) -> anyhow::Result<Image> {
     let image = store.find(name, registries)?;
     image.ok_or_else(|| anyhow::anyhow!("{name}: image not known"))
+}
+
+/// The ids of the images that are mounted by `image mount`.
+///
+/// # Errors
+/// mountinfo(5) can't be read.
+pub(crate) fn mounted(context: &Context) -> anyhow::Result<impl Iterator<Item = String>> {
+    Ok(mount::mounted(context)?.into_iter().map(|(id, _)| id))
 }
 
 /// Removes names, and images that have none left.
@@ -142,6 +154,8 @@ fn remove_one(
     registries: &Registries,
     context: &Context,
 ) -> anyhow::Result<()> {
+    // Before asking who uses it: what starts from it afterwards waits, and then finds it gone.
+    let removal = store.removal()?;
     let uses =
         |state: &sampan_container::state::State| state.image.as_ref().is_some_and(|used| used.id == image.id);
     let mut users = users::of(context, uses)?;
@@ -155,7 +169,7 @@ fn remove_one(
     }
     let mut in_use = users::ids(&users);
     in_use.extend(mount.map(|path| format!("its mount {} (sampan image unmount)", path.display())));
-    match store.remove(name, registries, &in_use, force) {
+    match removal.remove(name, registries, &in_use, force) {
         Ok(removed) => {
             let untagged = removed.untagged.iter().map(|name| format!("Untagged: {name}"));
             let deleted = removed.deleted.iter().map(|id| format!("Deleted: {id}"));

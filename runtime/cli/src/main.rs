@@ -32,6 +32,7 @@ mod run;
 mod schema;
 mod service;
 mod stop;
+mod system;
 mod terminal;
 mod users;
 #[cfg(test)]
@@ -114,6 +115,8 @@ enum Command {
     Artifact(artifact::Command),
     /// Work on networks
     Network(network::Command),
+    /// Work on what sampan keeps: how much there is, what can go, whether it is whole
+    System(system::Command),
     /// Work on volumes
     Volume(volume::Command),
     /// Work on pods: containers that share a network, /dev/shm and a host name
@@ -198,6 +201,7 @@ fn dispatch(command: Command, context: &Context, modules: &[PathBuf]) -> anyhow:
         Command::Image(command) => images::command(command, context),
         Command::Artifact(command) => artifact::command(command, context),
         Command::Network(command) => network::command(command, context),
+        Command::System(command) => system::command(command, context),
         Command::Volume(command) => volume::command(command, context),
         Command::Pod(command) => pod::command(command, context, modules),
         Command::Check(options) => check::run(*options, context),

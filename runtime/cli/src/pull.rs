@@ -237,17 +237,31 @@ fn fetch(
     request: &Request<'_>,
     report: &(dyn Fn(&Progress) + Sync),
 ) -> anyhow::Result<Image> {
-    let policy = match request.signature_policy {
+    let source = Source::parse(request.name, registries)?;
+    with_options(registries, request.access, request.signature_policy, |options| {
+        let options = PullOptions { platform: request.platform.as_ref(), progress: report, ..*options };
+        Ok(sampan_image::pull(store, &source, &options)?)
+    })
+}
+
+/// Has something fetched as the host's policy and the user's options say.
+///
+/// # Errors
+/// The policy can't be read, an option is wrong, or whatever `fetch` says.
+pub(crate) fn with_options<T>(
+    registries: &Registries,
+    access: &Access,
+    signature_policy: Option<&Path>,
+    fetch: impl FnOnce(&PullOptions<'_>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let policy = match signature_policy {
         Some(file) => Policy::load_file(file).context("--signature-policy")?,
         None => Policy::load(Path::new("/")).context("reading policy.json")?,
     };
-    let source = Source::parse(request.name, registries)?;
-    let credentials = request.access.credentials();
+    let credentials = access.credentials();
     let mut options = PullOptions::new(registries, &policy);
-    options.platform = request.platform.as_ref();
-    request.access.apply(credentials.as_ref(), &mut options)?;
-    options.progress = report;
-    Ok(sampan_image::pull(store, &source, &options)?)
+    access.apply(credentials.as_ref(), &mut options)?;
+    fetch(&options)
 }
 
 fn parse_credentials(text: &str) -> Credentials {

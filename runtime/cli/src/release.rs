@@ -7,8 +7,8 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sampan_container::process;
 use sampan_container::state::{ContainerDir, State};
+use sampan_container::{Error, process};
 
 use crate::context::Context;
 use crate::pod;
@@ -26,14 +26,61 @@ pub(crate) fn release(context: &Context, container: &ContainerDir) -> anyhow::Re
         kill(&state)?;
         release_resources(context, container, &state)?;
     }
-    let layer = context.writable_layer(container.name());
+    remove_layer(context, container.name())?;
+    container.remove().with_context(|| format!("removing the state of {}", container.name()))
+}
+
+/// Removes the writable layer of a container; none is no error.
+///
+/// A power cut takes the state of all containers and leaves their layers. A new container of the name must not begin
+/// with them: what was not synced is damaged, and the kernel mounts no overlay where a volatile one was.
+///
+/// # Errors
+/// rmdir(2)'s and unlink(2)'s.
+pub(crate) fn remove_layer(context: &Context, name: &str) -> anyhow::Result<()> {
+    let layer = context.writable_layer(name);
     match std::fs::remove_dir_all(&layer) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("removing the writable layer {}", layer.display()));
+            Err(error).with_context(|| format!("removing the writable layer {}", layer.display()))
         }
-        _ => {}
+        _ => Ok(()),
     }
-    container.remove().with_context(|| format!("removing the state of {}", container.name()))
+}
+
+/// The names of containers that are gone and have left a writable layer, as a power cut leaves them.
+///
+/// # Errors
+/// The directory of the layers can't be read.
+pub(crate) fn left_layers(context: &Context) -> anyhow::Result<Vec<String>> {
+    let directory = context.writable_layer("");
+    let entries = match std::fs::read_dir(&directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(|| format!("reading {}", directory.display()))?,
+    };
+    // The layers first: a container's state is there before its layer is.
+    let names: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let containers = context.containers()?;
+    let is_gone = |name: &String| matches!(containers.get(name), Err(Error::NoSuchContainer(_)));
+    Ok(names.into_iter().filter(is_gone).collect())
+}
+
+/// Removes what [`left_layers`] found, unless a container has taken the name since.
+///
+/// # Errors
+/// See [`remove_layer`].
+pub(crate) fn remove_left_layer(context: &Context, name: &str) -> anyhow::Result<()> {
+    // Who has the name has the layer.
+    match context.containers()?.create(name) {
+        Ok(container) => {
+            let _lock = container.lock()?;
+            let removed = remove_layer(context, name);
+            container.remove().with_context(|| format!("letting go of the name {name}"))?;
+            removed
+        }
+        Err(Error::Exists(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Gives back what a container that has ended must not hold any longer: its networks. State and layer stay.

@@ -1,5 +1,7 @@
 //! Containers that use an image, a network or a volume, which can't be removed before they are.
 
+use std::collections::HashSet;
+
 use sampan_container::state::{ContainerDir, State};
 
 use crate::context::Context;
@@ -17,6 +19,16 @@ pub(crate) fn of(
     // One that can't be read is being made or removed: it is gone or busy in a moment.
     let states = containers.filter_map(|container| Some((container.read().ok()?, container)));
     Ok(states.filter(|(state, _)| uses(state)).map(|(state, container)| (container, state)).collect())
+}
+
+/// Ids of the images that containers use. Whoever removes images asks while holding the right to it, or one that is
+/// about to be used is not among them.
+///
+/// # Errors
+/// The containers can't be listed.
+pub(crate) fn images(context: &Context) -> anyhow::Result<HashSet<String>> {
+    let users = of(context, |state| state.image.is_some())?;
+    Ok(users.into_iter().filter_map(|(_, state)| Some(state.image?.id)).collect())
 }
 
 /// The ids of those containers.

@@ -18,6 +18,7 @@ fn start(rootfs: &Path, work: &Path, words: &[String]) -> Result<i32> {
         upper: &work.join("upper"),
         work: &work.join("work"),
         volatile: true,
+        context: None,
     })?;
     let mut spec = defaults::spec();
     if let Some(mut process) = spec.process().clone() {

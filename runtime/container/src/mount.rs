@@ -35,8 +35,10 @@ pub struct Layers<'a> {
     pub upper: &'a Path,
     /// An empty directory on the file system of `upper`, for the kernel's use.
     pub work: &'a Path,
-    /// No sync, for layers that are thrown away.
+    /// No sync, for layers that are thrown away. Where the kernel can't, there is sync.
     pub volatile: bool,
+    /// What SELinux calls every file seen through the overlay; the files themselves keep their labels.
+    pub context: Option<&'a str>,
 }
 
 /// An overlay of layers.
@@ -45,10 +47,17 @@ pub struct Layers<'a> {
 /// The kernel's own words about what it refuses, with the layer.
 pub fn overlay(layers: &Layers<'_>) -> Result<OwnedFd> {
     check(layers)?;
+    any_way(layers)
+}
+
+/// By the new interface, else by the old one, else with sync.
+fn any_way(layers: &Layers<'_>) -> Result<OwnedFd> {
     match attempt(layers) {
         Err(error) if error.errno() == Some(libc::EINVAL) => {
             // An unknown parameter or an unusable layer: the old interface tells them apart.
-            compat::overlay_before_6_5(layers).map_err(|_| error)
+            let older = compat::overlay_before_6_5(layers);
+            let synced = Layers { volatile: false, ..*layers };
+            older.or_else(|_| if layers.volatile { any_way(&synced) } else { Err(error) })
         }
         result => result,
     }
@@ -92,6 +101,10 @@ fn attempt(layers: &Layers<'_>) -> Result<OwnedFd> {
         fsconfig_set_string(&context, key, path)
             .map_err(|e| explain(e, format!("{}={}", key.to_string_lossy(), path.display())))?;
     }
+    if let Some(label) = layers.context {
+        fsconfig_set_string(&context, c"context", label)
+            .map_err(|e| explain(e, format!("context={label}")))?;
+    }
     if layers.volatile {
         fsconfig_set_flag(&context, c"volatile").map_err(|e| explain(e, "volatile".into()))?;
     }
@@ -132,4 +145,94 @@ pub(crate) fn clone(dir: &Path, wanted: Option<(u64, bool)>) -> Result<OwnedFd> 
     let attributes = MountAttr { propagation, ..MountAttr::default() };
     sys::mount_setattr(mount.as_fd(), true, &attributes).call(call)?;
     Ok(mount)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::BorrowedFd;
+
+    /// As many layers as an image may have, each with a file of its own and one that hides that of the layer below.
+    fn stack(place: &Path, count: usize) -> Vec<PathBuf> {
+        let layers = place.join("layers");
+        let lower: Vec<PathBuf> = (0..count).map(|n| layers.join(format!("{n:026}"))).rev().collect();
+        for (index, layer) in lower.iter().enumerate() {
+            std::fs::create_dir_all(layer).unwrap();
+            std::fs::write(layer.join("top"), index.to_string()).unwrap();
+            std::fs::write(layer.join(index.to_string()), "").unwrap();
+        }
+        for name in ["upper", "work"] {
+            std::fs::create_dir(place.join(name)).unwrap();
+        }
+        lower
+    }
+
+    fn read(mount: BorrowedFd<'_>, name: &str) -> String {
+        let file = rustix::fs::openat(mount, name, rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty());
+        std::io::read_to_string(std::fs::File::from(file.unwrap())).unwrap()
+    }
+
+    /// tmpfs takes the attributes that overlayfs needs, wherever the tests run.
+    fn place() -> Option<tempfile::TempDir> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIP: mounting an overlay needs root");
+            return None;
+        }
+        Some(tempfile::tempdir_in("/dev/shm").unwrap())
+    }
+
+    /// In a thread of its own: the old interface changes the thread's directory and mount namespace.
+    fn in_thread(make: impl FnOnce() -> Result<OwnedFd> + Send + 'static) -> Result<OwnedFd> {
+        std::thread::spawn(make).join().unwrap()
+    }
+
+    #[test]
+    fn an_image_of_128_layers_is_mounted_both_ways() {
+        for way in [attempt as fn(&Layers<'_>) -> Result<OwnedFd>, compat::overlay_before_6_5] {
+            let Some(place) = place() else { return };
+            let lower = stack(place.path(), 128);
+            let (upper, work) = (place.path().join("upper"), place.path().join("work"));
+            let mount = in_thread(move || {
+                way(&Layers { lower: &lower, upper: &upper, work: &work, volatile: true, context: None })
+            });
+            let mount = mount.unwrap();
+            assert_eq!(read(mount.as_fd(), "top"), "0");
+            for index in [0, 64, 127] {
+                assert_eq!(read(mount.as_fd(), &index.to_string()), "");
+            }
+        }
+    }
+
+    #[test]
+    fn the_new_interface_takes_more_than_fits_into_a_page() {
+        let Some(place) = place() else { return };
+        let lower = stack(place.path(), 300);
+        let (upper, work) = (place.path().join("upper"), place.path().join("work"));
+        let layers = Layers { lower: &lower, upper: &upper, work: &work, volatile: false, context: None };
+        match overlay(&layers) {
+            Ok(mount) => assert_eq!(read(mount.as_fd(), "299"), ""),
+            Err(Error::Unsupported { reason, .. }) => eprintln!("SKIP: before Linux 6.5: {reason}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// What a volatile overlay leaves keeps the kernel from mounting there again, volatile or not.
+    #[test]
+    fn the_rest_of_a_volatile_overlay_is_refused_in_words() {
+        let Some(place) = place() else { return };
+        let lower = stack(place.path(), 1);
+        let (upper, work) = (place.path().join("upper"), place.path().join("work"));
+        let mounted = in_thread({
+            let (lower, upper, work) = (lower.clone(), upper.clone(), work.clone());
+            move || {
+                overlay(&Layers { lower: &lower, upper: &upper, work: &work, volatile: true, context: None })
+            }
+        });
+        drop(mounted.unwrap());
+        let again = in_thread(move || {
+            overlay(&Layers { lower: &lower, upper: &upper, work: &work, volatile: true, context: None })
+        });
+        let message = again.unwrap_err().to_string();
+        assert!(message.contains("mount overlay"), "{message}");
+    }
 }

@@ -71,7 +71,7 @@ fn command(
 }
 
 /// A name of its own for the image: without a registry it is this machine's, as Podman has it.
-fn full_name(tag: &str) -> anyhow::Result<Reference> {
+pub(crate) fn full_name(tag: &str) -> anyhow::Result<Reference> {
     let has_registry =
         tag.split_once('/').is_some_and(|(first, _)| first == "localhost" || first.contains(['.', ':']));
     let full = if has_registry { tag.to_owned() } else { format!("localhost/{tag}") };

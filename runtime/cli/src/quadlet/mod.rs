@@ -14,7 +14,7 @@ mod find;
 pub(crate) mod generate;
 pub(crate) mod install;
 pub(crate) mod list;
-mod place;
+pub(crate) mod place;
 pub(crate) mod rm;
 mod transaction;
 

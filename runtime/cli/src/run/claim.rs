@@ -37,6 +37,7 @@ pub(crate) fn claim(options: &Options, context: &Context) -> anyhow::Result<Clai
                 let lock = container.lock()?;
                 // Between the two steps a clean-up may have taken the new directory for a leftover.
                 if container.path().join("lock").exists() {
+                    release::remove_layer(context, &name)?;
                     return Ok(Claim { id, container, _lock: lock });
                 }
             }

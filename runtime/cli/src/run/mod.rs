@@ -1,7 +1,7 @@
 //! `sampan run`: from options to a process that is systemd's own child.
 //!
 //! [`run`] decides how long we stay; [`start`] is the order of things. The parts: [`options`] (podman-run's
-//! vocabulary), [`image`] (find or fetch), [`spec`] and its neighbours [`process`], [`environment`], [`security`],
+//! vocabulary), [`image`] (find or fetch), [`spec`] and its neighbours [`process`], [`environment`], [`security`], [`selinux`],
 //! [`mounts`], [`volumes`], [`artifacts`], [`member`] (what a pod shares), [`files`], [`secrets`], [`output`] (options and image configuration become an OCI runtime Spec),
 //! [`network`] (what to reserve), [`limits`] (the unit's resource control), [`unit`] (what systemd is told),
 //! [`supervise`] and [`relay`] (the cases in which we stay for a while).
@@ -29,6 +29,7 @@ mod relay;
 mod scope;
 mod secrets;
 pub(crate) mod security;
+mod selinux;
 mod service_user;
 pub(crate) mod signal;
 pub(crate) mod size;

@@ -18,8 +18,8 @@ use super::network::Network;
 use super::options::Options;
 use super::process::{self, ImageProgram};
 use super::security::{self, Security};
-use super::size;
 use super::user_namespace::Mappings;
+use super::{selinux, size};
 use crate::blame::Blamed as _;
 use crate::containers_conf::ContainersConf;
 
@@ -123,7 +123,7 @@ fn process_of(decisions: &Decisions<'_>, arguments: Vec<String>) -> anyhow::Resu
     process.set_rlimits(Some(process::limits(&options.ulimit, &conf.containers.default_ulimits)?));
     process.set_oom_score_adj(options.oom_score_adj);
     process.set_apparmor_profile(security.apparmor.clone());
-    process.set_selinux_label(selinux_label(security));
+    process.set_selinux_label(selinux::process_label(&security.label, Path::new("/")));
     let umask = options.umask.as_deref().or(conf.containers.umask.as_deref()).unwrap_or("0022");
     let umask = u32::from_str_radix(umask, 8).ok().filter(|mask| *mask <= 0o777);
     process.set_user(
@@ -144,24 +144,6 @@ fn working_directory(options: &Options, image: Option<&oci_spec::image::Config>)
         return Err(anyhow::anyhow!("{} is not an absolute path", path.display())).blame("WorkingDir", "");
     }
     Ok(path.to_path_buf())
-}
-
-/// Only what was asked for: without a word the process keeps the label that systemd gave the service.
-fn selinux_label(security: &Security) -> Option<String> {
-    let label = &security.label;
-    let is_asked =
-        label.user.is_some() || label.role.is_some() || label.kind.is_some() || label.level.is_some();
-    if label.disabled || !is_asked || !Path::new("/sys/fs/selinux/enforce").exists() {
-        return None;
-    }
-    let part = |asked: &Option<String>, default: &str| asked.clone().unwrap_or_else(|| default.to_owned());
-    Some(format!(
-        "{}:{}:{}:{}",
-        part(&label.user, "system_u"),
-        part(&label.role, "system_r"),
-        part(&label.kind, "container_t"),
-        part(&label.level, "s0")
-    ))
 }
 
 /// Defaults but for places that are taken, then the others.
@@ -221,6 +203,7 @@ fn linux_of(mut linux: Linux, decisions: &Decisions<'_>) -> anyhow::Result<Linux
         linux.set_uid_mappings(Some(mappings.uids.clone()));
         linux.set_gid_mappings(Some(mappings.gids.clone()));
     }
+    linux.set_mount_label(selinux::file_label(&security.label, Path::new("/")));
     linux.set_masked_paths(Some(security.masked_paths()));
     linux.set_readonly_paths(Some(security.readonly_paths()));
     linux.set_devices(Some(devices(options, conf, security)?));

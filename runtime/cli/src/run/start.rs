@@ -22,7 +22,7 @@ use super::service_user::{self, ServiceUser};
 use super::unit::Unit;
 use super::user_namespace::Mappings;
 use super::volumes::{self, Ground};
-use super::{environment, health, limits, output, scope, secrets, signal, spec, user_namespace};
+use super::{environment, health, limits, output, scope, secrets, selinux, signal, spec, user_namespace};
 use crate::Coded;
 use crate::blame::{Blamed as _, Key};
 use crate::containers_conf::ContainersConf;
@@ -91,7 +91,8 @@ pub(crate) fn start(
         None => user_namespace::mappings(&options.users, context, service_user)?,
     };
     // A layer that goes with the container needs no protection from a power cut.
-    let root = base.mount(&layer, options.rm, mappings.as_ref())?;
+    let label = selinux::file_label(&security.label, Path::new("/"));
+    let root = base.mount(&layer, options.rm, label.as_deref(), mappings.as_ref())?;
     let kept = service_user::kept_user(options, service_user)?;
     let user = spec::user(root.as_fd(), options, image, kept, mappings.as_ref())?;
 
@@ -211,7 +212,7 @@ fn stop_signal(options: &Options, image: Option<&oci_spec::image::Config>) -> an
 fn first_state(options: &Options, claim: &Claim, unit: Option<&Unit>, base: &Base) -> State {
     let (image, rootfs) = match base {
         Base::Directory(path) => (None, Some(path.clone())),
-        Base::Image(image) => {
+        Base::Image(image, _) => {
             let name = image_name(&options.arguments[0], &image.names);
             (Some(state::Image { name, id: image.id.clone(), digest: image.digest.to_string() }), None)
         }

@@ -78,6 +78,12 @@ fn options(names: &[&Path], layers: &Layers<'_>) -> Vec<u8> {
         text.extend_from_slice(key.as_bytes());
         escape(&mut text, path);
     }
+    if let Some(label) = layers.context {
+        // In quotes: the categories of a label stand between commas.
+        text.extend_from_slice(b",context=\"");
+        text.extend_from_slice(label.as_bytes());
+        text.push(b'"');
+    }
     if layers.volatile {
         text.extend_from_slice(b",volatile");
     }
@@ -103,8 +109,18 @@ mod tests {
         let lower = [PathBuf::from("/s/layers/a:b"), PathBuf::from("/s/layers/c,d")];
         let (directory, names) = relative(&lower);
         assert_eq!(directory, Path::new("/s/layers"));
-        let layers = Layers { lower: &lower, upper: Path::new("/u"), work: Path::new("/w"), volatile: true };
+        let layers = Layers {
+            lower: &lower,
+            upper: Path::new("/u"),
+            work: Path::new("/w"),
+            volatile: true,
+            context: None,
+        };
         assert_eq!(options(&names, &layers), br"lowerdir=a\:b:c\,d,upperdir=/u,workdir=/w,volatile");
+        let label = Some("system_u:object_r:container_file_t:s0:c1,c2");
+        let layers = Layers { context: label, volatile: false, ..layers };
+        let text = br#"lowerdir=a\:b:c\,d,upperdir=/u,workdir=/w,context="system_u:object_r:container_file_t:s0:c1,c2""#;
+        assert_eq!(options(&names, &layers), text);
         let apart = [PathBuf::from("/a/x"), PathBuf::from("/b/y")];
         assert_eq!(relative(&apart), (PathBuf::from("/"), vec![Path::new("/a/x"), Path::new("/b/y")]));
     }
@@ -130,7 +146,7 @@ mod tests {
         let (upper, work) = (path("u"), path("w"));
         let made = std::thread::spawn(move || {
             // CLONE_FS: unshare(CLONE_NEWNS) implies it, so only this thread's directory changes.
-            let layers = Layers { lower: &lower, upper: &upper, work: &work, volatile: true };
+            let layers = Layers { lower: &lower, upper: &upper, work: &work, volatile: true, context: None };
             overlay_before_6_5(&layers).map(|mount| (mount, lower[0].clone()))
         });
         let (mount, top) = made.join().unwrap().unwrap();

@@ -14,7 +14,7 @@ use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::private::Private;
-use super::{Layers, attempt, compat};
+use super::{Layers, any_way};
 use crate::error::{Call, Error, Result};
 use crate::mapping::Mappings;
 use crate::sys::{self, MountAttr};
@@ -24,12 +24,7 @@ pub(super) fn overlay(layers: &Layers<'_>, linux: &Linux) -> Result<OwnedFd> {
     let namespace = Mappings::of(linux).namespace()?;
     own(layers.upper, linux)?;
     let private = Private::enter()?;
-    let mounted = cover_all(layers, &namespace).and_then(|()| match attempt(layers) {
-        Err(error) if error.errno() == Some(libc::EINVAL) => {
-            compat::overlay_before_6_5(layers).map_err(|_| error)
-        }
-        result => result,
-    });
+    let mounted = cover_all(layers, &namespace).and_then(|()| any_way(layers));
     private.leave()?;
     mounted
 }
