@@ -27,6 +27,7 @@ mod pods;
 mod secrets;
 mod stacks;
 mod start_stop;
+mod store;
 mod transports;
 mod unit_files;
 mod users;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         images::tests(),
         transports::tests(),
         login::tests(),
+        store::tests(),
         network::tests(),
         pods::tests(),
         kube::tests(),

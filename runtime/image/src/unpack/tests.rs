@@ -6,6 +6,7 @@ use std::io::Cursor;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
 
@@ -94,6 +95,7 @@ impl Tar {
 /// A layer directory with a canary beside it.
 struct Layer {
     directory: tempfile::TempDir,
+    is_used: AtomicBool,
 }
 
 impl Layer {
@@ -103,13 +105,18 @@ impl Layer {
             fs::create_dir(directory.path().join(name)).unwrap();
         }
         fs::write(directory.path().join("outside/canary"), "untouched").unwrap();
-        Self { directory }
+        Self { directory, is_used: AtomicBool::new(false) }
     }
 
     fn unpack_with(&self, archive: &[u8], limits: &Limits) -> Result<Unpacked, Failure> {
         let root = File::open(self.directory.path().join("root")).unwrap();
         let trash = File::open(self.directory.path().join("trash")).unwrap();
         let result = unpack(Cursor::new(archive), root.as_fd(), trash.as_fd(), limits, &mut Vec::new());
+        if let (Ok(unpacked), false) = (&result, self.is_used.swap(true, Ordering::Relaxed)) {
+            // What was noted on the way is what whoever looks later finds.
+            let found = survey(root.as_fd(), &Known::nothing(true)).unwrap();
+            assert_eq!(unpacked.contents, found);
+        }
         let outside = self.directory.path().join("outside");
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "something appeared outside");
         let canary = fs::metadata(outside.join("canary")).unwrap();
@@ -387,6 +394,17 @@ fn attributes_of_overlayfs_are_refused_and_labels_ignored() {
         ("SCHILY.xattr.trusted.other", b"x"),
     ];
     layer.unpack(&Tar::default().pax(&records).file("x", "").end()).unwrap();
+    let attribute = |name: &str| {
+        let mut value = [0; 64];
+        rustix::fs::getxattr(layer.path("x"), name, &mut value).map(|length| value[..length].to_vec())
+    };
+    // A host with SELinux has given a label of its own.
+    assert!(attribute("security.selinux").map_or(true, |label| label != b"system_u:object_r:x:s0"));
+    assert!(attribute("trusted.other").is_err());
+    match attribute("user.mime_type") {
+        Err(rustix::io::Errno::OPNOTSUPP) => eprintln!("SKIP: no attributes of users on this file system"),
+        value => assert_eq!(value.unwrap(), b"text/plain"),
+    }
     let big = vec![b'x'; 65537];
     refused(Tar::default().pax(&[("SCHILY.xattr.user.big", &big)]).file("x", "").end());
     let keys: Vec<String> = (0..65).map(|number| format!("SCHILY.xattr.user.{number}")).collect();
@@ -445,6 +463,127 @@ fn long_names_work_up_to_the_bounds() {
     refused(Tar::default().pax(&[("path", deep.as_bytes())]).file("x", "").end());
     let longer = "dd/".repeat(1500);
     refused(Tar::default().pax(&[("path", longer.as_bytes())]).file("x", "").end());
+}
+
+#[test]
+fn long_targets_of_links_work_in_both_forms() {
+    let target = "t/".repeat(1000);
+    let name = format!("{}/file", "d".repeat(180));
+    let layer = Layer::new();
+    let archive = Tar::default()
+        .dir(&"d".repeat(99))
+        .pax(&[("path", name.as_bytes())])
+        .file("cut", "content")
+        .entry(b'K', b"././@LongLink", b"", format!("{target}\0").as_bytes())
+        .symlink("gnu", "cut")
+        .pax(&[("linkpath", target.as_bytes())])
+        .symlink("pax", "cut")
+        .entry(b'K', b"././@LongLink", b"", format!("{name}\0").as_bytes())
+        .hard_link("gnu-hard", "cut")
+        .pax(&[("linkpath", name.as_bytes())])
+        .hard_link("pax-hard", "cut")
+        .end();
+    layer.unpack(&archive).unwrap();
+    for link in ["gnu", "pax"] {
+        assert_eq!(fs::read_link(layer.path(link)).unwrap(), Path::new(&target), "{link}");
+    }
+    assert_eq!(layer.read("gnu-hard"), "content");
+    assert_eq!(fs::metadata(layer.path("pax-hard")).unwrap().nlink(), 3);
+    refused(Tar::default().pax(&[("linkpath", "t".repeat(4096).as_bytes())]).symlink("x", "y").end());
+}
+
+#[test]
+fn times_are_exact_to_the_nanosecond_and_survive_what_comes_later() {
+    let layer = Layer::new();
+    let time = |tar: Tar, text: &str| tar.pax(&[("mtime", text.as_bytes())]);
+    let mut tar = time(Tar::default(), "100.000000001").dir("./");
+    tar = time(tar, "200.123456789").dir("d");
+    tar = time(tar, "300.999999999").dir("d/e");
+    tar = time(tar, "-5.25").file("d/e/file", "x");
+    tar = time(tar, "500.5").symlink("d/e/link", "file");
+    tar = time(tar, "600.000000006").with(b'6', b"d/fifo", |_| ());
+    // After its time was read the directory changes: a file in it, one replaced, one hidden.
+    let archive = tar.file("d/late", "").file("d/late", "again").file("d/.wh.gone", "").end();
+    layer.unpack(&archive).unwrap();
+    for (path, seconds, nanoseconds) in [
+        ("", 100, 1),
+        ("d", 200, 123_456_789),
+        ("d/e", 300, 999_999_999),
+        ("d/e/file", -6, 750_000_000),
+        ("d/e/link", 500, 500_000_000),
+        ("d/fifo", 600, 6),
+        ("d/late", 1_000_000, 0),
+    ] {
+        let found = fs::symlink_metadata(layer.path(path)).unwrap();
+        assert_eq!((found.mtime(), found.mtime_nsec()), (seconds, nanoseconds), "{path}");
+    }
+}
+
+#[test]
+fn owners_of_every_kind_of_entry_are_kept_with_their_privileges() {
+    if !is_root() {
+        eprintln!("SKIP: owners need root");
+        return;
+    }
+    let owned = |tar: Tar, kind: u8, name: &[u8], mode: u32| {
+        tar.with(kind, name, |header| {
+            // Beyond what octal digits hold: GNU's binary form.
+            header.set_uid(3_000_000_000);
+            header.set_gid(65_534);
+            header.set_mode(mode);
+            if kind == b'4' {
+                header.set_device_major(8).unwrap();
+                header.set_device_minor(1).unwrap();
+            }
+            if kind == b'2' {
+                header.as_old_mut().linkname[..4].copy_from_slice(b"file");
+            }
+        })
+    };
+    let layer = Layer::new();
+    let mut tar = owned(Tar::default(), b'5', b"dir", 0o2755);
+    tar = owned(tar, b'0', b"dir/file", 0o6755);
+    tar = owned(tar, b'2', b"dir/link", 0o777);
+    tar = owned(tar, b'4', b"dir/block", 0o640);
+    tar = owned(tar, b'6', b"dir/fifo", 0o600);
+    layer.unpack(&tar.hard_link("hard", "dir/file").end()).unwrap();
+    for (path, mode) in
+        [("dir", 0o2755), ("dir/file", 0o6755), ("dir/block", 0o640), ("dir/fifo", 0o600), ("hard", 0o6755)]
+    {
+        let found = fs::symlink_metadata(layer.path(path)).unwrap();
+        assert_eq!(
+            (found.uid(), found.gid(), found.mode() & 0o7777),
+            (3_000_000_000, 65_534, mode),
+            "{path}"
+        );
+    }
+    let link = fs::symlink_metadata(layer.path("dir/link")).unwrap();
+    assert_eq!((link.uid(), link.gid()), (3_000_000_000, 65_534));
+    assert!(layer.kind("dir/block").is_block_device());
+}
+
+#[test]
+fn a_second_name_of_a_file_has_its_capabilities_and_attributes() {
+    if !is_root() {
+        eprintln!("SKIP: capabilities of files need root");
+        return;
+    }
+    let capability = b"\x01\0\0\x02\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let layer = Layer::new();
+    let archive = Tar::default()
+        .pax(&[("SCHILY.xattr.security.capability", capability)])
+        .file("ping", "program")
+        .hard_link("ping6", "ping")
+        // Replaced: nothing of the first one stays.
+        .pax(&[("SCHILY.xattr.security.capability", capability)])
+        .file("plain", "x")
+        .file("plain", "y")
+        .end();
+    layer.unpack(&archive).unwrap();
+    let mut value = [0; 64];
+    let length = rustix::fs::getxattr(layer.path("ping6"), "security.capability", &mut value).unwrap();
+    assert_eq!(value[..length], capability[..]);
+    assert!(rustix::fs::getxattr(layer.path("plain"), "security.capability", &mut value).is_err());
 }
 
 #[test]
