@@ -203,7 +203,7 @@ impl Walk<'_> {
         // What a directory takes is the file system's matter, and when a whiteout was made is nobody's.
         let size = if kind == FileType::Directory { 0 } else { status.st_size as u64 };
         let is_whiteout = kind == FileType::CharacterDevice && status.st_rdev == 0;
-        let time = if is_whiteout { [0, 0] } else { [status.st_mtime as u64, status.st_mtime_nsec as u64] };
+        let time = if is_whiteout { [0, 0] } else { [status.st_mtime as u64, status.st_mtime_nsec] };
         self.tree.update(&status.st_mode.to_le_bytes());
         self.tree.update(&status.st_uid.to_le_bytes());
         self.tree.update(&status.st_gid.to_le_bytes());

@@ -61,9 +61,9 @@ fn is_root() -> bool {
 }
 
 /// The names of the marks among some calls.
-fn marks(calls: &[Call]) -> Vec<&str> {
-    let mark = |call| match call {
-        &Call::Mark(ref name) => Some(name.as_str()),
+fn marks<'a>(calls: &'a [Call]) -> Vec<&'a str> {
+    let mark = |call: &'a Call| match call {
+        Call::Mark(name) => Some(name.as_str()),
         _ => None,
     };
     calls.iter().filter_map(mark).collect()

@@ -73,7 +73,7 @@ fn call(text: &str) -> Option<Call> {
     let arguments = split(arguments.trim_end().strip_suffix(')')?);
     let argument = |index: usize| arguments.get(index).copied().unwrap_or_default();
     if matches!(name, "stat" | "statx" | "newfstatat") {
-        let path = arguments.iter().find_map(|argument| Some(PathBuf::from(as_path(&quoted(argument)?))))?;
+        let path = arguments.iter().find_map(|argument| Some(as_path(&quoted(argument)?)))?;
         return Some(Call::Mark(path.strip_prefix(super::MARKS).ok()?.to_str()?.to_owned()));
     }
     if result.starts_with('-') {
