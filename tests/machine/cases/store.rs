@@ -29,7 +29,7 @@ curl -sf -H 'Accept: application/vnd.oci.image.manifest.v1+json' http://localhos
 for hex in $(grep -o 'sha256:[0-9a-f]*' $base/manifest | cut -d: -f2); do curl -sf http://localhost:5000/v2/busybox/blobs/sha256:$hex >blobs/sha256/$hex; done
 layers=$(sed 's/.*"layers":\[\(.*\)\].*/\1/' $base/manifest)
 config=$(sed 's/.*"config":{[^}]*"digest":"sha256:\([0-9a-f]*\)".*/\1/' $base/manifest)
-ids=$(sed 's/.*"diff_ids":\[\([^]]*\)\].*/\1/' blobs/sha256/$config)
+ids=$(tr -d '\n' <blobs/sha256/$config | sed 's/.*"diff_ids":\[\([^]]*\)\].*/\1/')
 mkdir $base/layer
 for n in $(seq $3); do
   echo $2 $n >$base/layer/word; echo $n >$base/layer/own-$n
