@@ -21,14 +21,15 @@ pub(crate) fn of(
     Ok(states.filter(|(state, _)| uses(state)).map(|(state, container)| (container, state)).collect())
 }
 
-/// Ids of the images that containers use. Whoever removes images asks while holding the right to it, or one that is
+/// Ids of the images that containers use, and of those that are mounted. Whoever removes images asks while holding the right to it, or one that is
 /// about to be used is not among them.
 ///
 /// # Errors
 /// The containers can't be listed.
 pub(crate) fn images(context: &Context) -> anyhow::Result<HashSet<String>> {
     let users = of(context, |state| state.image.is_some())?;
-    Ok(users.into_iter().filter_map(|(_, state)| Some(state.image?.id)).collect())
+    let of_containers = users.into_iter().filter_map(|(_, state)| Some(state.image?.id));
+    Ok(of_containers.chain(crate::images::mounted(context)?).collect())
 }
 
 /// The ids of those containers.

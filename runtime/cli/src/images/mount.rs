@@ -48,6 +48,8 @@ pub(crate) struct UnmountOptions {
 /// Mounts images, read-only, and prints where.
 pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
+    // What is found here isn't removed before it is mounted.
+    let _hold = store.hold()?;
     let images = if options.all {
         store.images()?
     } else {
@@ -123,7 +125,7 @@ pub(super) fn path_of(id: &str, context: &Context) -> anyhow::Result<Option<Path
 }
 
 /// All mounted images, by mountinfo(5).
-fn mounted(context: &Context) -> anyhow::Result<Vec<(String, PathBuf)>> {
+pub(super) fn mounted(context: &Context) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
     Ok(mounts_below(&table, &context.runroot().join("images")))
 }
@@ -166,7 +168,7 @@ fn mount(image: &Image, context: &Context) -> anyhow::Result<PathBuf> {
     std::fs::set_permissions(&images, std::fs::Permissions::from_mode(0o700))
         .with_context(|| format!("closing {}", images.display()))?;
     // Never written, since the mount is read-only before anybody knows of it.
-    let layers = Layers { lower: &image.layers, upper: &upper, work: &work, volatile: true };
+    let layers = Layers { lower: &image.layers, upper: &upper, work: &work, volatile: true, context: None };
     let detached = overlay(&layers).with_context(|| format!("mounting the layers of image {}", image.id))?;
     let attach = || -> rustix::io::Result<()> {
         move_mount(&detached, "", rustix::fs::CWD, &merged, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;

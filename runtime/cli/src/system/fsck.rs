@@ -93,7 +93,8 @@ fn restore(options: &Options, context: &Context, store: &Store, broken: &Broken)
         return Ok(false);
     }
     let registries = context.registries()?;
-    let outcome = pull::with_options(&registries, &options.access, |fetch| Ok(store.restore(broken, fetch)?));
+    let outcome =
+        pull::with_options(&registries, &options.access, None, |fetch| Ok(store.restore(broken, fetch)?));
     if let Err(error) = &outcome {
         eprintln!("{} could not be fetched: {error:#}", broken.shown());
     }

@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 
 /// Characters in the name of a layer's directory.
 pub(super) const LAYER_NAME: usize = 26;
+/// Extensions of the files beside it.
+pub(super) const LAYER_FILES: [&str; 2] = ["json", super::layer::RECIPE];
 /// Characters in the name of a blob.
 pub(super) const BLOB_NAME: usize = 64;
 
@@ -38,7 +40,7 @@ pub struct Usage {
 pub(super) struct Garbage {
     /// Layer directories, with the bytes in them.
     pub(super) layers: Vec<(PathBuf, u64)>,
-    /// Records of layers that aren't there.
+    /// Records and recipes of layers that aren't there.
     pub(super) records: Vec<PathBuf>,
     /// Manifests, configurations, files of artifacts.
     pub(super) blobs: Vec<PathBuf>,
@@ -73,7 +75,9 @@ impl Store {
         }
         for (path, bytes) in &garbage.layers {
             self.throw_away(path)?;
-            trash::remove_all(&path.with_extension("json"))?;
+            for extension in LAYER_FILES {
+                trash::remove_all(&path.with_extension(extension))?;
+            }
             collected.layers += 1;
             collected.bytes += bytes;
         }
@@ -109,7 +113,7 @@ impl Store {
                 let record = LayerRecord::read(&path.with_extension("json"));
                 garbage.layers.push((path, record.ok().flatten().map_or(0, |layer| layer.size)));
             } else if !path.with_extension("").exists() {
-                // The record of a directory that exists goes after it.
+                // The files of a directory that exists go after it.
                 garbage.records.push(path);
             }
         }

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::pull::{PullOptions, pull};
 use crate::reference::Reference;
 use crate::source::Source;
+use crate::store::garbage::LAYER_FILES;
 use crate::store::images::names_of;
 use crate::store::record::read;
 use crate::store::{ImageRecord, NameRecord, Removal, Store, trash};
@@ -55,7 +56,9 @@ impl Removal<'_> {
                 Kind::Layer { diff_id, .. } => {
                     let path = store.layer_path(diff_id);
                     store.throw_away(&path)?;
-                    remove(&path.with_extension("json"))?;
+                    for extension in LAYER_FILES {
+                        remove(&path.with_extension(extension))?;
+                    }
                     repaired.done.push(format!("removed the damaged layer {diff_id}"));
                 }
                 Kind::Record { of: Of::Image, .. }

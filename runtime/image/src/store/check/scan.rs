@@ -9,7 +9,7 @@ use super::{Broken, Checked, Depth, Fault, Kind, Of};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::reference::Reference;
-use crate::store::garbage::{BLOB_NAME, LAYER_NAME};
+use crate::store::garbage::{BLOB_NAME, LAYER_FILES, LAYER_NAME};
 use crate::store::images::names_of;
 use crate::store::record::{LayerRecord, read};
 use crate::store::{ImageRecord, NameRecord, Store};
@@ -260,12 +260,12 @@ impl Scan<'_> {
     /// Files that nothing here makes.
     fn strangers(&mut self) -> Result<()> {
         for (directory, length, extensions) in
-            [("layers", LAYER_NAME, ["", "json"]), ("blobs/sha256", BLOB_NAME, ["", ""])]
+            [("layers", LAYER_NAME, &LAYER_FILES[..]), ("blobs/sha256", BLOB_NAME, &[])]
         {
             for path in self.store.entries(directory)? {
                 let stem = path.file_stem().map_or(0, |stem| stem.len());
                 let extension = path.extension().map_or("", |extension| extension.to_str().unwrap_or("?"));
-                if stem != length || !extensions.contains(&extension) {
+                if stem != length || !(extension.is_empty() || extensions.contains(&extension)) {
                     self.fault(Kind::Stranger { path });
                 }
             }
