@@ -44,6 +44,7 @@ mod pull;
 mod reference;
 mod registries;
 mod registry;
+mod remote;
 mod signature;
 mod source;
 mod store;
@@ -63,8 +64,9 @@ pub use progress::Progress;
 pub use pull::{Credentials, PullOptions, pull};
 pub use reference::Reference;
 pub use registries::Registries;
+pub use remote::{tag_digest, tags};
 pub use source::{ArchiveSelect, Source, StorageName};
 pub use store::{
     Broken, Checked, Collected, DEFAULT_ROOT, Depth, Fault, Hold, Image, Prune, Pruned, Removal, Removed,
-    Repaired, Store, Usage,
+    Repaired, Store, Trial, Usage,
 };

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use oci_spec::image::ImageConfiguration;
+
 use crate::error::Error;
 
 /// A platform as in an OCI index: `linux/amd64`, `linux/arm64/v8`
@@ -48,6 +50,13 @@ impl Platform {
             architecture: architecture(name).to_owned(),
             variant: variant.or(implied).map(str::to_owned),
         }
+    }
+
+    /// Whether an image is for this platform.
+    pub fn fits(&self, config: &ImageConfiguration) -> bool {
+        config.os().to_string() == self.os
+            && config.architecture().to_string() == self.architecture
+            && self.rank(config.variant().as_deref()).is_some()
     }
 
     /// How well an offered variant fits: 0 is best, `None` is not at all.

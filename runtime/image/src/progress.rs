@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// How far a pull has come. Printed, it is the text of a unit's `STATUS=`:
-/// `layer 2/5 118 MB of 410 MB 38 MB/s`.
+/// `layer 2/5 28% 118 MB of 410 MB 38 MB/s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
     /// Number of the layer being worked on, from 1; equal to `layers` at the end.
@@ -25,13 +25,21 @@ pub struct Progress {
     pub waiting: bool,
 }
 
+impl Progress {
+    /// How much of it is here, from 0 to 100.
+    pub fn percent(&self) -> u64 {
+        self.bytes.saturating_mul(100).checked_div(self.total).map_or(100, |percent| percent.min(100))
+    }
+}
+
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "layer {}/{} {} of {} {}/s",
+            "layer {}/{} {}% {} of {} {}/s",
             self.layer,
             self.layers,
+            self.percent(),
             Size(self.bytes),
             Size(self.total),
             Size(self.rate)
@@ -137,7 +145,10 @@ mod tests {
             rate: 38_900_000,
             waiting: false,
         };
-        assert_eq!(progress.to_string(), "layer 2/5 118 MB of 410 MB 38 MB/s");
+        assert_eq!(progress.to_string(), "layer 2/5 28% 118 MB of 410 MB 38 MB/s");
+        let relayed = Progress { waiting: true, ..progress };
+        assert!(relayed.to_string().ends_with("38 MB/s (fetched by another process)"), "{relayed}");
+        assert_eq!(Progress::default().percent(), 100);
     }
 
     #[test]

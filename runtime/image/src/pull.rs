@@ -87,6 +87,14 @@ impl<'a> PullOptions<'a> {
     }
 }
 
+impl PullOptions<'_> {
+    /// The longest time that a fetch goes on without a byte. Then it ends with its cause, also where another process
+    /// fetches and this one waits.
+    pub fn patience(&self) -> Duration {
+        registry::retry::patience(self.retries, self.retry_delay)
+    }
+}
+
 impl fmt::Debug for PullOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PullOptions")
@@ -250,10 +258,7 @@ impl Pull<'_> {
     }
 
     fn fits(&self, config: &ImageConfiguration) -> bool {
-        let wanted = self.platform();
-        config.os().to_string() == wanted.os
-            && config.architecture().to_string() == wanted.architecture
-            && wanted.rank(config.variant().as_deref()).is_some()
+        self.platform().fits(config)
     }
 
     /// Brings what a transport has; `reference` is the name under which it was asked for.
@@ -348,6 +353,7 @@ impl Pull<'_> {
             transport,
             missing: &missing,
             meter: Meter::new(self.options.progress, missing.len(), total),
+            patience: self.options.patience(),
             next: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
             error: Mutex::new(None),
@@ -383,6 +389,7 @@ struct Work<'a> {
     transport: &'a dyn Transport,
     missing: &'a [&'a Layer],
     meter: Meter<'a>,
+    patience: Duration,
     next: AtomicUsize,
     failed: AtomicBool,
     error: Mutex<Option<Error>>,
@@ -413,7 +420,7 @@ impl<'a> Work<'a> {
             self.meter.relayed(bytes.saturating_sub(relayed.get()));
             relayed.set(bytes.max(relayed.get()));
         };
-        match self.store.stage(layer.diff_id, &waiting)? {
+        match self.store.stage(layer.diff_id, self.patience, &waiting)? {
             Some(staging) => {
                 // The other process gave up; this one begins anew.
                 self.meter.withdraw(relayed.get());

@@ -55,7 +55,7 @@ pub(super) fn open<'a>(
 impl Blob<'_> {
     /// Asks for the rest.
     fn resume(&mut self) -> Result<()> {
-        let response = self.client.send(&self.request)?;
+        let response = self.client.send_with_retry(&self.request, &mut self.retry)?;
         let offset = self.request.offset;
         let status = response.status().as_u16();
         let range = response.headers().get("content-range").and_then(|value| value.to_str().ok());

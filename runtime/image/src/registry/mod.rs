@@ -14,8 +14,9 @@ mod challenge;
 mod http;
 mod proxy;
 mod reach;
-mod retry;
+pub(crate) mod retry;
 mod signatures;
+mod tags;
 mod token;
 
 use std::io::Read;
@@ -104,7 +105,11 @@ impl<'a> Client<'a> {
 
     /// Sends a request until there is an answer that says yes or no.
     fn send(&self, request: &Request<'_>) -> Result<Response<Body>> {
-        let mut retry = self.retry();
+        self.send_with_retry(request, &mut self.retry())
+    }
+
+    /// The same as a part of attempts that were counted before.
+    fn send_with_retry(&self, request: &Request<'_>, retry: &mut Retry) -> Result<Response<Body>> {
         loop {
             let outcome = self.send_once(request).and_then(|response| self.check(request, response));
             match outcome {

@@ -1,6 +1,6 @@
 //! Which failures pass, and how long to wait before the next attempt.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use ureq::Body;
 use ureq::http::Response;
@@ -11,6 +11,11 @@ use crate::error::Error;
 const DELAY: Duration = Duration::from_secs(1);
 /// Longest pause, also when a registry asks for more.
 const MAX_DELAY: Duration = Duration::from_secs(60);
+/// The last attempt begins so long after the first one, the pauses that the caller wants apart: whoever waits for a
+/// start is to be told what it waited for, before systemd ends it without a reason.
+const LAST_ATTEMPT: Duration = Duration::from_secs(60);
+/// What one attempt may take before the first byte, time-outs of connecting and of stalls together.
+const ATTEMPT: Duration = Duration::from_secs(90);
 
 /// A failed attempt.
 #[derive(Debug)]
@@ -63,11 +68,29 @@ impl From<Error> for Failure {
 pub(super) struct Retry {
     left: u32,
     delay: Duration,
+    /// When the last attempt has to begin.
+    last: Instant,
+}
+
+/// The sum of the pauses that a caller asks for; nothing if it leaves them to us.
+fn pauses(retries: u32, delay: Option<Duration>) -> Duration {
+    let Some(delay) = delay else { return Duration::ZERO };
+    let pauses = (0..retries.min(64)).map(|n| delay.saturating_mul(1 << n.min(16)).min(MAX_DELAY.max(delay)));
+    pauses.fold(Duration::ZERO, Duration::saturating_add)
+}
+
+/// The longest time that a fetch goes on without a byte.
+pub(crate) fn patience(retries: u32, delay: Option<Duration>) -> Duration {
+    LAST_ATTEMPT.saturating_add(ATTEMPT).saturating_add(pauses(retries, delay))
 }
 
 impl Retry {
     pub(super) fn new(retries: u32, delay: Option<Duration>) -> Self {
-        Self { left: retries, delay: delay.unwrap_or(DELAY) }
+        let limit = LAST_ATTEMPT.saturating_add(pauses(retries, delay));
+        let now = Instant::now();
+        // Too far away to be a time at all is a time that never comes, or a year.
+        let last = now.checked_add(limit).unwrap_or(now + Duration::from_secs(31_536_000));
+        Self { left: retries, delay: delay.unwrap_or(DELAY), last }
     }
 
     /// How long to wait after a failure.
@@ -82,6 +105,9 @@ impl Retry {
         }
         self.left -= 1;
         let pause = self.pause(&failure);
+        if Instant::now() + pause > self.last {
+            return Err(*failure.error);
+        }
         log::info!("{}; next attempt in {} s", failure.error, pause.as_secs_f32());
         std::thread::sleep(pause);
         self.delay = (self.delay * 2).min(MAX_DELAY);
@@ -163,5 +189,20 @@ mod tests {
         assert_eq!(retry.pause(&failure(1_000_000)), MAX_DELAY);
         assert_eq!(retry.pause(&failure(0)), Duration::from_millis(10));
         assert_eq!(retry.pause(&failure(5)), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn attempts_end_in_time_unless_the_caller_wants_them_later() {
+        let mut retry = Retry::new(9, Some(Duration::ZERO));
+        assert!(retry.again(Failure::passing(Error::reference("x", "y"), None)).is_ok());
+        retry.last = Instant::now();
+        assert!(
+            retry.again(Failure::passing(Error::reference("x", "y"), Some(Duration::from_secs(1)))).is_err(),
+            "it would be tried too late"
+        );
+        assert_eq!(patience(3, None), Duration::from_secs(150));
+        assert_eq!(patience(3, Some(Duration::from_secs(20))), Duration::from_secs(150 + 20 + 40 + 60));
+        let hours = Retry::new(u32::MAX, Some(Duration::MAX));
+        assert!(hours.last > Instant::now() + Duration::from_secs(86_400));
     }
 }

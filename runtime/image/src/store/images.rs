@@ -93,7 +93,7 @@ impl Store {
         let gone = || Error::NoSuchImage(image.id.clone());
         let config = Digest::from_hex(&image.id).ok_or_else(gone)?;
         let record = self.image_record(&config)?.ok_or_else(gone)?;
-        self.set_name(&NameRecord::new(name.to_string(), record.config, None))
+        self.set_name(NameRecord::new(name.to_string(), record.config, None))
     }
 
     /// Records a complete image and its names; everything it refers to must be there and synced.
@@ -109,7 +109,7 @@ impl Store {
         record.repo_digests.dedup();
         self.write_image_record(&record)?;
         for name in names {
-            self.set_name(name)?;
+            self.set_name(name.clone())?;
         }
         let missing = || Error::NoSuchImage(config.hex());
         let record = self.image_record(&config)?.ok_or_else(missing)?;
@@ -118,13 +118,14 @@ impl Store {
 
     /// Moves a name to an image. The name's own file is the truth and changes in one step; the
     /// lists in the images' records follow.
-    pub(super) fn set_name(&self, name: &NameRecord) -> Result<()> {
+    pub(super) fn set_name(&self, mut name: NameRecord) -> Result<()> {
         let old = readable(self.name_record(&name.name))?;
-        let mut name = name.clone();
-        name.previous = old.as_ref().and_then(|old| match old.image == name.image {
-            true => old.previous,
-            false => Some(old.image),
-        });
+        if let Some(old) = &old {
+            match old.image == name.image {
+                true => (name.previous, name.trial) = (old.previous, name.trial.or(old.trial.clone())),
+                false => name.previous = Some(old.image),
+            }
+        }
         self.write_name_record(&name)?;
         if let Some(old) = old.filter(|old| old.image != name.image)
             && let Some(mut record) = readable(self.image_record(&old.image))?

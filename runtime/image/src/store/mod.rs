@@ -37,6 +37,7 @@ mod staging;
 #[cfg(test)]
 mod tests;
 mod trash;
+mod trial;
 
 use std::fs::File;
 use std::io::Write;
@@ -52,10 +53,12 @@ use crate::error::{Error, Result};
 pub use check::{Broken, Checked, Depth, Fault, Repaired};
 pub use garbage::{Collected, Usage};
 pub use images::{Image, Removed};
+use record::TrialRecord;
 pub(crate) use record::{ImageRecord, NameRecord};
 pub use removal::{Hold, Prune, Pruned, Removal};
 pub(crate) use staging::{Staged, Staging};
 pub(crate) use trash::remove_all;
+pub use trial::Trial;
 
 /// Where images live unless the caller says otherwise.
 pub const DEFAULT_ROOT: &str = "/var/lib/sampan";

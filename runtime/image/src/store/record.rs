@@ -1,5 +1,6 @@
 //! The JSON files of the store.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -38,16 +39,29 @@ pub(crate) struct NameRecord {
     /// Digest that the registry has for the name: of an index, or of the manifest itself. Absent
     /// when the name was given here.
     pub(crate) digest: Option<Digest>,
-    /// The image that the name led to before: what a unit goes back to when the new one is bad.
+    /// Digest of the configuration of the image that had the name before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) previous: Option<Digest>,
+    /// Services are about to prove that they run with it. An update that was killed is seen here by the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trial: Option<TrialRecord>,
 }
 
 impl NameRecord {
-    /// A name for an image; what it led to before is found out when it is written.
+    /// A name that leads to an image, without a past.
     pub(crate) fn new(name: String, image: Digest, digest: Option<Digest>) -> Self {
-        Self { name, image, digest, previous: None }
+        Self { name, image, digest, previous: None, trial: None }
     }
+}
+
+/// Who is given an image, see [`super::trial`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TrialRecord {
+    /// The services that are restarted, and with each the services of its containers.
+    pub(crate) units: BTreeMap<String, Vec<String>>,
+    /// Whether the name is on the way back.
+    #[serde(default)]
+    pub(crate) returning: bool,
 }
 
 /// `layers/<…>.json`.

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -62,8 +62,17 @@ impl Store {
 
     /// Waits for the right to unpack a layer; `None` when another process brought it meanwhile.
     /// `waiting` is told the bytes that the other process has received so far.
-    pub(crate) fn stage(&self, diff_id: Digest, waiting: &dyn Fn(u64)) -> Result<Option<Staging<'_>>> {
+    ///
+    /// # Errors
+    /// [`Error::Stalled`] when it has received none for as long as `patience`.
+    pub(crate) fn stage(
+        &self,
+        diff_id: Digest,
+        patience: Duration,
+        waiting: &dyn Fn(u64),
+    ) -> Result<Option<Staging<'_>>> {
         let path = self.root.join(format!("tmp/{}.lock", diff_id.short()));
+        let mut seen = (0, Instant::now());
         let lock = loop {
             let lock = open_lock(&path)?;
             match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -73,7 +82,18 @@ impl Store {
                 Err(Errno::WOULDBLOCK) => {
                     let mut bytes = [0; 8];
                     if lock.read_exact_at(&mut bytes, 0).is_ok() {
-                        waiting(u64::from_ne_bytes(bytes));
+                        let bytes = u64::from_ne_bytes(bytes);
+                        waiting(bytes);
+                        if bytes != seen.0 {
+                            seen = (bytes, Instant::now());
+                        }
+                    }
+                    if seen.1.elapsed() >= patience {
+                        return Err(Error::Stalled {
+                            registry: "another process, which fetches the same layer,".to_owned(),
+                            what: format!("layer {diff_id}"),
+                            timeout: patience,
+                        });
                     }
                     std::thread::sleep(POLL);
                 }

@@ -1,11 +1,14 @@
 //! The store without any transport: records, names, removal, locks, leftovers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::reference::Reference;
 use crate::registries::Registries;
 use crate::unpack::{Known, Unpacked, survey};
+
+/// Longer than any of these tests.
+pub(super) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(600);
 
 pub(super) fn config(number: u32) -> Vec<u8> {
     format!(
@@ -17,7 +20,7 @@ pub(super) fn config(number: u32) -> Vec<u8> {
 
 pub(super) fn add_layer(store: &Store, content: &str) -> Digest {
     let diff_id = Digest::of(content.as_bytes());
-    if let Some(staging) = store.stage(diff_id, &|_| ()).unwrap() {
+    if let Some(staging) = store.stage(diff_id, PATIENCE, &|_| ()).unwrap() {
         staging.directories().unwrap();
         let path = store.root().join("tmp").join(diff_id.short()).join("root/file");
         std::fs::write(path, content).unwrap();
@@ -48,7 +51,7 @@ pub(super) fn add_image(store: &Store, number: u32, layers: &[&str], name: &str)
         names: Vec::new(),
         repo_digests: vec![reference.with_digest(Digest::of(name.as_bytes())).to_string()],
     };
-    let name = NameRecord::new(reference.to_string(), digest, None);
+    let name = NameRecord::new(reference.to_string(), digest, Some(digest));
     store.add_image(record, &[name]).unwrap()
 }
 
@@ -164,7 +167,7 @@ fn leftovers_go_at_the_next_opening_unless_a_pull_runs() {
 #[test]
 fn a_failed_layer_leaves_nothing() {
     let (_directory, store) = store();
-    let staging = store.stage(Digest::of(b"x"), &|_| ()).unwrap().unwrap();
+    let staging = store.stage(Digest::of(b"x"), PATIENCE, &|_| ()).unwrap().unwrap();
     staging.directories().unwrap();
     drop(staging);
     assert_eq!(std::fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
@@ -184,7 +187,7 @@ fn an_image_that_lost_a_layer_is_not_found() {
 fn the_second_fetcher_of_a_layer_waits_and_sees_progress() {
     let (_directory, store) = store();
     let diff_id = Digest::of(b"slow");
-    let staging = store.stage(diff_id, &|_| ()).unwrap().unwrap();
+    let staging = store.stage(diff_id, PATIENCE, &|_| ()).unwrap().unwrap();
     staging.directories().unwrap();
     staging.received(1234);
     let seen = std::sync::atomic::AtomicU64::new(0);
@@ -192,7 +195,7 @@ fn the_second_fetcher_of_a_layer_waits_and_sees_progress() {
         let second = scope.spawn(|| {
             let other = Store { root: store.root.clone() };
             let tell = |bytes| seen.store(bytes, std::sync::atomic::Ordering::Relaxed);
-            other.stage(diff_id, &tell).unwrap().is_none()
+            other.stage(diff_id, PATIENCE, &tell).unwrap().is_none()
         });
         while seen.load(std::sync::atomic::Ordering::Relaxed) == 0 {
             std::thread::sleep(std::time::Duration::from_millis(5));
@@ -289,4 +292,56 @@ fn a_pull_replaces_damaged_records() {
             assert_eq!(found.unwrap().names, image.names, "{}", path.display());
         }
     }
+}
+
+#[test]
+fn a_name_on_trial_keeps_its_image_or_goes_back() {
+    let (_directory, store) = store();
+    let registries = Registries::empty();
+    let (old, new) = (add_image(&store, 1, &["a"], "q.io/x"), add_image(&store, 2, &["b"], "q.io/x"));
+    let name = "q.io/x:latest";
+    let leads_to = || store.find(name, &registries).unwrap().unwrap().id;
+    let units = BTreeMap::from([("pod.service".to_owned(), vec!["web.service".to_owned()])]);
+    store.begin_trial(name, &old.id, &units).unwrap();
+    // Whoever pulls it again in between changes nothing.
+    add_image(&store, 2, &["b"], "q.io/x");
+    let trial = &store.trials().unwrap()[0];
+    assert_eq!((trial.name.as_str(), &trial.image, &trial.previous), (name, &new.id, &Some(old.id.clone())));
+    assert_eq!((&trial.units, trial.returning), (&units, false));
+    assert!(store.refused(name).unwrap().is_none());
+
+    assert_eq!(store.return_name(name).unwrap().unwrap().id, old.id);
+    // Killed now, it is known what is still to be done.
+    let trial = &store.trials().unwrap()[0];
+    assert_eq!((leads_to(), &trial.image, &trial.units), (old.id.clone(), &old.id, &units));
+    assert!(trial.returning);
+    store.end_trial(name).unwrap();
+    assert_eq!(store.trials().unwrap(), []);
+    assert_eq!(store.refused(name).unwrap().unwrap().id, new.id);
+
+    // A newer one, which proves itself; the last one that was good is remembered.
+    let third = add_image(&store, 3, &["c"], "q.io/x");
+    store.begin_trial(name, &old.id, &units).unwrap();
+    store.end_trial(name).unwrap();
+    assert_eq!((leads_to(), store.trials().unwrap().len()), (third.id, 0));
+    assert_eq!(store.return_name(name).unwrap().unwrap().id, old.id);
+
+    // Without the image there is no way back, and nothing changes.
+    let fourth = add_image(&store, 4, &["d"], "q.io/x");
+    store.begin_trial(name, &old.id, &units).unwrap();
+    store.remove(&old.id, &registries, &[], true).unwrap();
+    assert!(store.return_name(name).unwrap().is_none());
+    assert_eq!((leads_to(), store.trials().unwrap().len()), (fourth.id, 1));
+    assert!(matches!(store.end_trial("q.io/none:1"), Err(Error::NoSuchImage(_))));
+}
+
+#[test]
+fn nobody_waits_for_a_fetcher_that_receives_nothing() {
+    let (_directory, store) = store();
+    let diff_id = Digest::of(b"stalled");
+    let _staging = store.stage(diff_id, PATIENCE, &|_| ()).unwrap().unwrap();
+    let other = Store { root: store.root.clone() };
+    let error = other.stage(diff_id, std::time::Duration::from_millis(60), &|_| ()).unwrap_err();
+    assert!(matches!(error, Error::Stalled { .. }), "{error}");
+    assert!(error.to_string().contains("another process, which fetches the same layer"), "{error}");
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use sampan_image::{
-    Credentials, Digest, Error, Image, Policy, Progress, PullOptions, Registries, Source, Store, pull,
+    Credentials, Digest, Error, Image, Policy, Progress, PullOptions, Reference, Registries, Source, Store,
+    pull, tag_digest, tags,
 };
 use serde_json::{Value, json};
 
@@ -170,18 +171,33 @@ impl Machine {
         source: &str,
         progress: &(dyn Fn(&Progress) + Sync),
     ) -> Result<Image, Error> {
+        self.with_options(|options| {
+            let options = PullOptions { progress, ..*options };
+            pull(&self.store(), &Source::parse(source, options.registries)?, &options)
+        })
+    }
+
+    /// What the registry has for a name.
+    pub(crate) fn tag_digest(&self, name: &str) -> Result<Digest, Error> {
+        self.with_options(|options| tag_digest(&Reference::parse(name)?, options))
+    }
+
+    /// The tags of a repository.
+    pub(crate) fn tags(&self, source: &str) -> Result<Vec<Reference>, Error> {
+        self.with_options(|options| tags(&Source::parse(source, options.registries)?, options))
+    }
+
+    fn with_options<T>(&self, work: impl FnOnce(&PullOptions<'_>) -> Result<T, Error>) -> Result<T, Error> {
         let registries = self.registries();
         let policy = Policy::load(self.directory.path())?;
-        let options = PullOptions {
+        work(&PullOptions {
             stall_timeout: self.stall,
             retries: self.retries,
             retry_delay: Some(Duration::from_millis(20)),
             credentials: self.credentials.as_ref(),
             auth_file: Some(&self.directory.path().join("auth.json")),
-            progress,
             ..PullOptions::new(&registries, &policy)
-        };
-        pull(&self.store(), &Source::parse(source, &registries)?, &options)
+        })
     }
 
     /// Pulls what must fail, and checks that nothing of it stays.

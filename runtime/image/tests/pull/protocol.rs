@@ -73,7 +73,7 @@ fn progress_names_layers_and_bytes() {
     assert_eq!((last.layer, last.layers, last.bytes), (2, 2, last.total));
     assert!(seen.windows(2).all(|pair| pair[0].bytes <= pair[1].bytes));
     assert!(seen.len() < 30, "{} reports", seen.len());
-    let size = format!("layer 2/2 {} kB of {} kB ", last.total / 1000, last.total / 1000);
+    let size = format!("layer 2/2 100% {} kB of {} kB ", last.total / 1000, last.total / 1000);
     assert!(last.to_string().starts_with(&size), "{last}");
 }
 
@@ -300,4 +300,65 @@ fn blocked_registries_and_rejected_images_are_not_even_asked() {
     assert!(matches!(error, Error::Blocked { .. }), "{error}");
     assert!(error.to_string().contains("block.conf"), "{error}");
     assert_eq!(server.requests(), [] as [String; 0]);
+}
+
+#[test]
+fn the_digest_of_a_tag_costs_one_head_request() {
+    let server = Server::registry(TestImage::small());
+    let machine = Machine::new();
+    let name = format!("{}/x:1", server.address);
+    let image = machine.pull(&name).unwrap();
+    server.forget();
+    assert_eq!(machine.tag_digest(&name).unwrap(), image.digest);
+    assert_eq!(server.requests(), ["HEAD /v2/x/manifests/1"]);
+    // A registry that doesn't say it, and one that has no HEAD requests.
+    let quiet = Server::registry_with(TestImage::small(), |_, mut reply| {
+        reply.headers.retain(|(name, _)| name != "docker-content-digest");
+        reply
+    });
+    assert_eq!(machine.tag_digest(&format!("{}/x:1", quiet.address)).unwrap(), image.digest);
+    let without = Server::registry_with(TestImage::small(), |request, reply| match request.method.as_str() {
+        "HEAD" => Reply::new(405, b""),
+        _ => reply,
+    });
+    assert_eq!(machine.tag_digest(&format!("{}/x:1", without.address)).unwrap(), image.digest);
+}
+
+/// A registry with these pages of tags, each with its link to the next one.
+fn tagged(pages: &'static [(&'static str, &'static str)]) -> Server {
+    Server::start(move |request| {
+        assert!(request.path.starts_with("/v2/x/tags/list?"), "{}", request.path);
+        let number = request.path.split("page=").nth(1).map_or(0, |page| page.parse().unwrap());
+        let (body, link) = pages[number];
+        let reply = Reply::new(200, body.as_bytes());
+        if link.is_empty() { reply } else { reply.with("link", link) }
+    })
+}
+
+#[test]
+fn tags_come_page_by_page() {
+    let server = tagged(&[
+        (r#"{"name":"x","tags":["1","2"]}"#, "</v2/x/tags/list?n=2&page=1>; rel=\"next\""),
+        (r#"{"name":"x","tags":["3"]}"#, "<http://127.0.0.1:1/v2/x/tags/list?page=2>; title=a; rel=next"),
+        (r#"{"name":"x","tags":null}"#, ""),
+    ]);
+    let tags = Machine::new().tags(&format!("{}/x:ignored", server.address)).unwrap();
+    let tags: Vec<_> = tags.iter().map(|name| name.tag().unwrap()).collect();
+    assert_eq!(tags, ["1", "2", "3"]);
+    let first = server.requests().remove(0);
+    assert_eq!(first, "GET /v2/x/tags/list?n=1000");
+}
+
+#[test]
+fn a_list_of_tags_leads_nowhere_else() {
+    for link in ["</v2/other/tags/list?page=1>; rel=next", "</x>; rel=next", "<http://h?page=1>; rel=next"] {
+        let server = tagged(Box::leak(Box::new([(r#"{"tags":["1"]}"#, link)])));
+        let error = Machine::new().tags(&format!("{}/x", server.address)).unwrap_err();
+        assert!(matches!(error, Error::Protocol { .. }), "{error}");
+    }
+    let server = tagged(&[(r#"{"tags":[]}"#, "</v2/x/tags/list?page=0>; rel=next")]);
+    assert!(Machine::new().tags(&format!("{}/x", server.address)).is_err(), "it goes round in circles");
+    let server = tagged(&[(r#"{"tags":["../../etc"]}"#, "")]);
+    let error = Machine::new().tags(&format!("{}/x", server.address)).unwrap_err();
+    assert!(matches!(error, Error::InvalidReference { .. }), "{error}");
 }
