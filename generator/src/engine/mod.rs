@@ -133,6 +133,13 @@ impl Engine {
         self == Self::Podman
     }
 
+    /// Writes what the service of an image or artifact needs to say how far it is.
+    pub(crate) fn fetch(self, service: &mut Service) {
+        if self == Engine::Sampan {
+            service.set_default("Service", "NotifyAccess", "main");
+        }
+    }
+
     /// Writes what makes the unit a pod's service, and returns the units that go with it.
     pub(crate) fn pod(self, service: &mut Service, plan: &PodPlan) -> Vec<Service> {
         match self {

@@ -21,5 +21,6 @@ impl Translator<'_> {
             ),
         }
         self.oneshot(&pull, true);
+        self.engine().fetch(&mut self.service);
     }
 }

@@ -14,6 +14,7 @@ impl Translator<'_> {
             None => self.fail(&rules::MISSING_KEY, "Image= is not set", "add Image= with the image to pull"),
         }
         self.oneshot(&pull, true);
+        self.engine().fetch(&mut self.service);
         if let Some(name) = crate::book::resource_name(self.unit, "") {
             self.makes(&name);
         }
