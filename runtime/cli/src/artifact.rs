@@ -1,16 +1,19 @@
 //! `sampan artifact`: files from registries, which containers have mounted.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 use sampan_image::{Artifact, Policy, PullOptions, Source, pull_artifact};
 use serde_json::{Value, json};
 
-use crate::Coded;
+use crate::blame::Blamed as _;
 use crate::context::Context;
 use crate::output::{self, Format, human};
-use crate::pull::{Access, Progressing};
+use crate::progress::Shown;
+use crate::pull::Access;
+use crate::run::unit::Unit;
+use crate::{Coded, containers_conf};
 
 /// podman-artifact-rm(1) and its neighbours: there is no such artifact.
 const MISSING: u8 = 1;
@@ -89,30 +92,36 @@ struct Remove {
 }
 
 /// Does what the verb says.
-pub(crate) fn command(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
+pub(crate) fn command(command: Command, context: &Context, modules: &[PathBuf]) -> anyhow::Result<ExitCode> {
     match command.verb {
-        Verb::Pull(options) => fetch(&options, context),
+        Verb::Pull(options) => fetch(options, context, modules),
         Verb::Ls(options) => list(&options, context),
         Verb::Inspect { format, name } => inspect(&name, format.as_deref(), context),
         Verb::Rm(options) => remove(&options, context),
     }
 }
 
-fn fetch(options: &Pull, context: &Context) -> anyhow::Result<ExitCode> {
+fn fetch(mut options: Pull, context: &Context, modules: &[PathBuf]) -> anyhow::Result<ExitCode> {
+    options.access.complete(&containers_conf::load(modules)?.engine);
     if options.decryption_key.is_some() {
-        bail!("--decryption-key (DecryptionKey=): artifacts are not decrypted here");
+        let error =
+            anyhow!("--decryption-key: artifacts are not decrypted here; use one that is not encrypted");
+        return Err(error).blame("DecryptionKey", "");
     }
     let registries = context.registries()?;
     let policy = Policy::load(Path::new("/")).context("reading policy.json")?;
     let source = Source::parse(&options.name, &registries)?;
     let credentials = options.access.credentials();
-    let bar = Progressing::new(options.quiet == Some(true));
-    let report = |progress: &_| bar.show(progress);
+    let unit = Unit::current().filter(|unit| unit.listens);
+    let shown = Shown::new(options.quiet == Some(true), unit.as_ref());
+    let report = |progress: &_| shown.show(progress);
     let mut how = PullOptions::new(&registries, &policy);
     options.access.apply(credentials.as_ref(), &mut how)?;
     how.progress = &report;
-    let artifact = pull_artifact(&context.store()?, &source, &how)?;
-    bar.finish();
+    shown.begin(&options.name, how.patience());
+    let artifact = pull_artifact(&context.store()?, &source, &how);
+    shown.finish();
+    let artifact = artifact.blame("Artifact", &options.name)?;
     println!("{}", artifact.digest.hex());
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,5 @@
-//! The `[containers]` table of containers.conf(5): the host's defaults for what a unit leaves open.
+//! The `[containers]` table of containers.conf(5), and of `[engine]` what fetching is about: the host's defaults for what
+//! a unit leaves open.
 //!
 //! Read, never written: `/usr/share/containers/containers.conf`, then `/etc`, then the drop-ins of both, then the
 //! modules that `--module` names; a later value replaces an earlier one. Keys that configure Podman's own helpers
@@ -6,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde::Deserialize;
 
 const DIRECTORIES: [&str; 2] = ["/usr/share/containers", "/etc/containers"];
@@ -17,6 +18,17 @@ pub(crate) struct ContainersConf {
     /// The `[containers]` table.
     #[serde(default)]
     pub(crate) containers: Containers,
+    /// The `[engine]` table.
+    #[serde(default)]
+    pub(crate) engine: Engine,
+}
+
+/// Defaults of fetching.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Engine {
+    pub(crate) retry: Option<u32>,
+    pub(crate) retry_delay: Option<String>,
 }
 
 /// Defaults of new containers. Absent means: what Podman has built in.
@@ -53,7 +65,7 @@ pub(crate) struct Containers {
 /// # Errors
 /// A file that is not TOML or has a value of the wrong type, or a module that is not there.
 pub(crate) fn load(modules: &[PathBuf]) -> anyhow::Result<ContainersConf> {
-    let mut merged = toml::Table::new();
+    let (mut merged, mut engine) = (toml::Table::new(), toml::Table::new());
     for path in files(modules)? {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
@@ -65,10 +77,15 @@ pub(crate) fn load(modules: &[PathBuf]) -> anyhow::Result<ContainersConf> {
         if let Some(toml::Value::Table(containers)) = table.get("containers") {
             merge(&mut merged, containers.clone());
         }
+        if let Some(toml::Value::Table(table)) = table.get("engine") {
+            let ours = table.iter().filter(|(key, _)| ["retry", "retry_delay"].contains(&key.as_str()));
+            engine.extend(ours.map(|(key, value)| (key.clone(), value.clone())));
+        }
     }
     let containers =
         merged.try_into().context("containers.conf has a value of the wrong type in [containers]")?;
-    Ok(ContainersConf { containers })
+    let engine = engine.try_into().context("containers.conf has a value of the wrong type in [engine]")?;
+    Ok(ContainersConf { containers, engine })
 }
 
 fn files(modules: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
@@ -92,8 +109,13 @@ fn files(modules: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn find_module(module: &Path) -> anyhow::Result<PathBuf> {
+/// The file of a module.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn find_module(module: &Path) -> anyhow::Result<PathBuf> {
     if module.is_absolute() {
+        ensure!(module.exists(), "no containers.conf module {}", module.display());
         return Ok(module.to_path_buf());
     }
     let candidates: Vec<_> =

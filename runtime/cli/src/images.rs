@@ -8,6 +8,7 @@ mod save;
 mod tag;
 mod tree;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::ensure;
@@ -91,10 +92,10 @@ pub(crate) struct RemoveOptions {
 }
 
 /// Does what the verb says.
-pub(crate) fn command(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
+pub(crate) fn command(command: Command, context: &Context, modules: &[PathBuf]) -> anyhow::Result<ExitCode> {
     match command.verb {
         Verb::Ls(options) => run(options, context),
-        Verb::Pull(options) => pull::run(*options, context),
+        Verb::Pull(options) => pull::run(*options, context, modules),
         Verb::Inspect(options) => inspect::images(&options, context),
         Verb::History(options) => history::run(&options, context),
         Verb::Rm(options) => remove(options, context),

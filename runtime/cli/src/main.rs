@@ -1,6 +1,7 @@
 //! `sampan`: the command line. Each command is a file of its own; this one only tells them apart.
 
 mod artifact;
+mod auto_update;
 mod blame;
 mod build;
 mod check;
@@ -21,6 +22,7 @@ mod man;
 mod network;
 mod output;
 mod pod;
+mod progress;
 mod prompt;
 mod ps;
 mod pull;
@@ -95,6 +97,24 @@ enum Command {
     Logout(login::LogoutOptions),
     /// Build an image from a Containerfile, by buildah
     Build(Box<build::Options>),
+    /// Give services the images that their names lead to now
+    ///
+    /// Updates the containers that run with AutoUpdate= in their .container or .kube file (the label
+    /// io.containers.autoupdate). With registry the registry is asked whether the name has another digest by now, one
+    /// request for each name, and the image is fetched, once for all that use it; with local the name has to lead to
+    /// another image in the store, one that was built or pulled meanwhile. Their services are restarted one after the
+    /// other, those of containers in a pod by the pod's.
+    ///
+    /// A service has to prove that it runs with the new image: it has to become ready, and healthy if the container has
+    /// a health check; without one it has to run for 10 seconds. If it doesn't, the name is returned to the previous
+    /// image, all services that were restarted for it are restarted again, and the list says "rolled back". The image
+    /// that was taken back isn't tried again; the next one is. To try the same one again, pull it: sampan pull NAME.
+    ///
+    /// An update that was killed is brought to its end by the next one. The outcome for each service is in the journal
+    /// too, with the fields SAMPAN_AUTO_UPDATE, IMAGE_NAME and CONTAINER_NAME, and shows in journalctl -u of the service.
+    ///
+    /// The timer sampan-auto-update.timer calls this daily: systemctl enable --now sampan-auto-update.timer.
+    AutoUpdate(auto_update::Options),
     /// List images
     Images(images::Options),
     /// Remove images
@@ -187,10 +207,11 @@ fn dispatch(command: Command, context: &Context, modules: &[PathBuf]) -> anyhow:
         Command::Stop(options) => stop::run(options, context),
         Command::Kill(options) => kill::run(options, context),
         Command::Rm(options) => rm::run(options, context),
-        Command::Pull(options) => pull::run(options, context),
+        Command::Pull(options) => pull::run(options, context, modules),
         Command::Login(options) => login::run(&options, context),
         Command::Logout(options) => login::logout(&options, context),
-        Command::Build(options) => build::run(&options, context),
+        Command::Build(options) => build::run(&options, context, modules),
+        Command::AutoUpdate(options) => auto_update::run(options, context),
         Command::Images(options) => images::run(options, context),
         Command::Rmi(options) => images::remove(options, context),
         Command::History(options) => images::history(&options, context),
@@ -198,8 +219,8 @@ fn dispatch(command: Command, context: &Context, modules: &[PathBuf]) -> anyhow:
         Command::Untag(options) => images::untag(&options, context),
         Command::Save(options) => images::save(&options, context),
         Command::Load(options) => images::load(&options, context),
-        Command::Image(command) => images::command(command, context),
-        Command::Artifact(command) => artifact::command(command, context),
+        Command::Image(command) => images::command(command, context, modules),
+        Command::Artifact(command) => artifact::command(command, context, modules),
         Command::Network(command) => network::command(command, context),
         Command::System(command) => system::command(command, context),
         Command::Volume(command) => volume::command(command, context),

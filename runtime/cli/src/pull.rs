@@ -3,23 +3,23 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
-use sampan_image::{Credentials, Image, Platform, Policy, Progress, PullOptions, Registries, Source, Store};
+use sampan_image::{Credentials, Image, Platform, Policy, PullOptions, Registries, Source, Store};
 
 use crate::blame::Blamed as _;
 use crate::context::Context;
+use crate::progress::Shown;
 use crate::prompt;
 use crate::run::size;
+use crate::run::unit::Unit;
+use crate::{containers_conf, output};
 
 /// `sampan pull [options] IMAGE…`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Refused: every tag is pulled by its own name
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set, hide = true)]
+    /// All tags of the repositories
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
     all_tags: bool,
     #[command(flatten)]
     access: Access,
@@ -109,6 +109,14 @@ pub(crate) struct Access {
 }
 
 impl Access {
+    /// Takes what was left open from containers.conf(5).
+    pub(crate) fn complete(&mut self, engine: &containers_conf::Engine) {
+        self.retry = self.retry.or(engine.retry);
+        if self.retry_delay.is_none() {
+            self.retry_delay = engine.retry_delay.clone().filter(|delay| !delay.is_empty());
+        }
+    }
+
     /// The credentials of `--creds`, which [`Access::apply`] borrows.
     pub(crate) fn credentials(&self) -> Option<Credentials> {
         self.creds.as_deref().map(parse_credentials)
@@ -150,10 +158,21 @@ pub(crate) struct Request<'a> {
 }
 
 /// Fetches and prints the identifiers, one a line.
-pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCode> {
-    refuse(&options)?;
+pub(crate) fn run(mut options: Options, context: &Context, modules: &[PathBuf]) -> anyhow::Result<ExitCode> {
+    if options.decryption_key.is_some() {
+        let error =
+            anyhow::anyhow!("--decryption-key: images are not decrypted here; use one that is not encrypted");
+        return Err(error).blame("DecryptionKey", "");
+    }
+    options.access.complete(&containers_conf::load(modules)?.engine);
     let platform = options.machine.platform()?;
-    for name in &options.images {
+    let unit = Unit::current().filter(|unit| unit.listens);
+    let shown = Shown::new(options.quiet, unit.as_ref());
+    let names = match options.all_tags {
+        true => all_tags(&options, context)?,
+        false => options.images.clone(),
+    };
+    let fetched = output::each(&names, |name| {
         let name = &chosen(name, &options.policy, context)?;
         let request = Request {
             name,
@@ -162,12 +181,14 @@ pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCod
             access: &options.access,
             signature_policy: options.signature_policy.as_deref(),
         };
-        let bar = Progressing::new(options.quiet);
-        let image = find_or_fetch(context, &request, &|progress| bar.show(progress))?;
-        bar.finish();
-        println!("{}", image.id);
+        let image = find_or_fetch(context, &request, &shown);
+        shown.finish();
+        output::lines([image.blame("Image", name)?.id])
+    });
+    match fetched {
+        Err(error) if names.len() > 1 => Err(error.context("not all images were pulled")),
+        fetched => fetched,
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What a name means: on a terminal someone is asked if it may mean several things.
@@ -191,18 +212,19 @@ fn chosen(name: &str, policy: &str, context: &Context) -> anyhow::Result<String>
     }
 }
 
-/// Keys of `.image` files that have no meaning here.
-fn refuse(options: &Options) -> anyhow::Result<()> {
-    if options.all_tags {
-        let error = anyhow::anyhow!("--all-tags: pull each tag by its name, in an .image file of its own");
-        return Err(error).blame("AllTags", "");
-    }
-    if options.decryption_key.is_some() {
-        let error =
-            anyhow::anyhow!("--decryption-key: images are not decrypted here; use one that is not encrypted");
-        return Err(error).blame("DecryptionKey", "");
-    }
-    Ok(())
+/// The names of all tags of the repositories; a tag that is written there doesn't matter.
+fn all_tags(options: &Options, context: &Context) -> anyhow::Result<Vec<String>> {
+    let registries = context.registries()?;
+    with_options(&registries, &options.access, options.signature_policy.as_deref(), |how| {
+        let mut names = Vec::new();
+        for image in &options.images {
+            let source = Source::parse(image, &registries)?;
+            let tags = sampan_image::tags(&source, how).blame("AllTags", "")?;
+            anyhow::ensure!(!tags.is_empty(), "the registry has no tag of {image}");
+            names.extend(tags.iter().map(ToString::to_string));
+        }
+        Ok(names)
+    })
 }
 
 /// The image as the policy says: from the store, or from its source.
@@ -212,22 +234,24 @@ fn refuse(options: &Options) -> anyhow::Result<()> {
 pub(crate) fn find_or_fetch(
     context: &Context,
     request: &Request<'_>,
-    report: &(dyn Fn(&Progress) + Sync),
+    shown: &Shown<'_>,
 ) -> anyhow::Result<Image> {
     let store = context.store()?;
     let registries = context.registries()?;
     let local = store.find(request.name, &registries)?;
-    match (request.policy, local) {
+    // One for another machine is not what was asked for.
+    let fits = |image: &Image| request.platform.as_ref().is_none_or(|platform| platform.fits(&image.config));
+    match (request.policy, local.filter(fits)) {
         ("missing" | "never", Some(image)) => Ok(image),
         ("never", None) => anyhow::bail!(
             "image {} is not on this machine and Pull=never forbids fetching it: run `sampan pull {0}`",
             request.name
         ),
-        ("newer", Some(image)) => fetch(&store, &registries, request, report).or_else(|error| {
+        ("newer", Some(image)) => fetch(&store, &registries, request, shown).or_else(|error| {
             log::warn!("{error:#}; going on with the image that is there (Pull=newer)");
             Ok(image)
         }),
-        _ => fetch(&store, &registries, request, report),
+        _ => fetch(&store, &registries, request, shown),
     }
 }
 
@@ -235,11 +259,13 @@ fn fetch(
     store: &Store,
     registries: &Registries,
     request: &Request<'_>,
-    report: &(dyn Fn(&Progress) + Sync),
+    shown: &Shown<'_>,
 ) -> anyhow::Result<Image> {
     let source = Source::parse(request.name, registries)?;
     with_options(registries, request.access, request.signature_policy, |options| {
-        let options = PullOptions { platform: request.platform.as_ref(), progress: report, ..*options };
+        let report = |progress: &_| shown.show(progress);
+        let options = PullOptions { platform: request.platform.as_ref(), progress: &report, ..*options };
+        shown.begin(request.name, options.patience());
         Ok(sampan_image::pull(store, &source, &options)?)
     })
 }
@@ -256,7 +282,7 @@ pub(crate) fn with_options<T>(
 ) -> anyhow::Result<T> {
     let policy = match signature_policy {
         Some(file) => Policy::load_file(file).context("--signature-policy")?,
-        None => Policy::load(Path::new("/")).context("reading policy.json")?,
+        None => Context::policy()?,
     };
     let credentials = access.credentials();
     let mut options = PullOptions::new(registries, &policy);
@@ -267,71 +293,6 @@ pub(crate) fn with_options<T>(
 fn parse_credentials(text: &str) -> Credentials {
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
     Credentials { user: user.to_owned(), password: password.to_owned() }
-}
-
-/// `layer 2/5 118 MB of 410 MB 38 MB/s`
-pub(crate) fn describe(progress: &Progress) -> String {
-    if progress.waiting {
-        return "waiting for another process that fetches the same image".to_owned();
-    }
-    let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
-    format!(
-        "layer {}/{} {} MB of {} MB {} MB/s",
-        progress.layer,
-        progress.layers,
-        megabytes(progress.bytes),
-        megabytes(progress.total),
-        megabytes(progress.rate)
-    )
-}
-
-/// Reports at most this often; `systemctl status` is read by people.
-const EVERY: Duration = Duration::from_millis(250);
-
-/// Passes reports on, but not more often than people can read.
-pub(crate) fn throttled(report: impl Fn(&Progress) + Sync) -> impl Fn(&Progress) + Sync {
-    let last: Mutex<Option<std::time::Instant>> = Mutex::new(None);
-    move |progress: &Progress| {
-        let Ok(mut last) = last.lock() else { return };
-        if last.is_none_or(|last| last.elapsed() >= EVERY) {
-            *last = Some(std::time::Instant::now());
-            report(progress);
-        }
-    }
-}
-
-/// Progress as a bar on a terminal.
-#[derive(Debug)]
-pub(crate) struct Progressing(ProgressBar);
-
-impl Progressing {
-    /// A bar, or none.
-    pub(crate) fn new(quiet: bool) -> Self {
-        if quiet {
-            return Self(ProgressBar::hidden());
-        }
-        let style = ProgressStyle::with_template(
-            "{msg}  {bytes:>10}/{total_bytes:<10} {bar:30} {binary_bytes_per_sec}",
-        )
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-        Self(ProgressBar::new(0).with_style(style))
-    }
-
-    /// Shows how far it is.
-    pub(crate) fn show(&self, progress: &Progress) {
-        self.0.set_message(if progress.waiting {
-            "waiting for another process".to_owned()
-        } else {
-            format!("layer {}/{}", progress.layer, progress.layers)
-        });
-        self.0.set_length(progress.total);
-        self.0.set_position(progress.bytes);
-    }
-
-    /// Takes the bar away.
-    pub(crate) fn finish(&self) {
-        self.0.finish_and_clear();
-    }
 }
 
 #[cfg(test)]
@@ -370,15 +331,20 @@ mod tests {
         assert!(Line::try_parse_from("pull --platform linux/arm --arch arm image".split(' ')).is_err());
     }
 
-    /// Generated units have these options; they must not be passed over.
+    /// A `.image` file has these options; they must not be passed over.
     #[test]
-    fn what_has_no_meaning_is_refused_with_its_key() {
-        let refused = |words: &str| {
-            let line = Line::try_parse_from(words.split(' ')).unwrap();
-            refuse(&line.options).err().map(|error| format!("{error:#}"))
-        };
-        assert!(refused("pull --all-tags image").unwrap().starts_with("AllTags="));
-        assert!(refused("pull --decryption-key k image").unwrap().starts_with("DecryptionKey="));
-        assert_eq!(refused("pull --all-tags=false image"), None);
+    fn encrypted_images_are_refused_with_the_key() {
+        let line = Line::try_parse_from(["pull", "--decryption-key", "k", "image"]).unwrap();
+        let context = Context::new("/nonexistent/a".into(), "/nonexistent/b".into());
+        let error = run(line.options, &context, &[]).unwrap_err();
+        assert!(format!("{error:#}").starts_with("DecryptionKey="), "{error:#}");
+    }
+
+    #[test]
+    fn options_count_more_than_the_machines_defaults() {
+        let engine = containers_conf::Engine { retry: Some(7), retry_delay: Some("2s".to_owned()) };
+        let mut access = Access { retry: Some(1), ..Access::default() };
+        access.complete(&engine);
+        assert_eq!((access.retry, access.retry_delay.as_deref()), (Some(1), Some("2s")));
     }
 }

@@ -11,6 +11,7 @@ use crate::fixture::{BUSYBOX, building_machine, install, sampan_json, start, sta
 pub fn tests() -> Vec<Trial> {
     vec![
         test_in(building_machine, "builds::an_image_is_built_and_run", an_image_is_built_and_run),
+        test_in(building_machine, "builds::keys_reach_the_build", keys_reach_the_build),
         test("builds::without_buildah_the_error_names_the_package", without_buildah),
     ]
 }
@@ -57,6 +58,55 @@ fn an_image_is_built_and_run(machine: &Machine) -> Result<()> {
     ensure!(said.contains("RUN false") && said.contains("buildah has failed"), "{said}");
     let left = machine.shell("ls /run/sampan/network/leases")?;
     ensure!(left.lines().count() == 1, "a build that fails keeps its lease: {left}");
+    Ok(())
+}
+
+const STAGES: &str = "FROM localhost:5000/busybox AS base\nCOPY . /context\n\
+    RUN --mount=type=secret,id=word cat /run/secrets/word >/secret && cat /etc/resolv.conf /etc/hosts >/names \
+    && echo $WORD >/word\nFROM base AS final\nRUN echo final >/stage\nFROM base\nRUN false\n";
+
+const KEYS: &str = "[Build]\nImageTag=keys\nSetWorkingDirectory=/srv/keys\nTarget=final\nIgnoreFile=/srv/ignore\n\
+    Secret=id=word,src=/srv/secret\nEnvironment=WORD=env\nAnnotation=org.example.key=annotated\nLabel=a=b\n\
+    DNS=10.9.9.9\nDNSSearch=example.org\nDNSOption=ndots:3\nForceRM=yes\nPull=missing\nTLSVerify=no\n\
+    AuthFile=/srv/auth.json\nContainersConfModule=/srv/module.conf\nPodmanArgs=--add-host=there:10.1.2.3\n";
+
+fn keys_reach_the_build(machine: &Machine) -> Result<()> {
+    for (path, text) in [
+        ("keys/Containerfile", STAGES),
+        ("keys/seen", "x"),
+        ("keys/hidden", "x"),
+        ("ignore", "hidden\n"),
+        ("secret", "whisper"),
+        ("auth.json", "{}"),
+        ("module.conf", "[containers]\n"),
+    ] {
+        machine.write(&format!("/srv/{path}"), text)?;
+    }
+    let container = "[Container]\nImage=keys.build\nContainerName=keys\nExec=sleep 1000\n";
+    install(machine, &[("keys.build", KEYS), ("keys.container", container)])?;
+    start(machine, "keys")?;
+    let inside = |command: &str| machine.ok(&["sampan", "exec", "keys", "sh", "-c", command]);
+    let files = inside("cat /secret /stage /word; ls /context")?;
+    ensure!(files == "whisperfinal\nenv\nContainerfile\nseen\n", "{files}");
+    let names = inside("cat /names")?;
+    for wanted in ["nameserver 10.9.9.9", "search example.org", "ndots:3", "10.1.2.3"] {
+        ensure!(names.contains(wanted), "no {wanted} in {names}");
+    }
+    let image = &sampan_json(machine, &["image", "inspect", "keys"])?[0];
+    let env = image["Config"]["Env"].to_string();
+    ensure!(env.contains("WORD=env") && image["Labels"]["a"] == "b", "{image}");
+    machine.shell("grep -q '\"org.example.key\":\"annotated\"' /var/lib/sampan/blobs/sha256/*")?;
+    // What can't be honoured stops the build, with its name.
+    for (more, wanted) in [
+        ("ContainersConfModule=/srv/another.conf", "ContainersConfModule"),
+        ("PodmanArgs=--nosuch", "--nosuch"),
+        ("Secret=id=word,src=/srv/nosuch", "/srv/nosuch"),
+        ("File=/srv/nosuch", "/srv/nosuch"),
+    ] {
+        install(machine, &[("odd.build", &format!("{KEYS}{more}\n"))])?;
+        let said = start_fails(machine, "odd-build")?;
+        ensure!(said.contains(wanted), "{more}: {said}");
+    }
     Ok(())
 }
 

@@ -9,6 +9,8 @@ use sampan_machine_tests::Machine;
 use sampan_machine_tests::registry::TLS_ADDRESS;
 
 use crate::fixture::{Shared, Skip, install, shared, start, start_fails, test, uninstall};
+use crate::slow_registry::{self, Manners, SlowRegistry};
+use crate::updates::{good, says};
 
 static MACHINE: Shared = Shared::new(module_path!());
 
@@ -23,7 +25,12 @@ pub fn tests() -> Vec<Trial> {
         on_shared("a_start_right_after_its_pull", a_start_right_after_its_pull),
         on_shared("from_every_local_transport", from_every_local_transport),
         on_shared("files_owners_and_whiteouts_are_as_packed", as_packed),
+        on_shared("all_tags_of_a_repository", all_tags),
+        on_shared("when_a_tag_is_fetched_again", policies),
+        on_shared("an_image_file_brings_what_containers_run_next", image_file),
+        on_shared("keys_that_cannot_be_honoured_are_named", refused_keys),
         alone("progress_shows_and_extends_the_start", progress_shows_and_extends_the_start),
+        alone("a_stalled_transfer_says_so", stalled_transfer),
         alone("one_pull_at_a_time_of_one_image", one_pull_at_a_time),
         alone("a_policy_refuses_what_is_not_signed", a_policy_refuses_what_is_not_signed),
     ]
@@ -153,30 +160,157 @@ fn as_packed(machine: &Machine) -> Result<()> {
     Ok(())
 }
 
-fn progress_shows_and_extends_the_start(machine: &Machine) -> Result<()> {
-    // 4 MByte/s on the loopback: the image takes longer than the unit may.
-    let slow = machine.run(&[
-        "tc", "qdisc", "add", "dev", "lo", "root", "tbf", "rate", "32mbit", "burst", "256k", "latency",
-        "500ms",
-    ])?;
-    if !slow.success() {
-        return Err(Skip(format!("the kernel can't slow the loopback down: {}", slow.text().trim())).into());
-    }
-    let text = "[Container]\nImage=localhost:5000/redis\n[Service]\nTimeoutStartSec=3\n";
-    install(machine, &[("slow.container", text)])?;
-    machine.ok(&["systemctl", "start", "--no-block", "slow"])?;
-    let mut seen = Vec::new();
-    machine.wait("the slow pull ends", Duration::from_secs(90), |m| {
-        let status = m.property("slow", "StatusText")?;
-        if seen.last() != Some(&status) {
-            seen.push(status);
+/// What a unit's status was until it was active or has failed.
+fn statuses(machine: &Machine, units: &[&str]) -> Result<Vec<Vec<String>>> {
+    let mut seen = vec![Vec::new(); units.len()];
+    machine.wait("the pulls end", Duration::from_secs(120), |m| {
+        let mut is_over = true;
+        for (unit, seen) in units.iter().zip(&mut seen) {
+            let status = m.property(unit, "StatusText")?;
+            if seen.last() != Some(&status) {
+                seen.push(status);
+            }
+            is_over &= ["active", "failed"].contains(&m.property(unit, "ActiveState")?.as_str());
         }
-        Ok(["active", "failed"].contains(&m.property("slow", "ActiveState")?.as_str()))
+        Ok(is_over)
     })?;
-    ensure!(machine.property("slow", "ActiveState")? == "active", "it failed; STATUS= was {seen:#?}");
-    let shape = |s: &&String| s.contains("layer ") && s.contains("MB of ") && s.contains("MB/s");
-    ensure!(seen.iter().filter(shape).count() > 3, "STATUS= was {seen:#?}");
+    Ok(seen)
+}
+
+/// Two units that may take three seconds each, and need one image that takes longer.
+fn progress_shows_and_extends_the_start(machine: &Machine) -> Result<()> {
+    let manners = Manners { pause: Duration::from_millis(12), ..Manners::default() };
+    let slow = SlowRegistry::start(machine, manners)?;
+    let image = format!("Image={}/redis", slow_registry::ADDRESS);
+    install(
+        machine,
+        &[
+            ("slow.container", &format!("[Container]\n{image}\n[Service]\nTimeoutStartSec=3\n")),
+            ("slow.image", &format!("[Image]\n{image}\n[Service]\nTimeoutStartSec=3\n")),
+        ],
+    )?;
+    let units = ["slow", "slow-image"];
+    machine.ok(&["systemctl", "start", "--no-block", units[0], units[1]])?;
+    let seen = statuses(machine, &units)?;
+    let shape =
+        |s: &&String| s.contains("layer ") && s.contains("% ") && s.contains("MB of ") && s.contains("B/s");
+    for (unit, seen) in units.iter().zip(&seen) {
+        ensure!(machine.property(unit, "ActiveState")? == "active", "{unit} failed; STATUS= was {seen:#?}");
+        ensure!(seen.iter().filter(shape).count() > 3, "STATUS= of {unit} was {seen:#?}");
+    }
+    let relayed =
+        |seen: &Vec<String>| seen.iter().any(|status| status.contains("fetched by another process"));
+    ensure!(seen.iter().any(relayed), "nobody has waited: {seen:#?}");
+    for (path, bytes) in slow.sent().iter().filter(|(_, bytes)| **bytes > 100_000) {
+        let hex = path.rsplit(':').next().unwrap_or_default();
+        let size = machine
+            .shell(&format!("stat -c %s /srv/registry/docker/registry/v2/blobs/sha256/*/{hex}/data"))?;
+        let size: usize = size.trim().parse()?;
+        ensure!(*bytes < size + 2000, "{path} of {size} bytes was sent as {bytes}");
+    }
     Ok(())
+}
+
+fn stalled_transfer(machine: &Machine) -> Result<()> {
+    let slow = SlowRegistry::start(machine, Manners { silent_after: 200_000, ..Manners::default() })?;
+    let text =
+        format!("[Container]\nImage={}/redis\n[Service]\nTimeoutStartSec=20\n", slow_registry::ADDRESS);
+    install(machine, &[("stalled.container", &text)])?;
+    let said = start_fails(machine, "stalled")?;
+    ensure!(said.contains("stalled: next to no data for 30 s while reading"), "{said}");
+    ensure!(said.contains("stalled.container:2"), "it names no line: {said}");
+    let result = machine.property("stalled", "Result")?;
+    ensure!(result == "exit-code", "systemd has ended it: {result}");
+    ensure!(slow.sent().values().sum::<usize>() >= 200_000, "nothing was sent at all");
+    let left = machine.shell("find /var/lib/sampan/tmp -mindepth 1")?;
+    ensure!(left.is_empty(), "left in tmp: {left}");
+    Ok(())
+}
+
+fn all_tags(machine: &Machine) -> Result<()> {
+    for tag in ["tag-1", "tag-2"] {
+        good(machine, tag, tag)?;
+    }
+    machine.run(&["sampan", "rmi", "--all", "--force"])?;
+    install(machine, &[("tags.image", "[Image]\nImage=localhost:5000/busybox\nAllTags=yes\n")])?;
+    start(machine, "tags-image")?;
+    let names = machine.ok(&["sampan", "images", "--format", "{{.Repository}}:{{.Tag}}"])?;
+    for tag in ["latest", "tag-1", "tag-2"] {
+        ensure!(names.contains(&format!("localhost:5000/busybox:{tag}\n")), "no {tag} in {names}");
+    }
+    uninstall(machine, &["tags.image"])
+}
+
+fn policies(machine: &Machine) -> Result<()> {
+    const NAME: &str = "localhost:5000/busybox:policy";
+    let pull = |policy: &str| machine.run(&["sampan", "pull", "--quiet", "--policy", policy, NAME]);
+    good(machine, "policy", "one")?;
+    let run = pull("never")?;
+    ensure!(!run.success() && run.stderr.contains("is not on this machine"), "{}", run.text());
+    let first = pull("missing")?.stdout;
+    good(machine, "policy", "two")?;
+    for policy in ["missing", "never"] {
+        ensure!(pull(policy)?.stdout == first, "{policy} has fetched it anew");
+    }
+    let second = pull("newer")?.stdout;
+    ensure!(second != first && !second.is_empty(), "newer has not fetched it");
+    good(machine, "policy", "three")?;
+    let third = pull("always")?.stdout;
+    ensure!(third != second, "always has not fetched it");
+    machine.ok(&["systemctl", "stop", "registry"])?;
+    let (newer, always) = (pull("newer")?, pull("always")?);
+    machine.ok(&["systemctl", "start", "registry"])?;
+    machine.wait("the registry answers", Duration::from_secs(20), |m| {
+        Ok(m.run(&["curl", "-sf", "http://localhost:5000/v2/"])?.success())
+    })?;
+    ensure!(newer.success() && newer.stdout == third, "{}", newer.text());
+    ensure!(!always.success() && always.text().contains("cannot be reached"), "{}", always.text());
+    Ok(())
+}
+
+fn image_file(machine: &Machine) -> Result<()> {
+    good(machine, "fresh", "one")?;
+    let image = "[Image]\nImage=localhost:5000/busybox:fresh\nRetry=1\nRetryDelay=1s\nContainersConfModule=/etc/module.conf\n";
+    machine.write("/etc/module.conf", "[engine]\nretry = 2\n")?;
+    install(machine, &[("fresh.image", image), ("fresh.container", "[Container]\nImage=fresh.image\n")])?;
+    start(machine, "fresh")?;
+    says(machine, "fresh", "one")?;
+    let first = machine.main_pid("fresh")?;
+    good(machine, "fresh", "two")?;
+    // What needs it is restarted with it, as Requires= has it.
+    machine.ok(&["systemctl", "restart", "fresh-image"])?;
+    machine.wait("the container is back", Duration::from_secs(20), |m| {
+        let pid = m.main_pid("fresh")?;
+        Ok(pid != 0 && pid != first && m.property("fresh", "ActiveState")? == "active")
+    })?;
+    machine.wait("it speaks", Duration::from_secs(10), |m| Ok(says(m, "fresh", "two").is_ok()))?;
+    machine.ok(&["systemctl", "stop", "fresh", "fresh-image"])?;
+    uninstall(machine, &["fresh.image", "fresh.container"])
+}
+
+fn refused_keys(machine: &Machine) -> Result<()> {
+    serve_tls(machine)?;
+    let image = |more: &str| format!("[Image]\nImage=127.0.0.1:5443/busybox\n{more}\n");
+    let certificates = "CertDir=/etc/containers/certs.d/localhost:5443";
+    install(
+        machine,
+        &[
+            ("certs.image", &image(certificates)),
+            ("key.image", &image("DecryptionKey=/etc/key.pem")),
+            ("module.image", &image("ContainersConfModule=/etc/nosuch.conf")),
+            ("key.artifact", "[Artifact]\nArtifact=localhost:5000/x:1\nDecryptionKey=/etc/key.pem\n"),
+        ],
+    )?;
+    start(machine, "certs-image")?;
+    for (unit, wanted) in [
+        ("key-image", "key.image:3"),
+        ("key-artifact", "key.artifact:3"),
+        ("module-image", "no containers.conf module /etc/nosuch.conf"),
+    ] {
+        let said = start_fails(machine, unit)?;
+        ensure!(said.contains(wanted), "{unit} says {said}");
+    }
+    uninstall(machine, &["certs.image", "key.image", "module.image", "key.artifact"])
 }
 
 fn one_pull_at_a_time(machine: &Machine) -> Result<()> {

@@ -25,11 +25,13 @@ mod oci;
 mod podman;
 mod pods;
 mod secrets;
+mod slow_registry;
 mod stacks;
 mod start_stop;
 mod store;
 mod transports;
 mod unit_files;
+mod updates;
 mod users;
 
 use std::process::ExitCode;
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         oci::tests(),
         inside::tests(),
         users::tests(),
+        updates::tests(),
         health::tests(),
         secrets::tests(),
         cli::tests(),

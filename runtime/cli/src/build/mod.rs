@@ -17,6 +17,7 @@ use sampan_image::{Image, Policy, PullOptions, Reference, Source};
 use self::network::Network;
 pub(crate) use self::options::Options;
 use crate::blame::Blamed as _;
+use crate::containers_conf;
 use crate::context::Context;
 use crate::run::mounts::{self, Source as Mounted};
 
@@ -24,13 +25,21 @@ const PROGRAM: &str = "buildah";
 /// Overrides `--runtime`, as in buildah(1).
 const RUNTIME: &str = "BUILDAH_RUNTIME";
 
+/// Names a further file for buildah, containers.conf(5).
+const OVERRIDE: &str = "CONTAINERS_CONF_OVERRIDE";
+
 /// Builds an image and prints its identifier.
-pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(options: &Options, context: &Context, modules: &[PathBuf]) -> anyhow::Result<ExitCode> {
     let tags = options.tags.iter().map(|tag| full_name(tag).blame("ImageTag", tag));
     let tags = tags.collect::<anyhow::Result<Vec<_>>>()?;
     let places = Places::make(context)?;
     let network = Network::prepare(options, &tags, context)?;
-    let built = command(options, &tags, &network, &places, context).and_then(execute);
+    let built = command(options, &tags, &network, &places, context).and_then(|mut command| {
+        if let Some(module) = module(modules)? {
+            command.env(OVERRIDE, module);
+        }
+        execute(command)
+    });
     network.release(context)?;
     built?;
 
@@ -45,6 +54,18 @@ pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
     }
     println!("{}", image.id);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The file that `ContainersConfModule=` names. buildah has no modules, but reads one file more than the usual ones.
+fn module(modules: &[PathBuf]) -> anyhow::Result<Option<PathBuf>> {
+    match modules {
+        [] => Ok(None),
+        [module] => containers_conf::find_module(module).map(Some).blame("ContainersConfModule", ""),
+        [_, second, ..] => {
+            Err(anyhow!("buildah reads one containers.conf module: put {} into the other", second.display()))
+                .blame("ContainersConfModule", second.display().to_string())
+        }
+    }
 }
 
 /// The command that builds.

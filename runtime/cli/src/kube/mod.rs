@@ -31,6 +31,7 @@ mod yaml;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+pub(crate) use self::play::unit_of;
 use crate::context::Context;
 
 /// `sampan kube play|down`

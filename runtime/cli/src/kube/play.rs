@@ -185,6 +185,11 @@ pub(super) fn is_ours(pod: &Pod) -> bool {
     pod.labels.contains_key(LABEL)
 }
 
+/// The unit whose YAML a pod was made of, if it was a unit's.
+pub(crate) fn unit_of(pod: &Pod) -> Option<String> {
+    pod.labels.get(LABEL).filter(|unit| !unit.is_empty()).cloned()
+}
+
 fn foreign(pod: &Pod) -> anyhow::Error {
     match &pod.unit {
         Some(unit) => anyhow!(

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use oci_spec::image::Config;
@@ -15,10 +14,8 @@ use super::unit::Unit;
 use super::user_namespace::Mappings;
 use crate::blame::Blamed as _;
 use crate::context::Context;
+use crate::progress::Shown;
 use crate::pull;
-
-/// While bytes flow, the start has this much longer; a stalled fetch ends by its own time-out.
-const EXTENSION: Duration = Duration::from_secs(60);
 
 /// What the container starts from.
 #[derive(Debug)]
@@ -52,16 +49,11 @@ pub(crate) fn find(options: &Options, context: &Context, unit: Option<&Unit>) ->
     let platform = options.machine.platform()?;
     let request =
         pull::Request { name, policy: &options.pull, platform, access: &access, signature_policy: None };
-    let report = pull::throttled(|progress| {
-        let text = pull::describe(progress);
-        match unit {
-            Some(unit) => unit.progress(&text, EXTENSION),
-            None if !options.quiet => eprintln!("{text}"),
-            None => {}
-        }
-    });
+    let shown = Shown::new(options.quiet, unit);
     loop {
-        let image = pull::find_or_fetch(context, &request, &report).blame("Image", name)?;
+        let image = pull::find_or_fetch(context, &request, &shown);
+        shown.finish();
+        let image = image.blame("Image", name)?;
         let store = context.store()?;
         let hold = store.hold()?;
         if store.has(&image) {

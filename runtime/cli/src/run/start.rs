@@ -234,9 +234,15 @@ fn first_state(options: &Options, claim: &Claim, unit: Option<&Unit>, base: &Bas
     }
 }
 
-/// The image's full name, where the user has written a part of it; a path stays what it is.
+/// The image's full name, where the user has written a part of it; a path stays what it is. An image may have several
+/// tags, and it is an update's business which of them was asked for.
 fn image_name(asked: &str, names: &[String]) -> String {
-    names.iter().find(|name| name.contains(asked)).cloned().unwrap_or_else(|| asked.to_owned())
+    let asked = asked.strip_prefix("docker://").unwrap_or(asked);
+    let ends = [asked.to_owned(), format!("{asked}:latest")];
+    let is_whole = |name: &&String| ends.contains(name);
+    let is_end = |name: &&String| ends.iter().any(|end| name.ends_with(&format!("/{end}")));
+    let found = names.iter().find(is_whole).or_else(|| names.iter().find(is_end));
+    found.or_else(|| names.iter().find(|name| name.contains(asked))).map_or(asked, String::as_str).to_owned()
 }
 
 /// The container's own name, as Podman does it: without one the first digits of its identifier.
@@ -349,4 +355,26 @@ fn describe(
     state.labels = labels.into_iter().collect();
     state.mounts = mounts;
     state.hostname = hostname;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::image_name;
+
+    /// `sampan auto-update` asks the registry for this name.
+    #[test]
+    fn the_tag_that_was_asked_for_is_the_images_name() {
+        let names = ["docker.io/library/web:1", "localhost:5000/web:1", "localhost:5000/web:latest"];
+        let names = names.map(str::to_owned);
+        for (asked, name) in [
+            ("localhost:5000/web", "localhost:5000/web:latest"),
+            ("localhost:5000/web:1", "localhost:5000/web:1"),
+            ("docker://localhost:5000/web", "localhost:5000/web:latest"),
+            ("web", "localhost:5000/web:latest"),
+            ("web:1", "docker.io/library/web:1"),
+            ("oci:/srv/web", "oci:/srv/web"),
+        ] {
+            assert_eq!(image_name(asked, &names), name, "{asked}");
+        }
+    }
 }

@@ -213,6 +213,7 @@ impl Unit {
             load_state: text("LoadState"),
             active_state: text("ActiveState"),
             sub_state: text("SubState"),
+            is_oneshot: text("Type") == "oneshot",
             result: text("Result"),
             control_group: text("ControlGroup"),
             status_text: text("StatusText"),

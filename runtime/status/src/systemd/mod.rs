@@ -34,6 +34,8 @@ pub struct Unit {
     pub sub_state: String,
     /// The main process; 0 if there is none, and for units that are no services.
     pub main_pid: u32,
+    /// Whether the service is over when its program is (`Type=oneshot`).
+    pub is_oneshot: bool,
     /// How the last run ended: `success`, `exit-code`, `signal`, `oom-kill`, `timeout`, ….
     pub result: String,
     /// Exit status of the last main process, or the number of the signal that ended it.
