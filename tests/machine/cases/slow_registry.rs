@@ -22,7 +22,7 @@ pub struct Manners {
     pub chunk: usize,
     /// The pause.
     pub pause: Duration,
-    /// So many bytes of an answer, and then nothing more, with the connection left open.
+    /// So many bytes in all, and then nothing more: connections are taken, and stay silent.
     pub silent_after: usize,
 }
 
@@ -114,8 +114,10 @@ fn hand_on(
     registry.write_all(head.as_bytes())?;
     let is_blob = path.contains("/blobs/");
     let mut buffer = vec![0; manners.chunk];
-    let mut total = 0;
     loop {
+        while is_blob && all(sent) >= manners.silent_after && !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let count = registry.read(&mut buffer)?;
         if count == 0 {
             return Ok(());
@@ -124,11 +126,12 @@ fn hand_on(
         if !is_blob {
             continue;
         }
-        total += count;
         *sent.lock().unwrap_or_else(PoisonError::into_inner).entry(path.clone()).or_default() += count;
-        while total >= manners.silent_after && !stop.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(20));
-        }
         std::thread::sleep(manners.pause);
     }
+}
+
+/// How much was sent of all blobs.
+fn all(sent: &Mutex<BTreeMap<String, usize>>) -> usize {
+    sent.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
 }
