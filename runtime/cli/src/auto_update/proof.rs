@@ -197,7 +197,13 @@ fn patience(check: &Healthcheck) -> Duration {
 }
 
 fn ended(name: &str, unit: &Unit) -> String {
-    format!("{name} has ended ({}): journalctl -u {name}", words(unit))
+    // systemd forgets how a run has ended when it begins the next one.
+    let how = if unit.restarts > 0 && unit.result == "success" {
+        "and Restart= has started it again".to_owned()
+    } else {
+        format!("({})", words(unit))
+    };
+    format!("{name} has ended {how}: journalctl -u {name}")
 }
 
 /// What a unit that didn't start has ended with, as a supplement; empty if that is unknown.

@@ -178,9 +178,13 @@ pub(super) fn differences(kind: UnitType) -> &'static [&'static str] {
             "Containers of users (rootless) are not run; *User=*, *Group=* and *DynamicUser=* in [Service] are \
              honoured.",
         ],
-        UnitType::Network | UnitType::Volume | UnitType::Image => {
+        UnitType::Network | UnitType::Volume => {
             &["Podman and sampan have stores of their own: neither sees what the other has made."]
         }
+        UnitType::Image => &[
+            "Podman and sampan have stores of their own: neither sees what the other has made.",
+            "Images are not decrypted: *DecryptionKey=* makes the service fail. Of a module in *ContainersConfModule=*              the keys _retry_ and _retry_delay_ of [engine] count.",
+        ],
         UnitType::Pod => {
             &["No infra container runs: the containers share namespaces that no process has to hold."]
         }
@@ -191,7 +195,11 @@ pub(super) fn differences(kind: UnitType) -> &'static [&'static str] {
             "_shareProcessNamespace_, _subPath_ of volumes that containers can write to, and fields of the pod that \
              aren't known before it runs, such as _status.podIP_, are refused.",
         ],
-        UnitType::Build | UnitType::Artifact => &[],
+        UnitType::Build => &[
+            "buildah(1) builds, which has to be installed; what its release has no option for makes the service fail, in \
+             its words. It reads one module of *ContainersConfModule=*.",
+        ],
+        UnitType::Artifact => &["Artifacts are not decrypted: *DecryptionKey=* makes the service fail."],
     }
 }
 
