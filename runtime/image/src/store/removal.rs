@@ -166,10 +166,15 @@ impl Removal<'_> {
         let lock = store.lock_records()?;
         let names = store.name_records()?;
         let previous: HashSet<Digest> = names.iter().filter_map(|name| name.previous).collect();
+        // An update that is at work, or was killed at it, may have to go back.
+        let on_trial = names.iter().filter(|name| name.trial.is_some());
+        let on_trial: HashSet<Digest> =
+            on_trial.flat_map(|name| [Some(name.image), name.previous]).flatten().collect();
         for record in store.image_records()? {
             let id = record.config.hex();
             let own = names_of(&names, &record.config);
-            if prune.in_use.contains(&id) || (!prune.all && !own.is_empty()) {
+            let is_needed = prune.in_use.contains(&id) || on_trial.contains(&record.config);
+            if is_needed || (!prune.all && !own.is_empty()) {
                 continue;
             }
             if !prune.all && previous.contains(&record.config) {
