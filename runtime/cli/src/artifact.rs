@@ -1,10 +1,10 @@
 //! `sampan artifact`: files from registries, which containers have mounted.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow};
-use sampan_image::{Artifact, Policy, PullOptions, Source, pull_artifact};
+use anyhow::anyhow;
+use sampan_image::{Artifact, PullOptions, Source, pull_artifact};
 use serde_json::{Value, json};
 
 use crate::blame::Blamed as _;
@@ -109,7 +109,7 @@ fn fetch(mut options: Pull, context: &Context, modules: &[PathBuf]) -> anyhow::R
         return Err(error).blame("DecryptionKey", "");
     }
     let registries = context.registries()?;
-    let policy = Policy::load(Path::new("/")).context("reading policy.json")?;
+    let policy = Context::policy()?;
     let source = Source::parse(&options.name, &registries)?;
     let credentials = options.access.credentials();
     let unit = Unit::current().filter(|unit| unit.listens);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use sampan_container::state::Containers;
-use sampan_image::{Registries, Store};
+use sampan_image::{Policy, Registries, Store};
 use sampan_network::Networks;
 
 use crate::pod::Pods;
@@ -94,6 +94,14 @@ impl Context {
     /// The image store; made if it does not exist yet.
     pub(crate) fn store(&self) -> anyhow::Result<Store> {
         Store::open(&self.root).with_context(|| format!("opening the image store {}", self.root.display()))
+    }
+
+    /// The machine's `policy.json`, or the user's.
+    ///
+    /// # Errors
+    /// It can't be read or understood.
+    pub(crate) fn policy() -> anyhow::Result<Policy> {
+        Policy::load(Path::new("/")).context("reading policy.json")
     }
 
     /// The host's registry configuration, `registries.conf(5)`.

@@ -1,11 +1,11 @@
 //! `sampan login` and `sampan logout`: credentials for registries, verified before they are kept.
 
 use std::io::{IsTerminal, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
-use sampan_image::{Credentials, LoginKey, Policy, PullOptions, Registries};
+use sampan_image::{Credentials, LoginKey, PullOptions, Registries};
 
 use crate::context::Context;
 use crate::prompt;
@@ -72,7 +72,7 @@ impl std::fmt::Debug for Options {
 /// Logs in.
 pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
     let registries = context.registries()?;
-    let policy = Policy::load(Path::new("/")).context("reading policy.json")?;
+    let policy = Context::policy()?;
     let mut how = PullOptions::new(&registries, &policy);
     how.auth_file = options.place.authfile.as_deref();
     how.cert_dir = options.cert_dir.as_deref();
@@ -191,7 +191,7 @@ fn password_from_stdin() -> anyhow::Result<String> {
 /// Logs out.
 pub(crate) fn logout(options: &LogoutOptions, context: &Context) -> anyhow::Result<ExitCode> {
     let registries = context.registries()?;
-    let policy = Policy::load(Path::new("/")).context("reading policy.json")?;
+    let policy = Context::policy()?;
     let mut how = PullOptions::new(&registries, &policy);
     how.auth_file = options.place.authfile.as_deref();
     if options.all {

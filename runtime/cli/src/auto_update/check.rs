@@ -1,7 +1,7 @@
 //! Whether there is a newer image than the one that a container runs.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use sampan_image::{Digest, Image, Platform, PullOptions, Reference, Registries, Store};
@@ -62,7 +62,7 @@ impl<'a> Checker<'a> {
             options,
             store: context.store()?,
             registries: context.registries()?,
-            policy: sampan_image::Policy::load(Path::new("/")).context("reading policy.json")?,
+            policy: Context::policy()?,
             asked: HashMap::new(),
         })
     }

@@ -249,6 +249,7 @@ impl Update<'_> {
                     policy: "always",
                     platform: check::platform(task, store)?,
                     access: &access,
+                    signature_policy: None,
                 };
                 let shown = Shown::new(false, None);
                 let image = pull::find_or_fetch(self.context, &request, &shown);

@@ -9,13 +9,12 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
 use sampan_image::{
-    Input, Policy, PullOptions, Reference, SaveFormat, SaveOptions, Saved, Store, load, save_archive,
-    save_directory,
+    Input, PullOptions, Reference, SaveFormat, SaveOptions, Saved, Store, load, save_archive, save_directory,
 };
 
 use crate::context::Context;
 use crate::output;
-use crate::pull::Progressing;
+use crate::progress::Shown;
 
 /// `sampan save [options] IMAGE [NAME…]`
 #[derive(Debug, clap::Args)]
@@ -201,9 +200,9 @@ fn parent(path: &Path) -> &Path {
 /// Reads images.
 pub(crate) fn read(options: &LoadOptions, context: &Context) -> anyhow::Result<ExitCode> {
     let registries = context.registries()?;
-    let policy = Policy::load(Path::new("/")).context("reading policy.json")?;
+    let policy = Context::policy()?;
     let store = context.store()?;
-    let bar = Progressing::new(options.quiet);
+    let bar = Shown::new(options.quiet, None);
     let report = |progress: &_| bar.show(progress);
     let mut how = PullOptions::new(&registries, &policy);
     how.progress = &report;
