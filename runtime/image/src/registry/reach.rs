@@ -3,7 +3,8 @@
 //! Blobs are redirected to storage and tokens come from other hosts, so a registry names hosts to
 //! talk to. One out on the internet must not make us knock at what only this machine or its network
 //! reaches: services on loopback, the cloud's metadata at 169.254.169.254, a router. A registry that
-//! is in such a place itself may lead to others there. Names are judged by the addresses that they
+//! is in such a place itself may lead to others there, and any to a private address whose name has a
+//! certificate. Names are judged by the addresses that they
 //! resolve to, at the moment of the connection: a name that means another address the second time
 //! (DNS rebinding) gains nothing.
 
@@ -165,8 +166,11 @@ impl Resolver for Guard {
             }
             Role::Other(exempt) if exempt.iter().any(|name| name.eq_ignore_ascii_case(host)) => Ok(found),
             Role::Other(_) => {
+                // A name with a certificate is nobody's router: clouds have storage at private addresses.
+                let is_proven = uri.scheme_str() == Some("https") && Reach::of_host(host).is_none();
+                let limit = self.place.reach().max(if is_proven { Reach::Private } else { Reach::Public });
                 let mut allowed = self.resolver.empty();
-                for address in found.iter().filter(|address| Reach::of(address.ip()) <= self.place.reach()) {
+                for address in found.iter().filter(|address| Reach::of(address.ip()) <= limit) {
                     allowed.push(*address);
                 }
                 match allowed.first().or(found.first()) {
@@ -256,9 +260,9 @@ mod tests {
 
     #[test]
     fn a_name_is_judged_by_what_it_resolves_to() {
-        let resolve = |role: Role, registry: &str, host: &str| {
+        let resolve_url = |role: Role, registry: &str, url: String| {
             let guard = Guard::new(Place::new(registry), role);
-            let uri: Uri = format!("https://{host}/x").parse().unwrap();
+            let uri: Uri = url.parse().unwrap();
             let timeout = NextTimeout {
                 after: std::time::Duration::from_secs(10).into(),
                 reason: ureq::Timeout::Resolve,
@@ -267,7 +271,12 @@ mod tests {
             let found = guard.resolve(&uri, &Config::default(), timeout);
             (found.map(|found| found.len()).map_err(|error| error.to_string()), guard.place.reach())
         };
+        let resolve =
+            |role, registry: &str, host: &str| resolve_url(role, registry, format!("https://{host}/x"));
         let other = || Role::Other(Arc::new([]));
+        // A private address behind a name, which has to show a certificate for it.
+        assert!(resolve(other(), "quay.io", "10.1").0.is_ok());
+        assert!(resolve_url(other(), "quay.io", "http://10.1/x".to_owned()).0.is_err());
         // Spellings that only the resolver understands.
         for host in
             ["localhost", "127.1", "2130706433", "0x7f000001", "127.0.0.1", "169.254.169.254", "10.0.0.1"]
