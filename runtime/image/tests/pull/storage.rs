@@ -99,7 +99,9 @@ fn a_changed_layer_of_the_store_is_refused() {
     let find =
         Command::new("find").arg(directory.path().join("root/overlay")).args(["-name", "motd"]).output();
     let found = String::from_utf8(find.unwrap().stdout).unwrap();
-    std::fs::write(found.lines().next().unwrap(), "hellO\n").unwrap();
+    // Of the layer, and of the container that it was made in.
+    assert!(!found.is_empty());
+    found.lines().for_each(|file| std::fs::write(file, "hellO\n").unwrap());
     let error = Machine::new().pull_refused(&storage.source("localhost/team/app:1"));
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
 }
