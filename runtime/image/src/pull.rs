@@ -296,13 +296,15 @@ impl Pull<'_> {
         // After the layers: a fetch that fails leaves nothing behind.
         self.store.keep_blob(&manifest_digest, &manifest_bytes)?;
         self.store.keep_blob(&manifest.config.digest, &config_bytes)?;
+        let (size, links_to_output) = self.summary(&layers)?;
         let record = ImageRecord {
             config: manifest.config.digest,
             manifest: manifest_digest,
-            size: self.size(&layers)?,
+            size,
             layers: layers.iter().map(|layer| layer.diff_id).collect(),
             names: Vec::new(),
             repo_digests: repo_digests(reference, &[root_digest, manifest_digest]),
+            links_to_output: Some(links_to_output),
         };
         let names = names(reference, &root.names, record.config, root_digest);
         self.store.add_image(record, &names)
@@ -326,9 +328,11 @@ impl Pull<'_> {
         }
     }
 
-    fn size(&self, layers: &[Layer]) -> Result<u64> {
-        layers.iter().try_fold(0, |sum, layer| {
-            Ok(sum + self.store.layer(&layer.diff_id)?.map_or(0, |record| record.size))
+    /// The bytes of all layers, and whether a link in one leads to the output.
+    fn summary(&self, layers: &[Layer]) -> Result<(u64, bool)> {
+        layers.iter().try_fold((0, false), |(size, links), layer| {
+            let record = self.store.layer(&layer.diff_id)?;
+            Ok(record.map_or((size, links), |layer| (size + layer.size, links || layer.links_to_output)))
         })
     }
 

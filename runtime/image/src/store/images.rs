@@ -54,7 +54,7 @@ impl Store {
     /// Finds an image by name, short name (as `registries.conf` resolves it, and below
     /// `localhost/`), `name@digest`, id or the unique beginning of an id.
     ///
-    /// By a name it reads three small files, and one per layer. An image of which a layer is
+    /// By a name it reads three small files, however many layers there are. An image of which a layer is
     /// missing is not found.
     ///
     /// # Errors
@@ -200,14 +200,22 @@ impl Store {
     /// The image of a record; `None` when a layer or the configuration is missing.
     pub(super) fn load(&self, record: ImageRecord) -> Result<Option<Image>> {
         let mut layers = Vec::with_capacity(record.layers.len());
-        let mut links_to_output = false;
+        let mut links_to_output = record.links_to_output.unwrap_or(false);
         for diff_id in record.layers.iter().rev() {
-            let Some(layer) = self.layer(diff_id)? else {
+            let path = self.layer_path(diff_id);
+            // A directory has its record before it is there, and the image's says all that a start wants to know.
+            let is_there = match record.links_to_output {
+                Some(_) => path.is_dir(),
+                None => self.layer(diff_id)?.is_some_and(|layer| {
+                    links_to_output |= layer.links_to_output;
+                    true
+                }),
+            };
+            if !is_there {
                 log::warn!("image {}: layer {diff_id} is missing; pull it again", record.config.hex());
                 return Ok(None);
-            };
-            links_to_output |= layer.links_to_output;
-            layers.push(self.layer_path(diff_id));
+            }
+            layers.push(path);
         }
         let path = self.blob_path(&record.config);
         let Ok(bytes) = std::fs::read(&path) else {

@@ -27,6 +27,9 @@ pub(crate) struct ImageRecord {
     pub(crate) names: Vec<String>,
     /// `registry/path@digest` names that it was pulled by.
     pub(crate) repo_digests: Vec<String>,
+    /// Whether a link in a layer leads to `/dev/stdout` or `/dev/stderr`; absent in records of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) links_to_output: Option<bool>,
 }
 
 /// `names/<digest of the name>.json`.

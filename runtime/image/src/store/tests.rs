@@ -50,6 +50,7 @@ pub(super) fn add_image(store: &Store, number: u32, layers: &[&str], name: &str)
         layers: layers.iter().map(|layer| add_layer(store, layer)).collect(),
         names: Vec::new(),
         repo_digests: vec![reference.with_digest(Digest::of(name.as_bytes())).to_string()],
+        links_to_output: Some(false),
     };
     let name = NameRecord::new(reference.to_string(), digest, Some(digest));
     store.add_image(record, &[name]).unwrap()
@@ -269,6 +270,18 @@ fn what_a_killed_collection_left_goes_with_the_next() {
     store.collect_garbage().unwrap();
     assert_eq!(std::fs::read_dir(store.root().join("trash")).unwrap().count(), 0);
     assert_eq!(layers(&store), 1);
+}
+
+#[test]
+fn an_image_is_found_without_reading_its_layers_records() {
+    let (_directory, store) = store();
+    let image = add_image(&store, 1, &["a", "b"], "q.io/x");
+    for content in ["a", "b"] {
+        std::fs::write(store.layer_path(&Digest::of(content.as_bytes())).with_extension("json"), "?")
+            .unwrap();
+    }
+    let found = store.find("q.io/x", &Registries::empty()).unwrap().unwrap();
+    assert_eq!((found.layers, found.links_to_output), (image.layers, false));
 }
 
 #[test]
