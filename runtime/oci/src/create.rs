@@ -97,7 +97,8 @@ fn begin(
     let (pid, relay) = (held.pid(), Relay::open(dir)?);
     write_pid_file(options.create.pid_file.as_deref(), pid)?;
     let signals = (!options.detach).then(Signals::take).transpose()?;
-    match hooks.around_start() {
+    // Without a program the process says so and ends: unheard, if nobody waits for that.
+    match hooks.around_start() || state.command.is_empty() {
         true => held.start()?,
         false => held.release()?,
     }
