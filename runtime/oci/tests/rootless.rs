@@ -96,6 +96,11 @@ impl Bundle {
         self.directory.path()
     }
 
+    /// A container's name that no other test has: cgroups are named by it, and seen by all.
+    fn id(&self) -> String {
+        self.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_owned()
+    }
+
     fn script(&mut self, script: &str) -> &mut Self {
         self.spec["process"]["args"] = json!(["/bin/sh", "-c", script]);
         self
@@ -130,7 +135,7 @@ impl Bundle {
 
     fn run_in(&self, before: &[&str]) -> Ran {
         self.write();
-        let ran = self.runtime_in(before, &["run", "--bundle", self.path().to_str().unwrap(), "test"]);
+        let ran = self.runtime_in(before, &["run", "--bundle", self.path().to_str().unwrap(), &self.id()]);
         let state = self.path().join("run/sampan-runtime");
         let left = fs::read_dir(state).unwrap().flatten().filter(|e| e.file_name() != ".seccomp").count();
         assert_eq!(left, 0, "left over: {ran:?}");
@@ -145,7 +150,7 @@ impl Bundle {
         self.write();
         let log = fs::File::create(self.path().join("log")).unwrap();
         let mut command = as_user(self.path(), &[]);
-        command.arg(self.program()).args(["run", "--detach", "--bundle"]).arg(self.path()).arg("test");
+        command.arg(self.program()).args(["run", "--detach", "--bundle"]).arg(self.path()).arg(self.id());
         let status = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).status();
         assert!(status.unwrap().success(), "{}", fs::read_to_string(self.path().join("log")).unwrap());
         Running(self)
@@ -156,7 +161,7 @@ struct Running<'a>(&'a Bundle);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.runtime(&["delete", "--force", "test"]);
+        self.0.runtime(&["delete", "--force", &self.0.id()]);
     }
 }
 
@@ -250,26 +255,26 @@ fn programs_are_executed_signalled_and_deleted() {
     bundle.spec["process"]["user"] = json!({"uid": 5, "gid": 6});
     bundle.script("sleep 1000");
     let running = bundle.start();
-    let state: Value = serde_json::from_str(&bundle.runtime(&["state", "test"]).good()).unwrap();
+    let state: Value = serde_json::from_str(&bundle.runtime(&["state", &bundle.id()]).good()).unwrap();
     assert_eq!(state["status"], "running");
     let script = "id; sed 's/  */ /g' /proc/self/uid_map; cat /proc/1/oom_score_adj";
-    let out = bundle.runtime(&["exec", "--user", "0:0", "test", "sh", "-c", script]).good();
+    let out = bundle.runtime(&["exec", "--user", "0:0", &bundle.id(), "sh", "-c", script]).good();
     assert_eq!(out, format!("uid=0 gid=0\n 0 {USER} 1\n 1 {FIRST} 65536\n0\n"));
-    assert_eq!(bundle.runtime(&["exec", "test", "id"]).good(), "uid=5 gid=6\n");
+    assert_eq!(bundle.runtime(&["exec", &bundle.id(), "id"]).good(), "uid=5 gid=6\n");
     assert_eq!(
-        bundle.runtime(&["exec", "--tty", "test", "readlink", "/proc/self/fd/0"]).good().trim(),
+        bundle.runtime(&["exec", "--tty", &bundle.id(), "readlink", "/proc/self/fd/0"]).good().trim(),
         "/dev/pts/0"
     );
-    assert_eq!(bundle.runtime(&["exec", "test", "no-such-program"]).status, 127);
+    assert_eq!(bundle.runtime(&["exec", &bundle.id(), "no-such-program"]).status, 127);
     // The program is another user's to the host, and the container still its maker's.
-    bundle.runtime(&["kill", "test", "KILL"]).good();
+    bundle.runtime(&["kill", &bundle.id(), "KILL"]).good();
     for _ in 0..200 {
-        if bundle.runtime(&["kill", "test", "0"]).status != 0 {
+        if bundle.runtime(&["kill", &bundle.id(), "0"]).status != 0 {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    bundle.runtime(&["delete", "test"]).good();
+    bundle.runtime(&["delete", &bundle.id()]).good();
     drop(running);
 }
 
@@ -315,7 +320,7 @@ fn root_without_mounts_makes_containers() {
             .args(words);
         Ran::new(command.stdin(Stdio::null()).output().unwrap())
     };
-    let ran = run(&["run", "--bundle", bundle.path().to_str().unwrap()], &["test"]);
+    let ran = run(&["run", "--bundle", bundle.path().to_str().unwrap()], &[&bundle.id()]);
     assert_eq!(ran.good(), "uid=0 gid=0\nwritten\n");
 }
 
@@ -372,15 +377,15 @@ fn a_delegated_cgroup_is_used() {
     let pid_file = bundle.path().join("run/pid");
     let path = bundle.path().to_str().unwrap();
     let started =
-        run(&["run", "--detach", "--pid-file", pid_file.to_str().unwrap(), "--bundle", path, "test"]);
+        run(&["run", "--detach", "--pid-file", pid_file.to_str().unwrap(), "--bundle", path, &bundle.id()]);
     let pid = fs::read_to_string(&pid_file).unwrap_or_default();
     let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let paused = run(&["pause", "test"]);
-    let deleted = run(&["delete", "--force", "test"]);
-    let left = own.join("sampan-test").exists();
+    let paused = run(&["pause", &bundle.id()]);
+    let deleted = run(&["delete", "--force", &bundle.id()]);
+    let left = own.join(format!("sampan-{}", bundle.id())).exists();
     fs::remove_dir(&own).unwrap();
     assert!(started && paused && deleted && !left, "{started} {paused} {deleted} {left}");
-    assert!(cgroup.lines().any(|line| line == format!("0::/{name}/sampan-test")), "{cgroup}");
+    assert!(cgroup.lines().any(|line| line == format!("0::/{name}/sampan-{}", bundle.id())), "{cgroup}");
 }
 
 /// Podman without root's privileges calls the runtime as root in its own user namespace.
