@@ -15,7 +15,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -187,7 +187,9 @@ impl Container {
     /// A process number that `ip link set netns` understands: a sleeper inside.
     fn clone_into_named(&self) -> u32 {
         self.run(|| {
-            let child = Command::new("sleep").arg("30").spawn().unwrap();
+            // It may live on a little, and holds nothing of the test.
+            let mut sleep = Command::new("sleep");
+            let child = sleep.arg("30").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             let pid = child.id();
             thread::spawn(move || {
                 let mut child = child;
