@@ -120,7 +120,7 @@ impl<'a, R: Read> Archive<'a, R> {
             if !is_extension(kind) {
                 return self.entry(&header, size, long).map(Some);
             }
-            headers += size + BLOCK as u64;
+            headers = size.saturating_add(headers + BLOCK as u64);
             if headers > self.limits.header {
                 return Err(Failure::Hostile(format!(
                     "extended headers of one entry exceed {} bytes",
