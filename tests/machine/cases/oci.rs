@@ -169,13 +169,16 @@ fn a_limit_that_cannot_be_kept(machine: &Machine) -> Result<()> {
     // systemd takes such a property and does nothing about it.
     bundle(machine, "sleep 1000", &json!({"linux": {"resources": {"pids": {"limit": 40}}}}))?;
     let error = run(machine, "web").expect_err("a limit without a controller").to_string();
-    ensure!(error.contains("the limit pids.max=40 can't be done: the controller pids"), "{error}");
+    ensure!(
+        error.contains("the limit pids.max=40 can't be done: the requested cgroup controller `pids`"),
+        "{error}"
+    );
     nothing_new(machine, &before, "a refusal")?;
     bundle(machine, "sleep 1000", &json!({}))?;
     run(machine, "web")?;
     let tasks = machine.property("sampan-web.scope", "TasksMax")?;
     let update = machine.run(&[RUNTIME, &["update", "--pids-limit", "50", "web"]].concat())?;
-    ensure!(!update.success() && update.stderr.contains("the controller pids"), "{}", update.text());
+    ensure!(!update.success() && update.stderr.contains("cgroup controller `pids`"), "{}", update.text());
     ensure!(machine.property("sampan-web.scope", "TasksMax")? == tasks);
     delete(machine, "web")?;
     nothing_new(machine, &before, "an update that was refused")

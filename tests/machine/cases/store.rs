@@ -174,10 +174,13 @@ fn power_cut(machine: &Machine) -> Result<()> {
 fn timer(machine: &Machine) -> Result<()> {
     let enabled = machine.run(&["systemctl", "is-enabled", "sampan-prune.timer"])?;
     ensure!(enabled.stdout.trim() == "disabled", "{}", enabled.text());
+    // What other tests have left.
+    machine.shell("sampan rmi --all --force")?;
     pull(machine, "app", "one", 1)?;
     pull(machine, "app", "two", 1)?;
     pull(machine, "app", "three", 1)?;
     machine.ok(&["systemctl", "start", "sampan-prune.service"])?;
-    ensure!(ids(machine)?.len() == 2, "the current one and the one before");
+    let left = machine.ok(&["sampan", "images", "--all", "--no-trunc"])?;
+    ensure!(ids(machine)?.len() == 2, "the current one and the one before, not {left}");
     machine.shell("sampan rmi --all --force").map(drop)
 }
