@@ -15,7 +15,7 @@
 //! 5. [`Store`] makes the result visible by renames, finds it again and removes it.
 //!
 //! The other way, [`save_archive`] makes the archives of layers again (`export`); [`load()`] reads what
-//! it wrote, or what other tools did.
+//! it wrote, or what other tools did. `remote` asks a registry without fetching anything.
 //!
 //! Artifacts (`artifact`) are blobs that are kept as they came.
 //!

@@ -111,6 +111,19 @@ impl Document {
     }
 }
 
+/// The digests of the uncompressed layers that a configuration lists, the lowest first.
+pub(crate) fn diff_ids(config: &[u8]) -> serde_json::Result<Vec<Digest>> {
+    #[derive(Deserialize)]
+    struct Config {
+        rootfs: RootFs,
+    }
+    #[derive(Deserialize)]
+    struct RootFs {
+        diff_ids: Vec<Digest>,
+    }
+    serde_json::from_slice(config).map(|config: Config| config.rootfs.diff_ids)
+}
+
 /// Whether a document is an index; else it is a manifest. What could be read as two kinds is
 /// refused, for one reader would check the one and another run the other (CVE-2021-41190).
 pub(crate) fn is_index(bytes: &[u8], location: &str) -> Result<bool> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use libtest_mimic::{Completion, Failed, Trial};
 use sampan_machine_tests::cache::Cache;
+pub use sampan_machine_tests::skip::Skip;
 use sampan_machine_tests::{Machine, Options, images, registry, root, shipped};
 
 /// Where units are dropped.
@@ -16,18 +17,6 @@ pub const UNITS: &str = "/etc/containers/systemd";
 
 /// The small image that most tests run.
 pub const BUSYBOX: &str = "localhost:5000/busybox:latest";
-
-/// A reason why something can't be tested here: returned as an error, shown and counted as skipped.
-#[derive(Debug)]
-pub struct Skip(pub String);
-
-impl std::fmt::Display for Skip {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Skip {}
 
 /// What all machines boot from.
 struct World {

@@ -162,7 +162,7 @@ fn damage(machine: &Machine) -> Result<()> {
 
 fn power_cut(machine: &Machine) -> Result<()> {
     // What is left when the power fails: no state, and a volatile overlay's directories.
-    machine.shell("d=/var/lib/sampan/containers/systemd-cut; mkdir -p $d/upper $d/work/work/incompat/volatile; echo x >$d/upper/stale")?;
+    machine.shell("cd /var/lib/sampan; mkdir -p containers/systemd-cut; cd containers/systemd-cut; mkdir -p upper work; cd work; mkdir -p work/incompat/volatile; echo x >../upper/stale")?;
     busybox(machine, "cut", "sleep 1000", "")?;
     start(machine, "cut")?;
     let stale = machine.run(&["sampan", "exec", "systemd-cut", "cat", "/stale"])?;

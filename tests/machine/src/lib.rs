@@ -8,7 +8,7 @@
 //! the container images and [`registry`] makes a registry's storage of them; [`shipped`] takes the
 //! product's files out of its packages. Together they are the layers that [`Machine::boot`] hands
 //! to [`init`], which is the way from a process to systemd. [`place`] is what a machine has on the
-//! host meanwhile. [`leftovers`] compares a machine before and after.
+//! host meanwhile. [`leftovers`] compares a machine before and after. [`skip`] is for tests that can't run.
 //!
 //! The program `sampan-machine` does the same by hand, see its `--help`; the tests themselves are
 //! in `cases/`.
@@ -23,5 +23,6 @@ pub mod place;
 pub mod registry;
 pub mod root;
 pub mod shipped;
+pub mod skip;
 
 pub use machine::{Machine, Options, Run};

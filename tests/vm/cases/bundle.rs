@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::{Completion, Failed, Trial};
+pub use sampan_machine_tests::skip::Skip;
 use sampan_machine_tests::{Machine, Run};
 use serde_json::{Value, json};
 
@@ -23,18 +24,6 @@ const BUNDLE: &str = "/srv/bundle";
 const APPLETS: &[&str] = &[
     "cat", "dd", "echo", "false", "grep", "head", "mknod", "readlink", "sh", "sleep", "tail", "touch", "true",
 ];
-
-/// A reason why something can't be tested here: returned as an error, shown and counted as skipped.
-#[derive(Debug)]
-pub struct Skip(pub String);
-
-impl std::fmt::Display for Skip {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Skip {}
 
 /// Who makes the container's cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

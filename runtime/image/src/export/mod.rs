@@ -10,12 +10,11 @@ mod sink;
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
-use serde::Deserialize;
 use serde_json::json;
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
-use crate::manifest::{Descriptor, Manifest};
+use crate::manifest::{Descriptor, Manifest, diff_ids};
 use crate::store::{Image, Store};
 use sink::{Directory, Sink, Tarball};
 
@@ -189,22 +188,14 @@ impl Saving<'_> {
     }
 
     fn parts(&self, image: &Image) -> Result<Parts> {
-        #[derive(Deserialize)]
-        struct Config {
-            rootfs: RootFs,
-        }
-        #[derive(Deserialize)]
-        struct RootFs {
-            diff_ids: Vec<Digest>,
-        }
         let digest = Digest::from_hex(&image.id).ok_or_else(|| Error::NoSuchImage(image.id.clone()))?;
         let path = self.store.blob_path(&digest);
         let bytes = std::fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
         let location = path.display().to_string();
         crate::fetch::verify_digest("configuration", Digest::of(&bytes), digest, &location)?;
-        let config: Config = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::corrupt("configuration", location, error.to_string()))?;
-        Ok(Parts { config: (digest, bytes), diff_ids: config.rootfs.diff_ids })
+        let diff_ids =
+            diff_ids(&bytes).map_err(|error| Error::corrupt("configuration", location, error.to_string()))?;
+        Ok(Parts { config: (digest, bytes), diff_ids })
     }
 
     /// Writes a layer unless it is there already, under a name that is made of its digest.

@@ -246,8 +246,8 @@ impl RegistryTable {
     }
 }
 
-/// The `.conf` files of a directory, in the order of their names.
-pub(super) fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>> {
+/// The files of a configuration directory with an extension, in the order of their names.
+pub(crate) fn drop_ins(directory: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -255,7 +255,7 @@ pub(super) fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>> {
     };
     let mut paths: Vec<_> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
         .collect();
     paths.sort();
     Ok(paths)

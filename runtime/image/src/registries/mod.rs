@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::reference::{Name, Reference};
 
-pub(crate) use file::{AUTH_FILES, home, user_directory};
-use file::{File, Places, PullFromMirror, ShortNameMode, drop_ins};
+pub(crate) use file::{AUTH_FILES, drop_ins, home, user_directory};
+use file::{File, Places, PullFromMirror, ShortNameMode};
 
 /// What `registries.conf` and its drop-ins say.
 #[derive(Debug, Clone, Default)]
@@ -84,7 +84,7 @@ impl Registries {
         }
         let [etc, share] = system;
         for directory in [share, etc].into_iter().chain(places.user.clone()) {
-            for path in drop_ins(&directory.join("registries.conf.d"))? {
+            for path in drop_ins(&directory.join("registries.conf.d"), "conf")? {
                 if let Some(file) = File::read(&path)? {
                     registries.merge(file, &path)?;
                 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -13,7 +12,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::policy::scopes_of_reference;
 use crate::reference::Reference;
-use crate::registries::{home, user_directory};
+use crate::registries::{drop_ins, home, user_directory};
 
 /// Where signatures of one repository are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +112,7 @@ impl Merged {
     fn load(directories: &[PathBuf]) -> Result<Self> {
         let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
         for directory in directories {
-            for path in yaml_files(directory)? {
+            for path in drop_ins(directory, "yaml")?.into_iter().filter(|path| path.is_file()) {
                 let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
                 files.insert(name.unwrap_or_default(), path);
             }
@@ -183,20 +182,6 @@ fn directories(root: &Path) -> Vec<PathBuf> {
 fn built_in(root: &Path) -> PathBuf {
     let user = home().map(|home| home.join(".local/share/containers/sigstore"));
     user.unwrap_or_else(|| root.join("var/lib/containers/sigstore"))
-}
-
-fn yaml_files(directory: &Path) -> Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io("read", directory, error)),
-    };
-    let mut paths: Vec<_> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml") && path.is_file())
-        .collect();
-    paths.sort();
-    Ok(paths)
 }
 
 fn read(path: &Path) -> Result<File> {

@@ -96,20 +96,6 @@ impl Store {
             std::thread::sleep(POLL);
         }
     }
-
-    /// Removes a name; see [`Removal::remove`]. Whether containers use the image the caller has found out before.
-    ///
-    /// # Errors
-    /// Those of [`Store::removal`] and [`Removal::remove`].
-    pub fn remove(
-        &self,
-        name: &str,
-        registries: &Registries,
-        in_use: &[String],
-        force: bool,
-    ) -> Result<Removed> {
-        self.removal()?.remove(name, registries, in_use, force)
-    }
 }
 
 impl Removal<'_> {

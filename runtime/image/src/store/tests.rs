@@ -121,21 +121,24 @@ fn removal_takes_only_what_nobody_else_uses() {
     store.tag(&image, &Reference::parse("q.io/z").unwrap()).unwrap();
     let used = ["web".to_owned()];
 
-    let by_id = store.remove(&image.id, &registries, &[], false);
+    let by_id = store.removal().unwrap().remove(&image.id, &registries, &[], false);
     assert!(matches!(by_id, Err(Error::SeveralNames { .. })));
-    let removed = store.remove("q.io/z", &registries, &used, false).unwrap();
+    let removed = store.removal().unwrap().remove("q.io/z", &registries, &used, false).unwrap();
     assert_eq!((removed.untagged.len(), removed.deleted), (1, None));
-    let in_use = store.remove("q.io/x", &registries, &used, false);
+    let in_use = store.removal().unwrap().remove("q.io/x", &registries, &used, false);
     assert!(matches!(in_use, Err(Error::InUse { .. })));
     assert_eq!(layers(&store), 2);
 
-    let removed = store.remove("q.io/x", &registries, &[], false).unwrap();
+    let removed = store.removal().unwrap().remove("q.io/x", &registries, &[], false).unwrap();
     assert_eq!(removed.deleted, Some(image.id));
     assert_eq!(removed.collected.layers, 1);
     assert_eq!(layers(&store), 1);
     assert!(store.find("q.io/x", &registries).unwrap().is_none());
     assert!(store.find("q.io/y", &registries).unwrap().is_some());
-    assert!(matches!(store.remove("q.io/x", &registries, &[], false), Err(Error::NoSuchImage(_))));
+    assert!(matches!(
+        store.removal().unwrap().remove("q.io/x", &registries, &[], false),
+        Err(Error::NoSuchImage(_))
+    ));
 }
 
 #[test]
@@ -342,7 +345,7 @@ fn a_name_on_trial_keeps_its_image_or_goes_back() {
     // Without the image there is no way back, and nothing changes.
     let fourth = add_image(&store, 4, &["d"], "q.io/x");
     store.begin_trial(name, &old.id, &units).unwrap();
-    store.remove(&old.id, &registries, &[], true).unwrap();
+    store.removal().unwrap().remove(&old.id, &registries, &[], true).unwrap();
     assert!(store.return_name(name).unwrap().is_none());
     assert_eq!((leads_to(), store.trials().unwrap().len()), (fourth.id, 1));
     assert!(matches!(store.end_trial("q.io/none:1"), Err(Error::NoSuchImage(_))));

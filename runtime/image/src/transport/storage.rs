@@ -19,7 +19,7 @@ use super::layout::Files;
 use super::{Document, Transport};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::manifest::{Descriptor, MAX_CONFIG, MAX_LAYERS, Manifest};
+use crate::manifest::{Descriptor, MAX_CONFIG, MAX_LAYERS, Manifest, diff_ids};
 use crate::reference::Reference;
 use crate::source::StorageName;
 
@@ -66,17 +66,6 @@ struct LayerItem {
     parent: String,
 }
 
-/// The part of a configuration that says what the layers are.
-#[derive(Deserialize)]
-struct Config {
-    rootfs: RootFs,
-}
-
-#[derive(Deserialize)]
-struct RootFs {
-    diff_ids: Vec<Digest>,
-}
-
 impl Storage {
     pub(super) fn open(name: &StorageName) -> Result<Self> {
         let place = Place::of(name)?;
@@ -85,9 +74,7 @@ impl Storage {
         let bad = |what: &str, reason: String| Error::corrupt(what, &location, reason);
         let image = choose(place.list("images", "images.json")?, &name.image, &location)?;
         let config = place.config(&image.id).map_err(|error| bad("configuration", error.to_string()))?;
-        let parsed: Config =
-            serde_json::from_slice(&config).map_err(|error| bad("configuration", error.to_string()))?;
-        let diff_ids = parsed.rootfs.diff_ids;
+        let diff_ids = diff_ids(&config).map_err(|error| bad("configuration", error.to_string()))?;
         let chain = place.chain(&image.layer, &location)?;
         if chain.len() != diff_ids.len() {
             let reason = format!("it has {} layers, its configuration {}", chain.len(), diff_ids.len());

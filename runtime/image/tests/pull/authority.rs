@@ -74,15 +74,15 @@ impl Authority {
     }
 }
 
+/// Runs openssl in a directory, with words between spaces.
+pub(crate) fn openssl(directory: &Path, arguments: &str) {
+    let mut command = Command::new("openssl");
+    let output = command.args(arguments.split_whitespace()).current_dir(directory).output().unwrap();
+    assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
 fn make(directory: &Path) {
-    let run = |arguments: &str| {
-        let output = Command::new("openssl")
-            .args(arguments.split_whitespace())
-            .current_dir(directory)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    };
+    let run = |arguments: &str| openssl(directory, arguments);
     let names = "subjectAltName=IP:127.0.0.1,IP:::1,DNS:localhost,DNS:registry.example,DNS:*.example\n";
     std::fs::write(directory.join("names"), names).unwrap();
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -batch";

@@ -90,14 +90,7 @@ impl Drop for Registry {
 
 /// A CA and a certificate for 127.0.0.1.
 fn certificate(directory: &Path) {
-    let run = |arguments: &str| {
-        let output = Command::new("openssl")
-            .args(arguments.split_whitespace())
-            .current_dir(directory)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    };
+    let run = |arguments: &str| crate::authority::openssl(directory, arguments);
     std::fs::write(directory.join("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -batch";
     run(&format!("req -x509 {key} -keyout ca.key -out ca.crt -days 2 -subj /CN=test-ca"));

@@ -169,7 +169,7 @@ fn a_layer_that_was_changed_is_not_saved() {
 fn recipes_go_with_their_layers() {
     let machine = Machine::new();
     let image = pulled(&machine, &TestImage::small());
-    machine.store().remove(&image.id, &machine.registries(), &[], true).unwrap();
+    machine.store().removal().unwrap().remove(&image.id, &machine.registries(), &[], true).unwrap();
     let left: Vec<_> = std::fs::read_dir(machine.store_path().join("layers")).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
 }

@@ -54,7 +54,7 @@ fn obey(root: &Path, registries: &Registries, words: &[&str]) -> sampan_image::R
             Some(image) => store.tag(&image, &Reference::parse(new)?),
             None => Ok(()),
         },
-        ["rm", name] => match store.remove(name, registries, &[], true) {
+        ["rm", name] => match store.removal()?.remove(name, registries, &[], true) {
             Err(sampan_image::Error::NoSuchImage(_)) => Ok(()),
             result => result.map(drop),
         },
