@@ -83,6 +83,11 @@ pub fn clients_machine() -> Result<Machine> {
     on_root(root::clients)
 }
 
+/// A machine with firewalld, systemd-resolved, a DHCP server and iperf3, none of them started.
+pub fn networking_machine() -> Result<Machine> {
+    on_root(root::networking)
+}
+
 /// A machine that boots from another root.
 fn on_root(root: fn(&Cache) -> Result<PathBuf>) -> Result<Machine> {
     let world = world()?;

@@ -40,6 +40,9 @@ const BUILDING: &str = "buildah";
 /// What other programs call the runtime through, in a root of its own for the same reason.
 const CLIENTS: &str = "containerd podman";
 
+/// What shares a host's network with us, and what measures it, in a root of its own.
+const NETWORKING: &str = "firewalld systemd-resolved dnsmasq-base iperf3";
+
 /// What a virtual machine needs beside that: its kernel's modules, and the kernel's security
 /// modules.
 const VIRTUAL: &str = "udev kmod apparmor secilc";
@@ -64,6 +67,11 @@ pub fn building(cache: &Cache) -> Result<PathBuf> {
 /// The folder of a root with containerd and Podman, which call an OCI runtime.
 pub fn clients(cache: &Cache) -> Result<PathBuf> {
     entry(cache, "root-clients", CLIENTS)
+}
+
+/// The folder of a root with firewalld (masked), systemd-resolved (masked), a DHCP server and iperf3.
+pub fn networking(cache: &Cache) -> Result<PathBuf> {
+    entry(cache, "root-networking", NETWORKING)
 }
 
 /// The folder of a root with Debian's kernel, below `/boot`, and what works with it alone.
