@@ -15,7 +15,7 @@ use sampan_generator::unit::UnitFile;
 use sampan_generator::written::Written;
 use sampan_generator::{Diagnostic, Severity};
 
-use crate::run::unit;
+use crate::run::unit::{self, Unit};
 
 /// Where systemd keeps the units that generators have made, systemd.generator(7).
 const GENERATED: [&str; 3] =
@@ -61,7 +61,11 @@ impl<T, E: Into<anyhow::Error>> Blamed<T> for Result<T, E> {
 }
 
 /// Prints an error to standard error: in a unit that comes from a file as a diagnostic with its line, else plainly.
+/// The unit's status, which may still tell how far a fetch was, says why it ended.
 pub(crate) fn report(error: &anyhow::Error) {
+    if let Some(unit) = Unit::current() {
+        unit.status(reason(error).lines().next().unwrap_or_default());
+    }
     match error.downcast_ref::<Key>().and_then(|key| locate(key, &reason(error))) {
         Some(diagnostic) => diagnostic.lines().iter().for_each(|line| eprintln!("{line}")),
         None => eprintln!("Error: {error:#}"),

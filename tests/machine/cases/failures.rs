@@ -52,6 +52,7 @@ fn fails(machine: &Machine, unit: &str, words: &[&str]) -> Result<()> {
     let before = Inventory::take(machine)?;
     let text = start_fails(machine, unit)?;
     says(&text, words)?;
+    ensure!(!text.contains("Status: \"fetching"), "it still fetches, it says: {text}");
     machine.ok(&["systemctl", "reset-failed"])?;
     let left = Inventory::take(machine)?.since(&before);
     ensure!(left.is_empty(), "left behind: {left:#?}");

@@ -43,9 +43,17 @@ impl Unit {
     /// One line in `systemctl status`, and this much more time to start, counted from now.
     pub(crate) fn progress(&self, text: &str, more: Duration) {
         let more = u32::try_from(more.as_micros()).unwrap_or(u32::MAX);
-        let words = [NotifyState::Status(text), NotifyState::ExtendTimeoutUsec(more)];
-        // A lost status line is no reason to stop a start.
-        if let Err(error) = if self.listens { sd_notify::notify(&words) } else { Ok(()) } {
+        self.tell(&[NotifyState::Status(text), NotifyState::ExtendTimeoutUsec(more)]);
+    }
+
+    /// One line in `systemctl status`, which stays when the unit has ended.
+    pub(crate) fn status(&self, text: &str) {
+        self.tell(&[NotifyState::Status(text)]);
+    }
+
+    /// A lost status line is no reason to stop a start.
+    fn tell(&self, words: &[NotifyState<'_>]) {
+        if let Err(error) = if self.listens { sd_notify::notify(words) } else { Ok(()) } {
             log::debug!("sd_notify: {error}");
         }
     }
