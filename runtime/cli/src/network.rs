@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail, ensure};
 use sampan_container::state::{ContainerDir, State};
 use sampan_network::{
-    Config, DEFAULT_NETWORK, Error, Lease, LeaseRange, Network, Networks, Options, Subnet, SubnetConfig,
+    Config, DEFAULT_NETWORK, Driver, Error, Ipam, Lease, LeaseRange, Network, Networks, Options, Subnet, SubnetConfig,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -179,9 +179,10 @@ fn create(options: &Create, context: &Context) -> anyhow::Result<ExitCode> {
         Some(name) => name.clone(),
         None => free_name(&networks)?,
     };
+    let driver = Driver::parse(&options.driver)?;
     let mut driver_options = Options::default();
     for (name, value) in output::assignments(&options.opt) {
-        driver_options.set(&name, &value)?;
+        driver_options.set(driver, &name, &value)?;
     }
     let config = Config {
         name,
@@ -190,10 +191,11 @@ fn create(options: &Create, context: &Context) -> anyhow::Result<ExitCode> {
         internal: options.internal,
         disable_dns: options.disable_dns,
         dns_servers: options.dns.clone(),
-        driver: options.driver.clone(),
+        driver,
         options: driver_options,
         labels: output::assignments(&options.label),
         interface: options.interface_name.clone().filter(|name| !name.is_empty()),
+        ipam: Ipam::parse(options.ipam_driver.as_deref().unwrap_or_default())?,
     };
     let network = networks.create(&config, options.ignore).map_err(blame)?;
     output::lines([network.name])?;

@@ -5,12 +5,13 @@
 //! have, so that scripts over `network inspect` go on working.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::driver::{Driver, Ipam, IpamOptions};
 use crate::error::{Error, Result};
+use crate::options::{Mode, Options};
 use crate::subnet::Subnet;
 
 /// The name of the network that containers join when they name none.
@@ -34,14 +35,17 @@ pub struct Config {
     pub disable_dns: bool,
     /// Upstream servers for names that aren't containers; empty means the host's own.
     pub dns_servers: Vec<IpAddr>,
-    /// The kind of network; empty means `bridge`.
-    pub driver: String,
+    /// The kind of network.
+    pub driver: Driver,
     /// Options of the driver.
     pub options: Options,
     /// Free text for the user.
     pub labels: BTreeMap<String, String>,
-    /// The name of the bridge interface; absent means one of ours (`sampan1`, `sampan2`, …).
+    /// The name of the bridge; absent means one of ours (`sampan1`, `sampan2`, …). For
+    /// other drivers the parent interface; absent means the host's way out.
     pub interface: Option<String>,
+    /// Who gives out addresses; absent means we do.
+    pub ipam: Option<Ipam>,
 }
 
 /// One subnet of a network.
@@ -98,148 +102,6 @@ impl LeaseRange {
     }
 }
 
-/// The options of the bridge driver (`podman network create --opt`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
-pub struct Options {
-    /// The largest packet, in bytes, of the bridge and its containers; absent means
-    /// 1500, or less if the host's way out carries less.
-    pub mtu: Option<u32>,
-    /// Which other networks are kept away.
-    pub isolate: Isolate,
-    /// The metric of the default route; absent means the kernel's (100 in Podman).
-    pub metric: Option<u32>,
-    /// Give containers no default route.
-    pub no_default_route: bool,
-}
-
-/// How a network is kept from other networks of ours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Isolate {
-    /// Not at all: packets are routed between networks.
-    #[default]
-    No,
-    /// From each other isolated network.
-    Isolated,
-    /// From each other network.
-    Strict,
-}
-
-impl Options {
-    /// Sets one option as `--opt NAME=VALUE` spells it; Docker's spellings
-    /// (`com.docker.network.driver.mtu`) are known too.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for an unknown option or a value of the wrong kind.
-    pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        let invalid = |why: &str| Error::Invalid {
-            what: "network option",
-            value: format!("{name}={value}"),
-            why: why.to_owned(),
-        };
-        match name {
-            "mtu" | "com.docker.network.driver.mtu" => {
-                let mtu = value.parse().ok().filter(|mtu| (68..=65535).contains(mtu));
-                self.mtu = Some(mtu.ok_or_else(|| invalid("an MTU is 68 to 65535 bytes"))?);
-            }
-            "isolate" => {
-                self.isolate = match value {
-                    "strict" => Isolate::Strict,
-                    _ if boolean(value).ok_or_else(|| invalid("expected true, false or strict"))? => {
-                        Isolate::Isolated
-                    }
-                    _ => Isolate::No,
-                }
-            }
-            "com.docker.network.bridge.enable_icc" => {
-                return Err(invalid(
-                    "containers of one bridge always reach each other; use one network per group",
-                ));
-            }
-            "metric" => {
-                self.metric = Some(value.parse().map_err(|_| invalid("a metric is a number"))?);
-            }
-            "no_default_route" => {
-                self.no_default_route = boolean(value).ok_or_else(|| invalid("expected true or false"))?;
-            }
-            _ => {
-                return Err(invalid("the bridge driver knows mtu, isolate, metric and no_default_route"));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn boolean(value: &str) -> Option<bool> {
-    match value {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
-}
-
-impl TryFrom<BTreeMap<String, String>> for Options {
-    type Error = Error;
-
-    fn try_from(map: BTreeMap<String, String>) -> Result<Self> {
-        let mut options = Self::default();
-        for (name, value) in &map {
-            options.set(name, value)?;
-        }
-        Ok(options)
-    }
-}
-
-impl From<Options> for BTreeMap<String, String> {
-    fn from(options: Options) -> Self {
-        let isolate = match options.isolate {
-            Isolate::No => None,
-            Isolate::Isolated => Some("true".to_owned()),
-            Isolate::Strict => Some("strict".to_owned()),
-        };
-        [
-            ("mtu", options.mtu.map(|mtu| mtu.to_string())),
-            ("isolate", isolate),
-            ("metric", options.metric.map(|metric| metric.to_string())),
-            ("no_default_route", options.no_default_route.then(|| "true".to_owned())),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-        .collect()
-    }
-}
-
-/// The kind of network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Driver {
-    /// A bridge on the host, with one veth pair per container.
-    Bridge,
-}
-
-impl Driver {
-    /// The driver of this name; empty means [`Driver::Bridge`].
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for a driver that this version doesn't have.
-    pub fn parse(name: &str) -> Result<Self> {
-        let why = match name {
-            "" | "bridge" => return Ok(Self::Bridge),
-            "macvlan" | "ipvlan" => "this version has the driver bridge only",
-            _ => "there is no such driver; the driver is bridge",
-        };
-        Err(Error::Invalid { what: "network driver", value: name.to_owned(), why: why.to_owned() })
-    }
-}
-
-impl fmt::Display for Driver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bridge => f.write_str("bridge"),
-        }
-    }
-}
-
 /// A network as it is kept in `networks/<name>.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
@@ -249,7 +111,8 @@ pub struct Network {
     pub id: String,
     /// The kind of network.
     pub driver: Driver,
-    /// The name of the bridge interface.
+    /// The name of the bridge; for other drivers the parent interface, and empty if that
+    /// is whatever interface leads out of the host.
     pub network_interface: String,
     /// When it was made, RFC 3339.
     pub created: String,
@@ -271,7 +134,8 @@ pub struct Network {
     #[serde(default)]
     pub options: Options,
     /// How addresses are given out.
-    pub ipam_options: BTreeMap<String, String>,
+    #[serde(default)]
+    pub ipam_options: IpamOptions,
 }
 
 impl Network {
@@ -279,36 +143,17 @@ impl Network {
     pub fn gateways(&self) -> impl Iterator<Item = (IpAddr, Subnet)> + '_ {
         self.subnets.iter().filter_map(|subnet| Some((subnet.gateway?, subnet.subnet)))
     }
+
+    /// The bridge of the network, if it is ours to make, to address and to remove.
+    pub fn own_bridge(&self) -> Option<&str> {
+        let is_ours = self.driver == Driver::Bridge && self.options.mode != Some(Mode::Unmanaged);
+        is_ours.then_some(self.network_interface.as_str())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn options_round_trip_through_their_spelling() {
-        let mut options = Options::default();
-        options.set("com.docker.network.driver.mtu", "9000").unwrap();
-        options.set("isolate", "strict").unwrap();
-        let json = serde_json::to_string(&options).unwrap();
-        assert_eq!(json, r#"{"isolate":"strict","mtu":"9000"}"#);
-        assert_eq!(serde_json::from_str::<Options>(&json).unwrap(), options);
-    }
-
-    #[test]
-    fn wrong_options_say_what_is_right() {
-        let mut options = Options::default();
-        let error = options.set("mtu", "12").unwrap_err().to_string();
-        assert!(error.contains("mtu=12") && error.contains("68"), "{error}");
-        assert!(options.set("vlan", "3").unwrap_err().to_string().contains("isolate"));
-        assert!(options.set("isolate", "maybe").is_err());
-    }
-
-    #[test]
-    fn other_drivers_are_refused_in_words() {
-        let error = Driver::parse("macvlan").unwrap_err().to_string();
-        assert!(error.contains("macvlan") && error.contains("bridge"), "{error}");
-    }
 
     #[test]
     fn ranges_are_blocks_or_pairs() {

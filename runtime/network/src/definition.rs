@@ -1,12 +1,12 @@
 //! From what a user asks for to a whole network: checks and fills in a
 //! [`Config`].
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use sha2::{Digest, Sha256};
 
-use crate::config::{Config, DEFAULT_NETWORK, Driver, LeaseRange, Network, SubnetConfig};
+use crate::config::{Config, DEFAULT_NETWORK, LeaseRange, Network, SubnetConfig};
+use crate::driver::IpamOptions;
 use crate::error::{Error, Result};
 use crate::kernel::link::LONGEST_NAME;
 use crate::pool::Neighbours;
@@ -32,7 +32,6 @@ pub(crate) fn define(
     interface_exists: impl Fn(&str) -> Result<bool>,
 ) -> Result<Network> {
     check_name(&config.name)?;
-    let driver = Driver::parse(&config.driver)?;
     let network_interface = interface(config, neighbours.networks, interface_exists)?;
     let mut subnets = config.subnets.clone();
     for subnet in &subnets {
@@ -57,7 +56,7 @@ pub(crate) fn define(
     Ok(Network {
         name: config.name.clone(),
         id: hexadecimal(&Sha256::digest(&config.name)),
-        driver,
+        driver: config.driver,
         network_interface,
         created: jiff::Timestamp::now().to_string(),
         ipv6_enabled: subnets.iter().any(|subnet| subnet.subnet.is_ipv6()),
@@ -67,7 +66,7 @@ pub(crate) fn define(
         network_dns_servers: config.dns_servers.clone(),
         labels: config.labels.clone(),
         options: config.options.clone(),
-        ipam_options: BTreeMap::from([("driver".to_owned(), "host-local".to_owned())]),
+        ipam_options: IpamOptions { driver: config.ipam.unwrap_or_default() },
     })
 }
 
@@ -206,7 +205,7 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Options;
+    use crate::options::Options;
 
     fn nobody() -> Neighbours<'static> {
         Neighbours { networks: &[], routes: &[] }

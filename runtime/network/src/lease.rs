@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Network;
+use crate::driver::Driver;
 use crate::port::PortMapping;
 use crate::subnet::Subnet;
 
@@ -93,6 +94,14 @@ impl std::fmt::Display for Address {
     /// CIDR notation of the address itself: `10.86.0.7/24`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.address, self.subnet.prefix())
+    }
+}
+
+impl Attachment {
+    /// The name of the host's end of a pair of interfaces; absent where the container's
+    /// interface has no counterpart on the host.
+    pub fn host_end(&self) -> Option<&str> {
+        (self.network.driver == Driver::Bridge).then_some(self.host_interface.as_str())
     }
 }
 

@@ -13,15 +13,16 @@
 //!
 //! The way through the modules:
 //!
-//! - `config` and `definition`: what a user asks for, and the network made of
-//!   it; `pool` finds free subnets;
+//! - `config`, `driver` and `options`: what a user asks for; `definition`: the
+//!   network made of it; `pool` finds free subnets;
 //! - `reserve` over `claims` (who has what) and `host_port` (what the host's
 //!   own programs have);
 //! - `attach` and `release` over `kernel` (netlink), `firewall` (one
 //!   nftables table) and `names` (aardvark-dns).
 //!
-//! Other drivers become further variants of [`Driver`] with their own way through
-//! `attach::connect`; reservations, names and leases are the same for all.
+//! A driver is a variant of [`Driver`] with a file below `attach` that makes the
+//! container's interface; reservations, leases and the order of things are the same
+//! for all.
 
 #![forbid(unsafe_code)]
 
@@ -29,6 +30,7 @@ mod attach;
 mod claims;
 mod config;
 mod definition;
+mod driver;
 mod error;
 mod files;
 mod firewall;
@@ -38,6 +40,7 @@ mod lease;
 mod mac;
 mod names;
 mod networks;
+mod options;
 mod pool;
 mod port;
 mod query;
@@ -45,11 +48,11 @@ mod release;
 mod reserve;
 mod subnet;
 
-pub use config::{
-    Config, DEFAULT_NETWORK, DNS_DOMAIN, Driver, Isolate, LeaseRange, Network, Options, SubnetConfig,
-};
+pub use config::{Config, DEFAULT_NETWORK, DNS_DOMAIN, LeaseRange, Network, SubnetConfig};
+pub use driver::{Driver, Ipam, IpamOptions};
 pub use error::{Error, Result};
 pub use lease::{Address, Attachment, Holder, Lease, Request};
 pub use networks::{DEFAULT_CONFIG_DIR, DEFAULT_RUNTIME_DIR, Networks, loopback_up};
+pub use options::{Isolate, Mode, Options};
 pub use port::{PortMapping, Protocol, parse_ports};
 pub use subnet::Subnet;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use sha2::{Digest, Sha256};
+
 use crate::error::{Error, Result};
 
 /// A MAC address of one interface.
@@ -23,6 +25,14 @@ impl Mac {
             }
         };
         Self([0x5a, 0x6d, a, b, c, d])
+    }
+
+    /// The address of an interface that has no IP address of ours: always the same for
+    /// the same holder and interface, so that a DHCP server knows it again.
+    pub(crate) fn of_interface(holder: &str, interface: &str) -> Self {
+        let sum = Sha256::digest(format!("{holder} {interface}"));
+        // 5a:6e beside those of IP addresses, which have 5a:6d.
+        Self([0x5a, 0x6e, sum[0], sum[1], sum[2], sum[3]])
     }
 }
 
@@ -62,6 +72,15 @@ impl FromStr for Mac {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interface_keeps_its_address() {
+        let mac = Mac::of_interface("abc", "eth0");
+        assert_eq!(mac, Mac::of_interface("abc", "eth0"));
+        assert_ne!(mac, Mac::of_interface("abc", "eth1"));
+        assert_ne!(mac, Mac::of_interface("abd", "eth0"));
+        assert_eq!(mac.to_string().parse::<Mac>().unwrap(), mac);
+    }
 
     #[test]
     fn texts_and_addresses() {

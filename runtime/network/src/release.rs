@@ -10,6 +10,7 @@ use crate::files;
 use crate::firewall::{Firewall, connections, elements};
 use crate::kernel::link;
 use crate::kernel::netlink::Batch;
+use crate::lease::Attachment;
 use crate::networks::Networks;
 
 /// See [`Networks::release`].
@@ -22,8 +23,7 @@ pub(crate) fn release(networks: &Networks, id: &str) -> Result<()> {
     Firewall::open()?.remove(&elements::of_lease(&lease))?;
     connections::forget(&lease);
     networks.names.leave(&lease)?;
-    let mut links: Vec<&str> =
-        lease.attachments.iter().map(|attachment| attachment.host_interface.as_str()).collect();
+    let mut links: Vec<&str> = lease.attachments.iter().filter_map(Attachment::host_end).collect();
     let mut is_last = false;
     for attachment in &lease.attachments {
         is_last |= networks.claims.holders(&attachment.network.name)? == [id];
@@ -57,7 +57,7 @@ pub(crate) fn dismantle<'a>(
     if !elements.is_empty() {
         Firewall::open()?.remove(&elements)?;
     }
-    links.extend(empty.iter().map(|network| network.network_interface.as_str()));
+    links.extend(empty.iter().filter_map(|network| network.own_bridge()));
     remove_links(&links)?;
     for network in empty {
         networks.names.forget(network)?;

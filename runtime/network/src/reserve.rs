@@ -109,13 +109,7 @@ fn attachment(networks: &Networks, lease: &Lease, request: &Request, network: Ne
     let mac = match (&request.mac, addresses.first()) {
         (Some(text), _) => text.parse()?,
         (None, Some(address)) => Mac::of(address.address),
-        (None, None) => {
-            return Err(Error::Invalid {
-                what: "network",
-                value: network.name,
-                why: "it has no subnet".to_owned(),
-            });
-        }
+        (None, None) => Mac::of_interface(&lease.holder.id, &interface),
     };
     let gateways = if network.internal || network.options.no_default_route {
         Vec::new()

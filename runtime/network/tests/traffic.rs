@@ -5,7 +5,7 @@ mod host;
 use std::time::Duration;
 
 use host::{Host, address, command, get, get_udp, ip, on};
-use sampan_network::{Config, DEFAULT_NETWORK, Error, Options, Subnet};
+use sampan_network::{Config, DEFAULT_NETWORK, Driver, Error, Options, Subnet};
 
 fn says(name: &str, peer: &str) -> Option<String> {
     Some(format!("{name} sees {peer}"))
@@ -166,7 +166,7 @@ fn networks_are_kept_apart_as_asked() {
     let make = |name: &str, isolate: Option<&str>, internal| {
         let mut config = Config { name: name.to_owned(), internal, disable_dns: true, ..Config::default() };
         if let Some(isolate) = isolate {
-            config.options.set("isolate", isolate).unwrap();
+            config.options.set(Driver::Bridge, "isolate", isolate).unwrap();
         }
         host.networks.create(&config, false).unwrap();
         let (container, lease) = host.start(name, &[on(name)], &[]);

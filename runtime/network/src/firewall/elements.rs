@@ -6,8 +6,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::config::{Isolate, Network};
+use crate::config::Network;
 use crate::lease::Lease;
+use crate::options::Isolate;
 use crate::port::PortMapping;
 
 /// The size of the type `ifname`.
@@ -64,9 +65,13 @@ pub(super) const SETS: [&str; 11] = [
     "strict",
 ];
 
-/// The elements of a network: they are there as long as its bridge is.
+/// The elements of a network: they are there as long as its bridge is. Packets of
+/// networks without a bridge of ours don't pass through the table.
 pub(crate) fn of_network(network: &Network) -> Vec<Element> {
-    let name = interface_name(&network.network_interface);
+    let Some(bridge) = network.own_bridge() else {
+        return Vec::new();
+    };
+    let name = interface_name(bridge);
     let member = |set, key: &[u8]| Element { set, key: key.to_vec(), key_end: None, data: None };
     let mut elements = vec![member("bridges", &name), member("loops", &[name.as_slice(), &name].concat())];
     elements.extend(network.subnets.iter().map(|config| {
@@ -95,7 +100,8 @@ pub(crate) fn of_network(network: &Network) -> Vec<Element> {
 /// internal if there is one.
 pub(crate) fn of_lease(lease: &Lease) -> Vec<Element> {
     let target = |ipv6: bool| {
-        let mut attachments: Vec<_> = lease.attachments.iter().collect();
+        let mut attachments: Vec<_> =
+            lease.attachments.iter().filter(|at| at.network.own_bridge().is_some()).collect();
         attachments.sort_by_key(|attachment| attachment.network.internal);
         attachments
             .iter()

@@ -1,0 +1,151 @@
+//! Connecting a container: from a lease to flowing packets.
+//!
+//! The order of things is here, and the same for every network: the interface,
+//! its addresses and routes, the firewall, the names. How the interface comes to be is
+//! the driver's own: a pair of interfaces in `bridge`.
+
+mod bridge;
+
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+
+use crate::config::Network;
+use crate::driver::Driver;
+use crate::error::{Error, Result};
+use crate::firewall::{Firewall, connections, elements};
+use crate::kernel::netlink::{Batch, Socket};
+use crate::kernel::{link, namespace, sysctl};
+use crate::lease::{Attachment, Lease};
+use crate::networks::Networks;
+
+/// The metric of the first network's default route; later ones come after it.
+const FIRST_METRIC: u32 = 100;
+
+/// Both ends of the work: the host, and the container's network namespace.
+struct Sides<'a> {
+    host: Socket,
+    inside: Socket,
+    netns: BorrowedFd<'a>,
+}
+
+/// See [`Networks::attach`].
+pub(crate) fn attach(networks: &Networks, lease: &Lease, netns: BorrowedFd<'_>) -> Result<()> {
+    connect(networks, lease, 0..lease.attachments.len(), netns)
+}
+
+/// Connects some of a lease's networks, by their places in it: all of them at the
+/// start, a single one for a container that runs.
+pub(crate) fn connect(
+    networks: &Networks,
+    lease: &Lease,
+    places: Range<usize>,
+    netns: BorrowedFd<'_>,
+) -> Result<()> {
+    let first = places.start;
+    let attachments = lease.attachments.get(places).unwrap_or_default();
+    // The socket made inside stays there: all else is done from here.
+    let inside = namespace::within(netns, || {
+        // New interfaces of the container take this over.
+        let ipv6 = attachments.iter().any(|attachment| attachment.network.ipv6_enabled);
+        sysctl::settle_ipv6("default", ipv6)?;
+        link::socket()
+    })?;
+    let mut sides = Sides { host: link::socket()?, inside, netns };
+    sysctl::forward_packets(
+        attachments
+            .iter()
+            .filter(|attachment| attachment.network.own_bridge().is_some() && !attachment.network.internal)
+            .flat_map(|attachment| &attachment.addresses)
+            .map(|address| address.address),
+    )?;
+    for attachment in attachments {
+        make_interface(&mut sides, attachment, !lease.ports.is_empty())?;
+    }
+    // Addresses before ports and names: both lead to them.
+    configure(&mut sides.inside, attachments, first)?;
+    open_firewall(networks, lease, attachments)?;
+    connections::forget(lease);
+    networks.names.join(lease)
+}
+
+/// Takes the interface of one network away from a container that runs on, and with it
+/// its addresses and routes; it is no error if it is gone. Published ports and names
+/// are the caller's.
+#[expect(dead_code, reason = "for `Networks::disconnect`")]
+pub(crate) fn disconnect(attachment: &Attachment, netns: BorrowedFd<'_>) -> Result<()> {
+    let mut batch = Batch::default();
+    match attachment.host_end() {
+        Some(host_end) => {
+            link::remove(&mut batch, [host_end].into_iter());
+            link::socket()?.run(batch)
+        }
+        None => {
+            link::remove(&mut batch, [attachment.interface.as_str()].into_iter());
+            namespace::within(netns, link::socket)?.run(batch)
+        }
+    }
+    .map(drop)
+}
+
+/// The driver's part. `published` tells whether the container has ports that the host
+/// reaches on its loopback address.
+fn make_interface(sides: &mut Sides<'_>, attachment: &Attachment, published: bool) -> Result<()> {
+    match attachment.network.driver {
+        Driver::Bridge => bridge::connect(sides, attachment, published),
+        Driver::Macvlan | Driver::Ipvlan => Err(Error::Invalid {
+            what: "network driver",
+            value: attachment.network.driver.to_string(),
+            why: "this version has the driver bridge only".to_owned(),
+        }),
+    }
+}
+
+/// The container's side: loopback, addresses and default routes. `first` is the place
+/// of the first attachment among all of the container.
+fn configure(inside: &mut Socket, attachments: &[Attachment], first: usize) -> Result<()> {
+    let mut batch = Batch::default();
+    link::loopback_up(&mut batch);
+    for (place, attachment) in (first..).zip(attachments) {
+        let name = &attachment.interface;
+        let index = link::index(inside, name)?
+            .ok_or_else(|| missing(&format!("find interface {name} in the container")))?;
+        for address in &attachment.addresses {
+            link::add_address(&mut batch, index, address.address, address.subnet);
+        }
+        // Routes want the interface up.
+        link::up(&mut batch, index, name, false);
+        for gateway in &attachment.gateways {
+            link::add_default_route(&mut batch, index, *gateway, metric(&attachment.network, place));
+        }
+    }
+    inside.run(batch).map(drop)
+}
+
+/// The metric of a network's default routes; the lowest is the one that is taken.
+fn metric(network: &Network, place: usize) -> u32 {
+    let own = || FIRST_METRIC.saturating_add(u32::try_from(place).unwrap_or(u32::MAX));
+    network.options.metric.unwrap_or_else(own)
+}
+
+fn missing(operation: &str) -> Error {
+    Error::kernel(operation)(rustix::io::Errno::NODEV.into())
+}
+
+/// Adds the elements of the container and of these networks to the firewall's table.
+fn open_firewall(networks: &Networks, lease: &Lease, attachments: &[Attachment]) -> Result<()> {
+    let mut all: Vec<_> =
+        attachments.iter().flat_map(|attachment| elements::of_network(&attachment.network)).collect();
+    all.extend(elements::of_lease(lease));
+    if all.is_empty() {
+        return Ok(());
+    }
+    let mut firewall = Firewall::open()?;
+    if !firewall.has_table()? {
+        let _lock = networks.lock()?;
+        if !firewall.has_table()? {
+            // Our own lease is among those that it loads.
+            return networks.load_table(&mut firewall);
+        }
+    }
+    firewall.add(&all)
+}
