@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
@@ -66,7 +66,12 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize, durability: Durabi
     let mut bytes =
         serde_json::to_vec_pretty(value).map_err(|cause| Error::Damaged { path: path.to_owned(), cause })?;
     bytes.push(b'\n');
-    write(path, &path.with_file_name(".scratch"), &bytes, durability)
+    write(path, &scratch(path), &bytes, durability)
+}
+
+/// The scratch file of the directory that `path` is in.
+pub(crate) fn scratch(path: &Path) -> PathBuf {
+    path.with_file_name(".scratch")
 }
 
 /// Writes a file by way of `scratch`, a name of the same file system.

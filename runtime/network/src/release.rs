@@ -16,7 +16,7 @@ use crate::networks::Networks;
 /// See [`Networks::release`].
 pub(crate) fn release(networks: &Networks, id: &str) -> Result<()> {
     let Some(lease) = networks.lease(id)? else {
-        return Ok(());
+        return forget_scratch(networks);
     };
     // First what leads others to the container, then its links, then its claims:
     // nothing must lead to an address that a new container may have.
@@ -44,6 +44,17 @@ pub(crate) fn release(networks: &Networks, id: &str) -> Result<()> {
     }
     dismantle(networks, &empty, links)?;
     files::remove(&networks.lease_path(id))
+}
+
+/// Removes what a start left that was killed before its lease had a name.
+fn forget_scratch(networks: &Networks) -> Result<()> {
+    let scratch = files::scratch(&networks.lease_path("any"));
+    if !scratch.exists() {
+        return Ok(());
+    }
+    // Or it is another's, who is about to give it its name.
+    let _lock = networks.lock()?;
+    files::remove(&scratch)
 }
 
 /// Removes the bridges of networks that nobody holds, and the firewall's elements

@@ -128,13 +128,17 @@ fn list(directory: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-pub fn container(name: &str) -> Container {
+pub fn holder(name: &str) -> Holder {
     let id = format!("{:0<64}", name.bytes().map(|b| format!("{b:x}")).collect::<String>());
+    Holder { id, name: name.to_owned() }
+}
+
+pub fn container(name: &str) -> Container {
     let netns = thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         own_netns()
     });
-    Container { holder: Holder { id, name: name.to_owned() }, netns: netns.join().unwrap() }
+    Container { holder: holder(name), netns: netns.join().unwrap() }
 }
 
 impl Container {

@@ -1,0 +1,225 @@
+//! `kill -9` before each system call by which a start or a release changes anything:
+//! the next start works, and after its release nothing is left.
+//!
+//! The victim is this program itself, executed with [`VERB`] set, under strace(1),
+//! which kills it at the N-th call of a kind, for N = 1, 2, … until it survives.
+
+mod host;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use host::{Container, Host, container, name_server, on, open, parse};
+use libtest_mimic::{Arguments, Failed, Trial};
+use sampan_network::{Config, Request};
+
+const VERB: &str = "SAMPAN_TEST_VERB";
+const DIRECTORY: &str = "SAMPAN_TEST_DIRECTORY";
+const NETNS: &str = "SAMPAN_TEST_NETNS";
+const SITUATION: &str = "SAMPAN_TEST_SITUATION";
+
+/// Messages to the kernel, files, processes: all that outlives the process.
+const CALLS: [&str; 9] =
+    ["sendto", "rename", "symlink", "unlink", "rmdir", "mkdir", "write", "setns", "wait4"];
+
+/// Where the container starts.
+#[derive(Clone, Copy)]
+struct Situation {
+    name: &'static str,
+    networks: &'static [&'static str],
+    ports: &'static [&'static str],
+    /// Whether names are answered.
+    names: bool,
+    /// Whether another container is on the networks already.
+    beside: bool,
+    /// Every how many calls the victim is killed.
+    stride: usize,
+}
+
+const SITUATIONS: [Situation; 4] = [
+    Situation {
+        name: "first_on_a_network",
+        networks: &["one"],
+        ports: &["8080:80"],
+        names: false,
+        beside: false,
+        stride: 1,
+    },
+    Situation {
+        name: "beside_another",
+        networks: &["one"],
+        ports: &["8080:80", "5353:53/udp"],
+        names: false,
+        beside: true,
+        stride: 2,
+    },
+    Situation {
+        name: "first_on_two_networks_with_names",
+        networks: &["one", "two"],
+        ports: &["8080:80"],
+        names: true,
+        beside: false,
+        stride: 3,
+    },
+    Situation {
+        name: "beside_another_with_names",
+        networks: &["one", "two"],
+        ports: &["8080:80"],
+        names: true,
+        beside: true,
+        stride: 5,
+    },
+];
+
+fn main() -> ExitCode {
+    if let Ok(verb) = std::env::var(VERB) {
+        be_the_victim(&verb);
+        return ExitCode::SUCCESS;
+    }
+    let arguments = Arguments::from_args();
+    let trials = SITUATIONS
+        .into_iter()
+        .flat_map(|situation| {
+            let start = move || kill_at_every_step(situation, "start");
+            let release = move || kill_at_every_step(situation, "release");
+            [
+                Trial::test(format!("a_start_{}", situation.name), start),
+                Trial::test(format!("a_release_{}", situation.name), release),
+            ]
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn be_the_victim(verb: &str) {
+    let variable = |name| std::env::var(name).unwrap();
+    let situation = SITUATIONS[variable(SITUATION).parse::<usize>().unwrap()];
+    let networks = open(variable(DIRECTORY).as_ref());
+    let holder = host::holder("victim");
+    if verb == "release" {
+        return networks.release(&holder.id).unwrap();
+    }
+    let netns = File::open(variable(NETNS)).unwrap();
+    let lease = networks.reserve(&holder, &situation.requests(), &parse(situation.ports)).unwrap();
+    networks.attach(&lease, netns.as_fd()).unwrap();
+}
+
+impl Situation {
+    fn requests(&self) -> Vec<Request> {
+        self.networks.iter().map(|network| on(network)).collect()
+    }
+
+    /// A host of its own for each kill, so that it comes at the same step each time.
+    fn host(&self) -> Option<(Host, Option<Container>)> {
+        let host = Host::new()?;
+        for name in self.networks {
+            let config = Config { name: (*name).to_owned(), disable_dns: !self.names, ..Config::default() };
+            host.networks.create(&config, false).unwrap();
+        }
+        let other = self.beside.then(|| host.start("other", &self.requests(), &["8081:80"]).0);
+        Some((host, other))
+    }
+
+    /// Does `verb` in a process of its own, which is killed at the n-th call of a kind.
+    fn run(&self, host: &Host, netns: &Container, verb: &str, (call, n): (&str, usize)) -> ExitStatus {
+        let place = SITUATIONS.iter().position(|other| other.name == self.name).unwrap();
+        Command::new("strace")
+            .args(["-qqq", "-o", "/dev/null", "-e", &format!("trace={call}")])
+            .args(["-e", &format!("inject={call}:signal=KILL:when={n}")])
+            .arg(std::env::current_exe().unwrap())
+            .env(VERB, verb)
+            .env(DIRECTORY, host.directory())
+            .env(NETNS, format!("/proc/{}/fd/{}", std::process::id(), netns.netns.as_raw_fd()))
+            .env(SITUATION, place.to_string())
+            .stdin(Stdio::null())
+            .status()
+            .unwrap()
+    }
+}
+
+fn kill_at_every_step(situation: Situation, verb: &str) -> Result<(), Failed> {
+    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
+        eprintln!("SKIP: strace, which kills at a given step, is not installed");
+        return Ok(());
+    }
+    let Some((host, _other)) = situation.host() else { return Ok(()) };
+    start_and_release(&host, &situation);
+    let nothing = left(&host);
+    let mut kills = BTreeMap::new();
+    let mut start_again = false;
+    for call in CALLS {
+        for n in (1..).step_by(situation.stride) {
+            let (host, _other) = situation.host().unwrap();
+            let victim = if verb == "release" {
+                host.start("victim", &situation.requests(), situation.ports).0
+            } else {
+                container("victim")
+            };
+            let status = situation.run(&host, &victim, verb, (call, n));
+            match status.signal() {
+                Some(_) => *kills.entry(call).or_insert(0) += 1,
+                None if status.success() => break,
+                None => return Err(format!("{verb} failed at {call} {n}: {status}").into()),
+            }
+            // Half of them are never started again.
+            start_again = !start_again;
+            if start_again {
+                start_and_release(&host, &situation);
+            } else {
+                host.networks.release(&victim.holder.id).unwrap();
+            }
+            let stays = more_than(&nothing, &host);
+            if !stays.is_empty() {
+                return Err(format!("killed at {call} {n}, it left {stays:#?}").into());
+            }
+        }
+    }
+    // A kind of call that isn't seen any more would be a test that proves nothing.
+    if !kills.contains_key("sendto") || !kills.contains_key("unlink") {
+        return Err(format!("the victim was killed at {kills:?} only").into());
+    }
+    eprintln!("{verb} {}: killed at {kills:?}", situation.name);
+    Ok(())
+}
+
+/// The same container once more, in a new namespace: it is reached by its port.
+fn start_and_release(host: &Host, situation: &Situation) {
+    let (again, _) = host.start("victim", &situation.requests(), situation.ports);
+    let _listener = again.run(|| TcpListener::bind("0.0.0.0:80").unwrap());
+    let port = SocketAddr::from(([127, 0, 0, 1], 8080));
+    TcpStream::connect_timeout(&port, Duration::from_secs(3)).unwrap();
+    host.networks.release(&again.holder.id).unwrap();
+}
+
+/// What is left on the host, and whether a name server runs.
+fn left(host: &Host) -> String {
+    let directory = host.directory();
+    let server =
+        name_server(directory).is_some_and(|pid| std::path::Path::new(&format!("/proc/{pid}/exe")).exists());
+    let traces = host.traces().replace(&*directory.to_string_lossy(), "");
+    format!("name server: {server}\n{traces}")
+}
+
+/// What is left on the host beyond `nothing`, and stays: a name server takes a moment to
+/// end, and so does an `nft` whose parent was killed.
+fn more_than(nothing: &str, host: &Host) -> Vec<String> {
+    let deadline = Instant::now() + Duration::from_secs(3);
+    loop {
+        let left = left(host);
+        let more: Vec<String> = left
+            .lines()
+            .filter(|line| !nothing.lines().any(|known| known == *line))
+            .map(str::to_owned)
+            .collect();
+        if more.is_empty() || Instant::now() > deadline {
+            return more;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
