@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail, ensure};
 use sampan_container::state::{ContainerDir, State};
 use sampan_network::{
-    Config, DEFAULT_NETWORK, Driver, Error, Ipam, Lease, LeaseRange, Network, Networks, Options, Subnet, SubnetConfig,
+    Config, DEFAULT_NETWORK, Driver, Error, Ipam, Lease, LeaseRange, Network, Networks, Options, Subnet,
+    SubnetConfig,
 };
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -74,10 +74,14 @@ pub(crate) fn define(
 /// interface, and the subnets that were chosen for it.
 pub(crate) fn keep(config: &Config, existing: &Network) -> Config {
     let mut config = config.clone();
+    if config.driver != existing.driver {
+        return config;
+    }
     config.interface.get_or_insert_with(|| existing.network_interface.clone());
     if config.subnets.is_empty() {
         let wanted = |subnet: &&SubnetConfig| config.ipv6 || !subnet.subnet.is_ipv6();
         config.subnets = existing.subnets.iter().filter(wanted).cloned().collect();
+        config.subnets.iter_mut().for_each(|subnet| subnet.lease_range = None);
     }
     config
 }

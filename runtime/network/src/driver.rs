@@ -89,6 +89,16 @@ impl Ipam {
     }
 }
 
+impl fmt::Display for Ipam {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HostLocal => "host-local",
+            Self::Dhcp => "dhcp",
+            Self::None => "none",
+        })
+    }
+}
+
 /// How the addresses of a network are given out, as Podman's network files have it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IpamOptions {

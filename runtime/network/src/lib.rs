@@ -14,7 +14,8 @@
 //! The way through the modules:
 //!
 //! - `config`, `driver` and `options`: what a user asks for; `definition`: the
-//!   network made of it; `pool` finds free subnets;
+//!   network made of it; `pool` finds free subnets, `converge` makes a changed
+//!   definition true;
 //! - `reserve` over `claims` (who has what) and `host_port` (what the host's
 //!   own programs have);
 //! - `attach` and `release` over `kernel` (netlink), `firewall` (one
@@ -29,6 +30,7 @@
 mod attach;
 mod claims;
 mod config;
+mod converge;
 mod definition;
 mod driver;
 mod error;
@@ -49,6 +51,7 @@ mod reserve;
 mod subnet;
 
 pub use config::{Config, DEFAULT_NETWORK, DNS_DOMAIN, LeaseRange, Network, SubnetConfig};
+pub use converge::{Change, Converged, Namespaces};
 pub use driver::{Driver, Ipam, IpamOptions};
 pub use error::{Error, Result};
 pub use lease::{Address, Attachment, Holder, Lease, Request};

@@ -130,6 +130,33 @@ impl Names {
         self.directory == Path::new(UNIT_DIRECTORY) && Path::new("/run/systemd/system").exists()
     }
 
+    /// Gives the server a network's definition anew: where to listen, whom to ask, and
+    /// whether there is a way out.
+    pub(crate) fn renew(&self, before: &Network, now: &Network) -> Result<()> {
+        let (old, new) = (self.path(before), self.path(now));
+        if !old.exists() && !new.exists() {
+            return Ok(());
+        }
+        let _lock = Lock::acquire(&self.lock)?;
+        // Of a change that was killed between the two.
+        let source = if old.exists() { &old } else { &new };
+        let text = fs::read_to_string(source).map_err(Error::file("read", source))?;
+        let header = header(now);
+        let renewed: String = std::iter::once(header.as_str())
+            .chain(text.lines().skip(1))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        if old == new && renewed == text {
+            return Ok(());
+        }
+        files::write(&new, &self.scratch, renewed.as_bytes(), Durability::Volatile)?;
+        if old != new {
+            files::remove(&old)?;
+        }
+        self.notify();
+        Ok(())
+    }
+
     /// Forgets a network that nobody holds.
     pub(crate) fn forget(&self, network: &Network) -> Result<()> {
         let path = self.path(network);

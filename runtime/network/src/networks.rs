@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::claims::Claims;
 use crate::config::{Config, DEFAULT_NETWORK, Network};
+use crate::converge::{Converged, Namespaces};
 use crate::definition::{check_name, default_network, define, keep};
 use crate::error::{Error, Result};
 use crate::files::{self, Durability, Lock};
@@ -14,7 +15,7 @@ use crate::lease::{Holder, Lease, Request};
 use crate::names::Names;
 use crate::pool::Neighbours;
 use crate::port::PortMapping;
-use crate::{attach, names, release, reserve};
+use crate::{attach, converge, names, release, reserve};
 
 /// Where networks are kept.
 pub const DEFAULT_CONFIG_DIR: &str = "/var/lib/sampan/networks";
@@ -31,7 +32,7 @@ const SHORT_ID: usize = 12;
 /// Any number of processes may use the same directories at once.
 #[derive(Debug)]
 pub struct Networks {
-    config_dir: PathBuf,
+    pub(crate) config_dir: PathBuf,
     pub(crate) runtime_dir: PathBuf,
     pub(crate) claims: Claims,
     pub(crate) names: Names,
@@ -55,44 +56,54 @@ impl Networks {
 
     /// Makes a network. The kernel learns of it when the first container joins.
     ///
-    /// With `ignore_existing`, a network of that name is no error: it is changed to
-    /// what is asked for now, unless containers hold it; then it stays as it is, and
-    /// the log says so.
+    /// With `ignore_existing`, a network of that name is no error:
+    /// [`converge`](Self::converge) brings it to what is asked for now, and the log
+    /// says what waits.
     ///
     /// # Errors
     /// [`Error::NetworkExists`]; [`Error::Invalid`], [`Error::Overlap`] and
     /// [`Error::NoSubnet`] for what can't be made.
     pub fn create(&self, config: &Config, ignore_existing: bool) -> Result<Network> {
         check_name(&config.name)?;
-        let _lock = self.lock()?;
-        let existing = self.read(&config.name)?;
-        if existing.is_some() && !ignore_existing {
+        if !ignore_existing && self.read(&config.name)?.is_some() {
             return Err(Error::NetworkExists(config.name.clone()));
         }
-        let network = self.define(config, existing.as_ref())?;
-        if let Some(existing) = existing {
-            if existing == network {
-                return Ok(existing);
-            }
-            if self.claims.is_held(&existing.name)? {
-                let holders = self.claims.holders(&existing.name)?;
-                let holders: Vec<_> = holders.iter().map(|id| self.describe(id)).collect();
-                log::warn!(
-                    "network {:?} has changed; it stays as it was until {} stopped",
-                    existing.name,
-                    holders.join(", ")
-                );
-                return Ok(existing);
-            }
-            release::dismantle(self, &[&existing], Vec::new())?;
+        let converged = self.converge(config, &|_| None)?;
+        if !ignore_existing && !converged.is_new {
+            return Err(Error::NetworkExists(config.name.clone()));
         }
-        files::write_json(&self.path(&network.name), &network, Durability::Durable)?;
-        Ok(network)
+        if !converged.waiting.is_empty() {
+            log::warn!("{converged}");
+        }
+        Ok(converged.network)
+    }
+
+    /// Makes a network, or brings the one of that name to what is asked for now: what
+    /// its containers don't stand in the way of at once, the rest as soon as nobody
+    /// holds the network. Nothing needs to be asked again for that.
+    ///
+    /// `namespaces` leads to those containers whose interfaces have to change.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::Overlap`] and [`Error::NoSubnet`] for what can't
+    /// be made; [`Error::Kernel`] and [`Error::File`], after which another call goes on.
+    pub fn converge(&self, config: &Config, namespaces: Namespaces<'_>) -> Result<Converged> {
+        converge::converge(self, config, namespaces)
+    }
+
+    /// What a network shall be as soon as nobody holds it; absent if it is so already.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn wanted(&self, name: &str) -> Result<Option<Network>> {
+        check_name(name)?;
+        converge::wanted(self, name)
     }
 
     /// What `config` means on this host now; `existing` is what it meant before.
-    fn define(&self, config: &Config, existing: Option<&Network>) -> Result<Network> {
+    pub(crate) fn define(&self, config: &Config, existing: Option<&Network>) -> Result<Network> {
         let mut networks = self.list()?;
+        networks.extend(converge::all_wanted(self)?);
         networks.retain(|network| network.name != config.name);
         let mut socket = link::socket()?;
         let mut routes = link::routes(&mut socket)?;
@@ -168,6 +179,7 @@ impl Networks {
                 holders: holders.iter().map(|id| self.describe(id)).collect::<Vec<_>>(),
             });
         }
+        converge::forget(self, name)?;
         files::remove(&self.path(name))
     }
 
@@ -317,7 +329,7 @@ impl Networks {
         self.runtime_dir.join("leases").join(format!("{id}.json"))
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.config_dir.join(format!("{name}.json"))
     }
 

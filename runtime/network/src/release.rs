@@ -5,6 +5,7 @@
 //! can be repeated.
 
 use crate::config::Network;
+use crate::converge;
 use crate::error::Result;
 use crate::files;
 use crate::firewall::{Firewall, connections, elements};
@@ -35,6 +36,15 @@ pub(crate) fn release(networks: &Networks, id: &str) -> Result<()> {
     }
 
     let _lock = networks.lock()?;
+    // One of its networks may have changed since, and with it what the firewall has.
+    let Some(now) = networks.lease(id)? else {
+        return Ok(());
+    };
+    if now.attachments != lease.attachments {
+        Firewall::open()?.remove(&elements::of_lease(&now))?;
+        networks.names.leave(&now)?;
+    }
+    let lease = now;
     networks.claims.give_back(&lease)?;
     let mut empty = Vec::new();
     for attachment in &lease.attachments {
@@ -43,6 +53,9 @@ pub(crate) fn release(networks: &Networks, id: &str) -> Result<()> {
         }
     }
     dismantle(networks, &empty, links)?;
+    for network in empty {
+        converge::settle_free(networks, &network.name)?;
+    }
     files::remove(&networks.lease_path(id))
 }
 

@@ -18,7 +18,7 @@ use crate::lease::{Address, Attachment, Holder, Lease, Request};
 use crate::mac::Mac;
 use crate::networks::Networks;
 use crate::port::PortMapping;
-use crate::{claims, names};
+use crate::{claims, converge, names};
 
 /// How many ports the kernel may suggest before we give up.
 const SUGGESTIONS: usize = 100;
@@ -47,6 +47,7 @@ pub(crate) fn reserve(
     for (request, name) in requests.iter().zip(names) {
         // Read again: it may have been removed in between.
         let network = networks.read(&name)?.ok_or(Error::NoNetwork(name))?;
+        let network = settled(networks, network)?;
         let attachment = attachment(networks, &lease, request, network)?;
         lease.attachments.push(attachment);
     }
@@ -63,6 +64,16 @@ pub(crate) fn reserve(
         return Err(error);
     }
     Ok(lease)
+}
+
+/// The network as its definition says by now, as far as its other holders allow.
+fn settled(networks: &Networks, network: Network) -> Result<Network> {
+    let converged = converge::settle(networks, network, &|_| None)?;
+    let words = converged.to_string();
+    if !words.is_empty() {
+        log::warn!("{words}");
+    }
+    Ok(converged.network)
 }
 
 /// Refuses what can't be a container's id (and the name of its file).

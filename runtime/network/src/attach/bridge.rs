@@ -2,6 +2,7 @@
 //! the container (veth(4)).
 
 use crate::attach::{Sides, missing};
+use crate::config::Network;
 use crate::error::Result;
 use crate::kernel::netlink::{Batch, Socket};
 use crate::kernel::{link, sysctl};
@@ -9,12 +10,12 @@ use crate::lease::Attachment;
 use crate::mac::Mac;
 
 /// The largest packet of a veth or bridge interface if nothing else is asked for.
-const USUAL_MTU: u32 = 1500;
+pub(crate) const USUAL_MTU: u32 = 1500;
 
 /// Makes the bridge, and the pair of interfaces between it and the container.
 pub(super) fn connect(sides: &mut Sides<'_>, attachment: &Attachment, published: bool) -> Result<()> {
     let network = &attachment.network;
-    let mtu = mtu(&mut sides.host, attachment)?;
+    let mtu = mtu(&mut sides.host, network)?;
     let bridge = bridge(&mut sides.host, attachment, mtu)?;
     let mac: Mac = attachment.mac.parse()?;
     let mut batch = Batch::default();
@@ -34,8 +35,7 @@ pub(super) fn connect(sides: &mut Sides<'_>, attachment: &Attachment, published:
 
 /// The largest packet of the network: as asked for, else what the host's way out can
 /// carry, if that is less than the usual; absent means the kernel's default.
-fn mtu(host: &mut Socket, attachment: &Attachment) -> Result<Option<u32>> {
-    let network = &attachment.network;
+pub(crate) fn mtu(host: &mut Socket, network: &Network) -> Result<Option<u32>> {
     if network.options.mtu.is_some() || network.internal {
         return Ok(network.options.mtu);
     }

@@ -4,12 +4,13 @@
 //! its addresses and routes, the firewall, the names. How the interface comes to be is
 //! the driver's own: a pair of interfaces in `bridge`.
 
-mod bridge;
+pub(crate) mod bridge;
 
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
 use crate::config::Network;
+use crate::converge;
 use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::firewall::{Firewall, connections, elements};
@@ -64,8 +65,12 @@ pub(crate) fn connect(
     // Addresses before ports and names: both lead to them.
     configure(&mut sides.inside, attachments, first)?;
     open_firewall(networks, lease, attachments)?;
-    connections::forget(lease);
-    networks.names.join(lease)
+    let now = networks.lease(&lease.holder.id)?.unwrap_or_else(|| lease.clone());
+    if now.attachments != lease.attachments {
+        converge::catch_up(lease, &now, netns)?;
+    }
+    connections::forget(&now);
+    networks.names.join(&now)
 }
 
 /// Takes the interface of one network away from a container that runs on, and with it

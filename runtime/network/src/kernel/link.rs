@@ -202,6 +202,33 @@ pub(crate) fn add_address(batch: &mut Batch, index: u32, address: IpAddr, subnet
     );
 }
 
+/// Takes an address from an interface; one that it doesn't have is no error.
+pub(crate) fn remove_address(batch: &mut Batch, index: u32, address: IpAddr, subnet: Subnet) {
+    let mut message = AddressMessage::default();
+    message.header.family = family(address);
+    message.header.prefix_len = subnet.prefix();
+    message.header.index = index;
+    message.attributes.push(AddressAttribute::Local(address));
+    batch.push(
+        &RouteNetlinkMessage::DelAddress(message),
+        0,
+        &[Errno::ADDRNOTAVAIL, Errno::NODEV],
+        format!("remove address {address}/{}", subnet.prefix()),
+    );
+}
+
+/// Sets the largest packet of an interface, in bytes; one that is gone is no error.
+pub(crate) fn set_mtu(batch: &mut Batch, name: &str, mtu: u32) {
+    let mut message = named(name);
+    message.attributes.push(LinkAttribute::Mtu(mtu));
+    batch.push(
+        &RouteNetlinkMessage::SetLink(message),
+        0,
+        &[Errno::NODEV],
+        format!("set the MTU of interface {name} to {mtu}"),
+    );
+}
+
 /// Makes `gateway` the way to everywhere else.
 pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: IpAddr, metric: u32) {
     let mut message = RouteMessage::default();
