@@ -140,6 +140,17 @@ pub enum Error {
         cause: io::Error,
     },
 
+    /// The network's DHCP server doesn't grant an address.
+    #[error("interface {interface} of network {network:?} has no address: {why}")]
+    Dhcp {
+        /// The container's interface.
+        interface: String,
+        /// The network.
+        network: String,
+        /// What happened, and what to look at.
+        why: String,
+    },
+
     /// A program that we need failed.
     #[error("{program}: {why}")]
     Program {

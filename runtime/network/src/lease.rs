@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Network;
+use crate::dhcp::Dhcp;
 use crate::driver::Driver;
 use crate::port::PortMapping;
 use crate::subnet::Subnet;
@@ -36,6 +37,8 @@ pub struct Request {
     pub interface: Option<String>,
     /// The servers that know the names of others; empty means those of the network, else the host's.
     pub resolvers: Vec<IpAddr>,
+    /// The host name that a DHCP server is told; absent means the container's own name.
+    pub hostname: Option<String>,
 }
 
 /// Everything that a container holds: addresses, links and ports.
@@ -79,6 +82,9 @@ pub struct Attachment {
     /// Where the network's name server asks for names that it doesn't know; empty means its own servers.
     #[serde(default)]
     pub resolvers: Vec<IpAddr>,
+    /// Where the network's addresses come from a DHCP server: what it has granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dhcp: Option<Dhcp>,
 }
 
 /// An address together with the block it belongs to.

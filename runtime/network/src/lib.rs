@@ -32,6 +32,7 @@ mod claims;
 mod config;
 mod converge;
 mod definition;
+mod dhcp;
 mod driver;
 mod error;
 mod files;
@@ -52,6 +53,7 @@ mod subnet;
 
 pub use config::{Config, DEFAULT_NETWORK, DNS_DOMAIN, LeaseRange, Network, SubnetConfig};
 pub use converge::{Change, Converged, Namespaces};
+pub use dhcp::{Dhcp, Grant, Renewal, Route, Terms, Times};
 pub use driver::{Driver, Ipam, IpamOptions};
 pub use error::{Error, Result};
 pub use lease::{Address, Attachment, Holder, Lease, Request};

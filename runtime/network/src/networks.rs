@@ -7,6 +7,7 @@ use crate::claims::Claims;
 use crate::config::{Config, DEFAULT_NETWORK, Network};
 use crate::converge::{Converged, Namespaces};
 use crate::definition::{check_name, default_network, define, keep};
+use crate::dhcp::{self, Renewal};
 use crate::error::{Error, Result};
 use crate::files::{self, Durability, Lock};
 use crate::firewall::{Firewall, elements};
@@ -180,6 +181,7 @@ impl Networks {
             });
         }
         converge::forget(self, name)?;
+        dhcp::memory::forget(self, name)?;
         files::remove(&self.path(name))
     }
 
@@ -238,6 +240,18 @@ impl Networks {
         attach::attach(self, lease, netns)
     }
 
+    /// Asks the DHCP servers of a container's networks for more time, or for a new address where they don't give it;
+    /// with `only_due` only where a renewal is due. Tells what it came to, network by network; none if there are no
+    /// such networks.
+    ///
+    /// A conversation takes 10 s at the most. `netns` is the container's network namespace.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] and [`Error::File`]; a server that doesn't answer is none.
+    pub fn renew(&self, id: &str, netns: BorrowedFd<'_>, only_due: bool) -> Result<Vec<Renewal>> {
+        dhcp::renew(self, id, netns, only_due)
+    }
+
     /// Makes the name of a container known in the networks of the pod that it is in, and waits until it is answered.
     ///
     /// # Errors
@@ -273,7 +287,7 @@ impl Networks {
         lease.members.retain(|other| other.id != member);
         change(&mut lease.members);
         if lease.members != before {
-            files::write_json(&self.lease_path(id), &lease, Durability::Volatile)?;
+            self.write_lease(&lease)?;
             self.names.publish(&lease)?;
         }
         Ok(Some(lease))
@@ -323,6 +337,11 @@ impl Networks {
             Ok(Some(lease)) => format!("container {:?}", lease.holder.name),
             _ => format!("container {}", id.get(..12).unwrap_or(id)),
         }
+    }
+
+    /// Replaces a lease. The caller holds the lock.
+    pub(crate) fn write_lease(&self, lease: &Lease) -> Result<()> {
+        files::write_json(&self.lease_path(&lease.holder.id), lease, Durability::Volatile)
     }
 
     pub(crate) fn lease_path(&self, id: &str) -> PathBuf {

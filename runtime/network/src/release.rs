@@ -6,6 +6,7 @@
 
 use crate::config::Network;
 use crate::converge;
+use crate::dhcp;
 use crate::error::Result;
 use crate::files;
 use crate::firewall::{Firewall, connections, elements};
@@ -24,6 +25,9 @@ pub(crate) fn release(networks: &Networks, id: &str) -> Result<()> {
     Firewall::open()?.remove(&elements::of_lease(&lease))?;
     connections::forget(&lease);
     networks.names.leave(&lease)?;
+    for attachment in &lease.attachments {
+        dhcp::leave(networks, attachment);
+    }
     let mut links: Vec<&str> = lease.attachments.iter().filter_map(Attachment::host_end).collect();
     let mut is_last = false;
     for attachment in &lease.attachments {

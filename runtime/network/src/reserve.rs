@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{DNS_DOMAIN, Network, SubnetConfig};
 use crate::definition::{check_interface, hexadecimal};
+use crate::dhcp::{Dhcp, identity};
+use crate::driver::Ipam;
 use crate::error::{Error, Result};
 use crate::files::{self, Durability};
 use crate::host_port;
@@ -116,11 +118,21 @@ fn attachment(networks: &Networks, lease: &Lease, request: &Request, network: Ne
     for alias in &request.aliases {
         names::check(alias)?;
     }
+    let dhcp = (network.ipam_options.driver == Ipam::Dhcp).then(|| Dhcp {
+        client: identity::client_id(&lease.holder, &network, &interface),
+        hostname: identity::hostname(&lease.holder, request.hostname.as_deref()),
+        granted: None,
+        outcome: String::new(),
+    });
     let addresses = addresses(networks, request, &network)?;
     let mac = match (&request.mac, addresses.first()) {
         (Some(text), _) => text.parse()?,
         (None, Some(address)) => Mac::of(address.address),
-        (None, None) => Mac::of_interface(&lease.holder.id, &interface),
+        (None, None) => {
+            // A DHCP server may know its clients by it: then it stays the same, whatever the id is.
+            let seed = dhcp.as_ref().map_or(&lease.holder.id, |dhcp| &dhcp.client);
+            Mac::of_interface(seed, &interface)
+        }
     };
     let gateways = if network.internal || network.options.no_default_route {
         Vec::new()
@@ -135,6 +147,7 @@ fn attachment(networks: &Networks, lease: &Lease, request: &Request, network: Ne
         mac: mac.to_string(),
         aliases: request.aliases.clone(),
         resolvers: request.resolvers.clone(),
+        dhcp,
         network,
     })
 }

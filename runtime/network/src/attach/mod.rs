@@ -11,6 +11,7 @@ use std::os::fd::BorrowedFd;
 
 use crate::config::Network;
 use crate::converge;
+use crate::dhcp;
 use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::firewall::{Firewall, connections, elements};
@@ -43,7 +44,7 @@ pub(crate) fn connect(
     netns: BorrowedFd<'_>,
 ) -> Result<()> {
     let first = places.start;
-    let attachments = lease.attachments.get(places).unwrap_or_default();
+    let attachments = lease.attachments.get(places.clone()).unwrap_or_default();
     // The socket made inside stays there: all else is done from here.
     let inside = namespace::within(netns, || {
         // New interfaces of the container take this over.
@@ -62,6 +63,10 @@ pub(crate) fn connect(
     for attachment in attachments {
         make_interface(&mut sides, attachment, !lease.ports.is_empty())?;
     }
+    let metric_of = |attachment: &Attachment, place| metric(&attachment.network, place);
+    let joined = dhcp::join(networks, lease, places.clone(), &mut sides.inside, netns, metric_of)?;
+    let lease = joined.as_ref().unwrap_or(lease);
+    let attachments = lease.attachments.get(places).unwrap_or_default();
     // Addresses before ports and names: both lead to them.
     configure(&mut sides.inside, attachments, first)?;
     open_firewall(networks, lease, attachments)?;
@@ -111,6 +116,10 @@ fn configure(inside: &mut Socket, attachments: &[Attachment], first: usize) -> R
     let mut batch = Batch::default();
     link::loopback_up(&mut batch);
     for (place, attachment) in (first..).zip(attachments) {
+        if attachment.dhcp.is_some() {
+            // It has all of it from the server.
+            continue;
+        }
         let name = &attachment.interface;
         let index = link::index(inside, name)?
             .ok_or_else(|| missing(&format!("find interface {name} in the container")))?;
@@ -127,7 +136,7 @@ fn configure(inside: &mut Socket, attachments: &[Attachment], first: usize) -> R
 }
 
 /// The metric of a network's default routes; the lowest is the one that is taken.
-fn metric(network: &Network, place: usize) -> u32 {
+pub(crate) fn metric(network: &Network, place: usize) -> u32 {
     let own = || FIRST_METRIC.saturating_add(u32::try_from(place).unwrap_or(u32::MAX));
     network.options.metric.unwrap_or_else(own)
 }

@@ -3,10 +3,11 @@
 //!
 //! - [`netlink`]: one socket, batches of messages, and the kernel's own words
 //!   when it refuses one;
-//! - [`link`]: links, addresses and routes (rtnetlink(7));
+//! - [`link`]: links, addresses and routes (rtnetlink(7)), [`dynamic`]: those that change;
 //! - [`namespace`]: sockets that live in another network namespace;
 //! - [`sysctl`]: packet forwarding, router advertisements.
 
+pub(crate) mod dynamic;
 pub(crate) mod link;
 pub(crate) mod namespace;
 pub(crate) mod netlink;

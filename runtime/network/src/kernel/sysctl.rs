@@ -69,6 +69,23 @@ pub(crate) fn settle_ipv6(interface: &str, link_local: bool) -> Result<()> {
     Ok(())
 }
 
+/// Lets an interface get its IPv6 addresses as every machine on its network does: from the routers there, and not
+/// without looking for duplicates. It must be called before the interface comes up.
+///
+/// `way_out` tells whether a router may become the way to everywhere else.
+///
+/// # Errors
+/// [`Error::File`] if a setting exists and can't be written.
+pub(crate) fn accept_routers(interface: &str, way_out: bool) -> Result<()> {
+    let way_out = if way_out { "1" } else { "0" };
+    let settings =
+        [("accept_ra", "1"), ("accept_ra_defrtr", way_out), ("accept_dad", "1"), ("addr_gen_mode", "0")];
+    for (setting, value) in settings {
+        set(&format!("/proc/sys/net/ipv6/conf/{interface}/{setting}"), value)?;
+    }
+    Ok(())
+}
+
 /// Writes a setting that isn't so already; one that doesn't exist (a kernel
 /// without IPv6) is left alone.
 fn set(path: &str, value: &str) -> Result<()> {

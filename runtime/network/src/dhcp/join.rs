@@ -1,0 +1,112 @@
+//! The start: from an interface without an address to one that has what the server grants.
+
+use std::net::IpAddr;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+use super::client::Client;
+use super::{Dhcp, Grant, PATIENCE, identity, interface, memory};
+use crate::driver::Driver;
+use crate::error::Result;
+use crate::kernel::netlink::Socket;
+use crate::lease::{Attachment, Lease};
+use crate::networks::Networks;
+
+/// Gets the addresses of those networks of a lease that have them from a DHCP server, and gives them to the
+/// interfaces. The lease as it is then, and as it is written; absent if there are no such networks.
+///
+/// # Errors
+/// [`Error::Dhcp`](crate::Error::Dhcp) if there is no server, or none that grants an address.
+pub(crate) fn join(
+    networks: &Networks,
+    lease: &Lease,
+    places: Range<usize>,
+    inside: &mut Socket,
+    netns: BorrowedFd<'_>,
+    metric: impl Fn(&Attachment, usize) -> u32,
+) -> Result<Option<Lease>> {
+    let mut joined: Option<Lease> = None;
+    for place in places {
+        let Some(attachment) = lease.attachments.get(place) else { continue };
+        let Some(dhcp) = &attachment.dhcp else { continue };
+        let grant = acquire(networks, attachment, dhcp, inside, netns)?;
+        let lease = joined.get_or_insert_with(|| lease.clone());
+        let attachment = &mut lease.attachments[place];
+        note(attachment, Some(grant));
+        if let Some(grant) = attachment.dhcp.as_ref().and_then(|dhcp| dhcp.granted.as_ref()) {
+            // First on paper, so that a release finds it.
+            write(networks, &lease.holder.id, attachment)?;
+            interface::configure(inside, attachment, None, &grant.terms, metric(attachment, place))?;
+        }
+    }
+    Ok(joined)
+}
+
+fn acquire(
+    networks: &Networks,
+    attachment: &Attachment,
+    dhcp: &Dhcp,
+    inside: &mut Socket,
+    netns: BorrowedFd<'_>,
+) -> Result<Grant> {
+    let wire = interface::open(inside, attachment, netns)?;
+    let id = identity::bytes(&dhcp.client);
+    let client = client(&wire, attachment, dhcp, &id);
+    let previous = memory::recall(networks, &attachment.network.name, &dhcp.client);
+    let granted = client.acquire(previous, Instant::now() + PATIENCE);
+    Ok(Grant::new(granted.map_err(|failure| failure.into_error(attachment))?))
+}
+
+/// The client of an attachment.
+pub(super) fn client<'a>(
+    wire: &'a super::wire::Wire,
+    attachment: &Attachment,
+    dhcp: &'a Dhcp,
+    id: &'a [u8],
+) -> Client<'a> {
+    Client {
+        wire,
+        id,
+        hostname: dhcp.hostname.as_deref(),
+        // It has the MAC address of others: frames are told apart by IP addresses, of which it has none yet.
+        broadcast: attachment.network.driver == Driver::Ipvlan,
+    }
+}
+
+/// Writes what was granted into the attachment; `None` says that it has lost what it had.
+pub(super) fn note(attachment: &mut Attachment, grant: Option<Grant>) {
+    let options = &attachment.network.options;
+    let has_way_out = !attachment.network.internal && !options.no_default_route;
+    let router = grant.as_ref().filter(|_| has_way_out).and_then(|grant| grant.terms.routers.first());
+    attachment.gateways = router.map(|router| IpAddr::from(*router)).into_iter().collect();
+    attachment.addresses = grant.iter().map(|grant| grant.terms.address).collect();
+    if let Some(dhcp) = &mut attachment.dhcp {
+        dhcp.outcome = match &grant {
+            Some(Grant { terms, .. }) => {
+                let until = terms.times.map_or_else(String::new, |times| format!(" for {} s", times.expiry));
+                format!("{} grants {}{until}", terms.server, terms.address)
+            }
+            None => String::new(),
+        };
+        dhcp.granted = grant;
+    }
+}
+
+/// Writes the attachment into the lease of its holder, unless that is gone or has changed; tells whether it has.
+pub(super) fn write(networks: &Networks, id: &str, attachment: &Attachment) -> Result<bool> {
+    let Some(dhcp) = &attachment.dhcp else { return Ok(false) };
+    let _lock = networks.lock()?;
+    let Some(mut lease) = networks.lease(id)? else { return Ok(false) };
+    let is_it = |other: &&mut Attachment| {
+        other.interface == attachment.interface
+            && other.dhcp.as_ref().is_some_and(|other| other.client == dhcp.client)
+    };
+    let Some(place) = lease.attachments.iter_mut().find(is_it) else { return Ok(false) };
+    *place = attachment.clone();
+    networks.write_lease(&lease)?;
+    if let Some(grant) = &dhcp.granted {
+        memory::remember(networks, &attachment.network.name, &dhcp.client, &grant.terms, true);
+    }
+    Ok(true)
+}

@@ -1,0 +1,294 @@
+//! The client against servers: dnsmasq, and one that says what a test wants.
+//!
+//! Each test is a network namespace with a link of two ends, `c0` of the client and
+//! `s0` of the server.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sched::{CloneFlags, unshare};
+
+use super::client::{Client, Failure, Granted, Previous, Whom, release};
+use super::message::{Kind, code};
+use super::wire::Wire;
+
+const ID: &[u8] = b"\xff\x00\x00\x00\x01test";
+const XID: usize = 4;
+const CHADDR: std::ops::Range<usize> = 28..34;
+const YIADDR: usize = 16;
+
+/// Makes the link; absent, with a word why, where that can't be done.
+fn link() -> Option<Wire> {
+    if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
+        eprintln!("SKIP: no private network namespace ({error}); run as root");
+        return None;
+    }
+    for arguments in [
+        "link add c0 type veth peer name s0",
+        "link set c0 up",
+        "link set s0 up",
+        "addr add 10.3.0.1/24 dev s0",
+        "route add 255.255.255.255 dev s0",
+    ] {
+        let status = Command::new("ip").args(arguments.split(' ')).status().unwrap();
+        assert!(status.success(), "{arguments}");
+    }
+    Some(Wire::open("c0").unwrap())
+}
+
+fn client<'a>(wire: &'a Wire) -> Client<'a> {
+    Client { wire, id: ID, hostname: Some("web"), broadcast: false }
+}
+
+fn within(seconds: f32) -> Instant {
+    Instant::now() + Duration::from_secs_f32(seconds)
+}
+
+/// dnsmasq, which ends with the test.
+struct Dnsmasq(Child, tempfile::TempDir);
+
+impl Dnsmasq {
+    fn start(more: &[&str]) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let leases = directory.path().join("leases");
+        let started = Command::new("dnsmasq")
+            .args([
+                "--keep-in-foreground",
+                "--conf-file=/dev/null",
+                "--port=0",
+                "--no-ping",
+                "--log-facility=-",
+            ])
+            .args([
+                "--interface=s0",
+                "--bind-interfaces",
+                "--dhcp-range=10.3.0.50,10.3.0.60,255.255.255.0,1h",
+            ])
+            .args([
+                "--domain=lan.example",
+                "--dhcp-option=option:dns-server,10.3.0.2",
+                "--user=root",
+                "--pid-file=",
+            ])
+            .arg(format!("--dhcp-leasefile={}", leases.display()))
+            .args(more)
+            .stderr(Stdio::null())
+            .spawn();
+        match started {
+            Ok(child) => Some(Self(child, directory)),
+            Err(error) => {
+                eprintln!("SKIP: dnsmasq: {error}");
+                None
+            }
+        }
+    }
+
+    fn leases(&self) -> String {
+        std::fs::read_to_string(self.1.path().join("leases")).unwrap_or_default()
+    }
+}
+
+impl Drop for Dnsmasq {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn dnsmasq_grants_confirms_extends_and_takes_back() {
+    let Some(wire) = link() else { return };
+    let Some(dnsmasq) = Dnsmasq::start(&[]) else { return };
+    let client = client(&wire);
+    let Granted { terms, server_mac } = client.acquire(None, within(10.0)).unwrap();
+    assert_eq!(terms.server, Ipv4Addr::new(10, 3, 0, 1));
+    assert_eq!(terms.routers, [terms.server]);
+    assert_eq!(terms.search, ["lan.example"]);
+    assert_eq!(terms.dns_servers, [std::net::IpAddr::from([10, 3, 0, 2])]);
+    let times = terms.times.unwrap();
+    assert_eq!((times.renewal, times.rebinding, times.expiry), (1800, 3150, 3600));
+    let leases = dnsmasq.leases();
+    assert!(leases.contains("web") && leases.contains("ff:00:00:00:01"), "{leases}");
+
+    let std::net::IpAddr::V4(address) = terms.address.address else { panic!() };
+    let previous = Previous { address, is_held: true };
+    let start = Instant::now();
+    assert_eq!(client.acquire(Some(previous), within(10.0)).unwrap().terms, terms);
+    assert!(start.elapsed() < Duration::from_millis(900), "confirmed at once");
+
+    for whom in [Whom::Server(server_mac), Whom::Anyone] {
+        assert_eq!(client.renew(&terms, whom, within(3.0)).unwrap().terms.address, terms.address);
+    }
+    release(&wire, wire.mac(), ID, &terms, server_mac).unwrap();
+    let end = within(3.0);
+    while !dnsmasq.leases().is_empty() {
+        assert!(Instant::now() < end, "released: {}", dnsmasq.leases());
+        thread::sleep(Duration::from_millis(20));
+    }
+    // The server knows nothing of it any more, and gives it once more because it is asked for.
+    let previous = Previous { address: [10, 3, 0, 58].into(), is_held: false };
+    let again = client.acquire(Some(previous), within(10.0)).unwrap();
+    assert_eq!(again.terms.address.to_string(), "10.3.0.58/24");
+}
+
+#[test]
+fn an_address_of_another_network_is_refused_and_replaced() {
+    let Some(wire) = link() else { return };
+    let Some(_dnsmasq) = Dnsmasq::start(&["--dhcp-authoritative"]) else { return };
+    let previous = Previous { address: [192, 0, 2, 7].into(), is_held: true };
+    let granted = client(&wire).acquire(Some(previous), within(10.0)).unwrap();
+    assert!(granted.terms.address.to_string().starts_with("10.3.0."));
+}
+
+/// A server whose every answer the test makes: `say` gets the kind of a question (1 is DISCOVER, 3 REQUEST)
+/// and how many came before it.
+fn scripted(say: impl Fn(u8, usize) -> Vec<Reply> + Send + 'static) {
+    let socket = UdpSocket::bind("0.0.0.0:67").unwrap();
+    socket.set_broadcast(true).unwrap();
+    thread::spawn(move || {
+        let mut buffer = [0; 2048];
+        for number in 0.. {
+            let Ok((length, _)) = socket.recv_from(&mut buffer) else { return };
+            let question = &buffer[..length];
+            // The kind is the first option.
+            for reply in say(question[242], number) {
+                let _ = socket.send_to(&reply.bytes(question), ("255.255.255.255", 68));
+            }
+        }
+    });
+}
+
+#[derive(Clone)]
+struct Reply {
+    kind: Kind,
+    address: [u8; 4],
+    options: Vec<(u8, Vec<u8>)>,
+    /// Cut to this length.
+    length: usize,
+    /// Not the xid of the question.
+    stray: bool,
+}
+
+impl Reply {
+    fn new(kind: Kind) -> Self {
+        let options: &[(u8, &[u8])] = &[
+            (code::SERVER, &[10, 3, 0, 1]),
+            (code::SUBNET_MASK, &[255, 255, 255, 0]),
+            (code::LEASE_TIME, &[0, 0, 0, 4]),
+        ];
+        let options = options.iter().map(|(code, value)| (*code, value.to_vec())).collect();
+        Self { kind, address: [10, 3, 0, 77], options, length: usize::MAX, stray: false }
+    }
+
+    fn with(mut self, code: u8, value: &[u8]) -> Self {
+        self.options.retain(|(other, _)| *other != code);
+        self.options.push((code, value.to_vec()));
+        self
+    }
+
+    fn bytes(&self, question: &[u8]) -> Vec<u8> {
+        let options: Vec<_> = self.options.iter().map(|(code, value)| (*code, &value[..])).collect();
+        let mut bytes = super::message::tests::answer(self.kind, self.address, &options);
+        bytes[XID..XID + 4].copy_from_slice(&question[XID..XID + 4]);
+        bytes[XID] ^= u8::from(self.stray);
+        bytes[CHADDR].copy_from_slice(&question[CHADDR]);
+        bytes[YIADDR..YIADDR + 4].copy_from_slice(&self.address);
+        bytes.truncate(self.length);
+        bytes
+    }
+}
+
+fn usual(kind: u8) -> Vec<Reply> {
+    match kind {
+        1 => vec![Reply::new(Kind::Offer)],
+        3 => vec![Reply::new(Kind::Ack)],
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn nonsense_doesnt_hide_the_answer_that_comes_with_it() {
+    let Some(wire) = link() else { return };
+    scripted(|kind, _| {
+        let real = usual(kind);
+        let Some(good) = real.first() else { return real };
+        vec![
+            Reply { stray: true, ..good.clone() },
+            Reply { length: 245, ..good.clone() },
+            Reply { length: 3, ..good.clone() },
+            Reply { address: [127, 0, 0, 1], ..good.clone() },
+            good.clone().with(code::SUBNET_MASK, &[255, 0, 255, 0]),
+            good.clone().with(code::OVERLOAD, &[3]).with(code::MESSAGE_TYPE, &[99]),
+            Reply { kind: Kind::Nak, ..good.clone() }.with(code::SERVER, &[10, 3, 0, 66]),
+            good.clone(),
+        ]
+    });
+    let granted = client(&wire).acquire(None, within(5.0)).unwrap();
+    assert_eq!(granted.terms.address.to_string(), "10.3.0.77/24");
+    assert_eq!(granted.terms.times.unwrap().renewal, 2);
+}
+
+#[test]
+fn silence_has_an_end_and_says_what_was_heard() {
+    let Some(wire) = link() else { return };
+    scripted(|kind, _| match kind {
+        1 => vec![Reply::new(Kind::Offer).with(code::SUBNET_MASK, &[255, 0, 255, 0])],
+        _ => Vec::new(),
+    });
+    let start = Instant::now();
+    let failure = client(&wire).acquire(None, within(1.5)).unwrap_err();
+    assert!(start.elapsed() < Duration::from_millis(2500), "{:?}", start.elapsed());
+    let Failure::Silence(Some(heard)) = failure else { panic!("{failure:?}") };
+    assert!(heard.contains("10.3.0.1") && heard.contains("gaps"), "{heard}");
+}
+
+#[test]
+fn a_server_that_offers_and_refuses_comes_to_an_end() {
+    let Some(wire) = link() else { return };
+    scripted(|kind, _| match kind {
+        1 => vec![Reply::new(Kind::Offer)],
+        3 => vec![Reply::new(Kind::Nak).with(code::MESSAGE, b"not today")],
+        _ => Vec::new(),
+    });
+    let start = Instant::now();
+    let failure = client(&wire).acquire(None, within(2.5)).unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(4));
+    assert!(matches!(&failure, Failure::Refused(why) if why.contains("not today")), "{failure:?}");
+}
+
+#[test]
+fn a_lost_answer_is_asked_for_again() {
+    let Some(wire) = link() else { return };
+    // The first question of each kind is lost.
+    scripted(|kind, number| if matches!((kind, number), (1, 0) | (3, 2)) { Vec::new() } else { usual(kind) });
+    let granted = client(&wire).acquire(None, within(8.0)).unwrap();
+    assert_eq!(granted.terms.address.to_string(), "10.3.0.77/24");
+}
+
+#[test]
+fn a_refusal_ends_the_address() {
+    let Some(wire) = link() else { return };
+    scripted(|kind, number| match number {
+        0 | 1 => usual(kind),
+        _ => vec![Reply::new(Kind::Nak).with(code::MESSAGE, b"gone")],
+    });
+    let Granted { terms, server_mac } = client(&wire).acquire(None, within(5.0)).unwrap();
+    for whom in [Whom::Server(server_mac), Whom::Anyone] {
+        let failure = client(&wire).renew(&terms, whom, within(1.0)).unwrap_err();
+        assert!(matches!(&failure, Failure::Refused(why) if why.contains("gone")), "{failure:?}");
+    }
+}
+
+#[test]
+fn another_address_than_asked_for_is_no_extension() {
+    let Some(wire) = link() else { return };
+    scripted(|kind, number| match number {
+        0 | 1 => usual(kind),
+        _ => vec![Reply { address: [10, 3, 0, 99], ..Reply::new(Kind::Ack) }],
+    });
+    let Granted { terms, server_mac } = client(&wire).acquire(None, within(5.0)).unwrap();
+    let failure = client(&wire).renew(&terms, Whom::Server(server_mac), within(1.0)).unwrap_err();
+    assert!(matches!(&failure, Failure::Silence(Some(why)) if why.contains("10.3.0.99")), "{failure:?}");
+}
