@@ -41,7 +41,7 @@ const BUILDING: &str = "buildah";
 const CLIENTS: &str = "containerd podman";
 
 /// What shares a host's network with us, and what measures it, in a root of its own.
-const NETWORKING: &str = "firewalld systemd-resolved dnsmasq-base iperf3";
+const NETWORKING: &str = "firewalld iptables netbase systemd-resolved dnsmasq-base iperf3";
 
 /// What a virtual machine needs beside that: its kernel's modules, and the kernel's security
 /// modules.
