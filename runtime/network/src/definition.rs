@@ -112,7 +112,8 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     }
 }
 
-/// Refuses what can't be the name of an interface (the kernel's `dev_valid_name`).
+/// Refuses what can't be the name of an interface (the kernel's `dev_valid_name`), or
+/// would be a pattern to nft(8).
 ///
 /// # Errors
 /// [`Error::Invalid`].
@@ -120,14 +121,14 @@ pub(crate) fn check_interface(name: &str) -> Result<()> {
     let good = (1..=LONGEST_NAME).contains(&name.len())
         && name != "."
         && name != ".."
-        && !name.bytes().any(|b| b == b'/' || b == b':' || b == b'%' || !b.is_ascii_graphic());
+        && !name.bytes().any(|b| b"/:%*\"\\".contains(&b) || !b.is_ascii_graphic());
     if good {
         return Ok(());
     }
     Err(Error::Invalid {
         what: "interface name",
         value: name.to_owned(),
-        why: format!("1 to {LONGEST_NAME} characters, without space, / : %"),
+        why: format!("1 to {LONGEST_NAME} characters, without space, / : % * \" \\"),
     })
 }
 

@@ -10,8 +10,8 @@ use crate::definition::{check_name, default_network, define, keep};
 use crate::dhcp::{self, Renewal};
 use crate::error::{Error, Result};
 use crate::files::{self, Durability, Lock};
-use crate::firewall::{Firewall, elements};
-use crate::kernel::{link, namespace, netlink::Batch};
+use crate::firewall::{Firewall, elements, firewalld};
+use crate::kernel::{link, namespace, netlink::Batch, sysctl};
 use crate::lease::{Holder, Lease, Request};
 use crate::names::Names;
 use crate::pool::Neighbours;
@@ -89,7 +89,14 @@ impl Networks {
     /// [`Error::Invalid`], [`Error::Overlap`] and [`Error::NoSubnet`] for what can't
     /// be made; [`Error::Kernel`] and [`Error::File`], after which another call goes on.
     pub fn converge(&self, config: &Config, namespaces: Namespaces<'_>) -> Result<Converged> {
-        converge::converge(self, config, namespaces)
+        let converged = converge::converge(self, config, namespaces)?;
+        for change in &converged.changed {
+            if change.property == "InterfaceName" {
+                firewalld::unbind(&change.before);
+            }
+        }
+        firewalld::bind(std::iter::once(&converged.network));
+        Ok(converged)
     }
 
     /// What a network shall be as soon as nobody holds it; absent if it is so already.
@@ -182,6 +189,9 @@ impl Networks {
         }
         converge::forget(self, name)?;
         dhcp::memory::forget(self, name)?;
+        if let Some(bridge) = network.own_bridge() {
+            firewalld::unbind(bridge);
+        }
         files::remove(&self.path(name))
     }
 
@@ -303,27 +313,24 @@ impl Networks {
         release::release(self, id)
     }
 
-    /// Loads the firewall's table anew and fills it from the leases: for a host
-    /// whose ruleset was flushed.
+    /// Makes the host's firewall right again: the table as the leases say, forwarding, and
+    /// firewalld's zone. For a host whose ruleset was flushed or whose firewall was started
+    /// later. Packets find a whole table at every moment.
     ///
     /// # Errors
-    /// [`Error::Program`], [`Error::Kernel`].
+    /// [`Error::Program`], [`Error::Kernel`], [`Error::File`].
     pub fn reload_firewall(&self) -> Result<()> {
+        firewalld::bind(self.list()?.iter());
         let _lock = self.lock()?;
-        self.load_table(&mut Firewall::open()?)
-    }
-
-    /// Loads the table with the elements of all leases. The caller holds the lock.
-    pub(crate) fn load_table(&self, firewall: &mut Firewall) -> Result<()> {
-        let mut all = Vec::new();
-        for lease in self.leases()? {
-            for attachment in &lease.attachments {
-                all.extend(elements::of_network(&attachment.network));
-            }
-            all.extend(elements::of_lease(&lease));
+        let leases = self.leases()?;
+        let attachments = leases.iter().flat_map(|lease| &lease.attachments);
+        sysctl::forward_packets(attach::forwarded(attachments))?;
+        let mut firewall = Firewall::open()?;
+        if leases.is_empty() && !firewall.has_table()? {
+            // The next container that starts loads it.
+            return Ok(());
         }
-        all.sort_by_key(|element| element.set);
-        firewall.load_table(&all)
+        firewall.load_table(&elements::of_leases(&leases))
     }
 
     /// Waits for the lock on everything below the runtime directory.

@@ -40,12 +40,13 @@ pub(crate) fn release(networks: &Networks, id: &str) -> Result<()> {
     }
 
     let _lock = networks.lock()?;
-    // One of its networks may have changed since, and with it what the firewall has.
+    // One of its networks may have changed since, and with it what the firewall has; and a
+    // reload may have put back what was removed.
     let Some(now) = networks.lease(id)? else {
         return Ok(());
     };
+    Firewall::open()?.remove(&elements::of_lease(&now))?;
     if now.attachments != lease.attachments {
-        Firewall::open()?.remove(&elements::of_lease(&now))?;
         networks.names.leave(&now)?;
     }
     let lease = now;

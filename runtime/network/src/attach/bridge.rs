@@ -4,16 +4,17 @@
 use crate::attach::{Sides, missing};
 use crate::config::Network;
 use crate::error::Result;
+use crate::firewall::elements;
 use crate::kernel::netlink::{Batch, Socket};
 use crate::kernel::{link, sysctl};
-use crate::lease::Attachment;
+use crate::lease::{Attachment, Lease};
 use crate::mac::Mac;
 
 /// The largest packet of a veth or bridge interface if nothing else is asked for.
 pub(crate) const USUAL_MTU: u32 = 1500;
 
 /// Makes the bridge, and the pair of interfaces between it and the container.
-pub(super) fn connect(sides: &mut Sides<'_>, attachment: &Attachment, published: bool) -> Result<()> {
+pub(super) fn connect(sides: &mut Sides<'_>, attachment: &Attachment, lease: &Lease) -> Result<()> {
     let network = &attachment.network;
     let mtu = mtu(&mut sides.host, network)?;
     let bridge = bridge(&mut sides.host, attachment, mtu)?;
@@ -23,11 +24,11 @@ pub(super) fn connect(sides: &mut Sides<'_>, attachment: &Attachment, published:
     for (gateway, subnet) in network.gateways() {
         link::add_address(&mut batch, bridge, gateway, subnet);
     }
-    link::up(&mut batch, bridge, &network.network_interface, published);
+    link::up(&mut batch, bridge, &network.network_interface, elements::is_on_loopback(lease));
     let pair =
         link::Pair { name: &attachment.host_interface, bridge, peer: &attachment.interface, mac: mac.0, mtu };
     link::add_pair(&mut batch, &pair, sides.netns);
-    if published {
+    if !lease.ports.is_empty() {
         link::allow_hairpin(&mut batch, &attachment.host_interface);
     }
     sides.host.run(batch).map(drop)

@@ -6,6 +6,7 @@
 
 pub(crate) mod bridge;
 
+use std::net::IpAddr;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
@@ -53,15 +54,9 @@ pub(crate) fn connect(
         link::socket()
     })?;
     let mut sides = Sides { host: link::socket()?, inside, netns };
-    sysctl::forward_packets(
-        attachments
-            .iter()
-            .filter(|attachment| attachment.network.own_bridge().is_some() && !attachment.network.internal)
-            .flat_map(|attachment| &attachment.addresses)
-            .map(|address| address.address),
-    )?;
+    sysctl::forward_packets(forwarded(attachments))?;
     for attachment in attachments {
-        make_interface(&mut sides, attachment, !lease.ports.is_empty())?;
+        make_interface(&mut sides, attachment, lease)?;
     }
     let metric_of = |attachment: &Attachment, place| metric(&attachment.network, place);
     let joined = dhcp::join(networks, lease, places.clone(), &mut sides.inside, netns, metric_of)?;
@@ -76,6 +71,17 @@ pub(crate) fn connect(
     }
     connections::forget(&now);
     networks.names.join(&now)
+}
+
+/// The addresses whose packets the host has to forward.
+pub(crate) fn forwarded<'a>(
+    attachments: impl IntoIterator<Item = &'a Attachment>,
+) -> impl Iterator<Item = IpAddr> {
+    attachments
+        .into_iter()
+        .filter(|attachment| attachment.network.own_bridge().is_some() && !attachment.network.internal)
+        .flat_map(|attachment| &attachment.addresses)
+        .map(|address| address.address)
 }
 
 /// Takes the interface of one network away from a container that runs on, and with it
@@ -97,11 +103,10 @@ pub(crate) fn disconnect(attachment: &Attachment, netns: BorrowedFd<'_>) -> Resu
     .map(drop)
 }
 
-/// The driver's part. `published` tells whether the container has ports that the host
-/// reaches on its loopback address.
-fn make_interface(sides: &mut Sides<'_>, attachment: &Attachment, published: bool) -> Result<()> {
+/// The driver's part.
+fn make_interface(sides: &mut Sides<'_>, attachment: &Attachment, lease: &Lease) -> Result<()> {
     match attachment.network.driver {
-        Driver::Bridge => bridge::connect(sides, attachment, published),
+        Driver::Bridge => bridge::connect(sides, attachment, lease),
         Driver::Macvlan | Driver::Ipvlan => Err(Error::Invalid {
             what: "network driver",
             value: attachment.network.driver.to_string(),
@@ -158,7 +163,7 @@ fn open_firewall(networks: &Networks, lease: &Lease, attachments: &[Attachment])
         let _lock = networks.lock()?;
         if !firewall.has_table()? {
             // Our own lease is among those that it loads.
-            return networks.load_table(&mut firewall);
+            return firewall.load_table(&elements::of_leases(&networks.leases()?));
         }
     }
     firewall.add(&all)

@@ -1,21 +1,15 @@
 //! Which elements of the table's maps and sets a network and a container have.
-//!
-//! Keys and values are laid out as nftables does it for concatenated types:
-//! every part in network byte order, padded to four bytes.
 
-use std::fmt;
 use std::net::IpAddr;
 
+use super::sets::{interface_name, octets, port_number};
 use crate::config::Network;
 use crate::lease::Lease;
 use crate::options::Isolate;
 use crate::port::PortMapping;
 
-/// The size of the type `ifname`.
-const IFNAMSIZ: usize = 16;
-
 /// An element of a set, or, with data, of a map.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Element {
     /// The set or map.
     pub(crate) set: &'static str,
@@ -34,36 +28,19 @@ impl Element {
     }
 }
 
-impl fmt::Debug for Element {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
+/// All elements of these leases, each once, those of a set side by side.
+pub(crate) fn of_leases(leases: &[Lease]) -> Vec<Element> {
+    let mut all: Vec<Element> = leases
+        .iter()
+        .flat_map(|lease| {
+            let networks = lease.attachments.iter().flat_map(|attachment| of_network(&attachment.network));
+            networks.chain(of_lease(lease))
+        })
+        .collect();
+    all.sort();
+    all.dedup();
+    all
 }
-
-impl fmt::Display for Element {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the element ")?;
-        for byte in &self.key {
-            write!(f, "{byte:02x}")?;
-        }
-        write!(f, " of {}", self.set)
-    }
-}
-
-/// The names of the sets and maps, as `table.nft` has them.
-pub(super) const SETS: [&str; 11] = [
-    "published4",
-    "published6",
-    "published4_at",
-    "published6_at",
-    "bridges",
-    "loops",
-    "neighbours4",
-    "neighbours6",
-    "internal",
-    "isolated",
-    "strict",
-];
 
 /// The elements of a network: they are there as long as its bridge is. Packets of
 /// networks without a bridge of ours don't pass through the table.
@@ -83,6 +60,15 @@ pub(crate) fn of_network(network: &Network) -> Vec<Element> {
             ..member(set, &[first.as_slice(), &first].concat())
         }
     }));
+    // The routes of a VRF aren't those of the host.
+    if !network.subnets.is_empty() && network.options.vrf.is_none() {
+        elements.push(member("guarded", &name));
+    }
+    if network.dns_enabled {
+        elements.extend(network.gateways().map(|(gateway, _)| {
+            member(if gateway.is_ipv6() { "resolvers6" } else { "resolvers4" }, &octets(gateway))
+        }));
+    }
     if network.internal {
         elements.push(member("internal", &name));
     }
@@ -119,6 +105,16 @@ pub(crate) fn of_lease(lease: &Lease) -> Vec<Element> {
     elements
 }
 
+/// Whether the host reaches a port of the lease on its loopback address, which takes
+/// `route_localnet` (ip-sysctl.rst in the kernel's documentation) on the bridges.
+pub(crate) fn is_on_loopback(lease: &Lease) -> bool {
+    lease.ports.iter().any(|port| match port.host_ip {
+        None => true,
+        Some(IpAddr::V4(address)) => address.is_unspecified() || address.is_loopback(),
+        Some(IpAddr::V6(_)) => false,
+    })
+}
+
 fn published(port: &PortMapping, target: IpAddr) -> Vec<Element> {
     let ipv6 = target.is_ipv6();
     let (set, address) = match port.host_ip {
@@ -139,24 +135,6 @@ fn published(port: &PortMapping, target: IpAddr) -> Vec<Element> {
             Element { set, key, key_end: None, data: Some(data) }
         })
         .collect()
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
-}
-
-fn port_number(port: u16) -> [u8; 4] {
-    let [high, low] = port.to_be_bytes();
-    [high, low, 0, 0]
-}
-
-fn interface_name(name: &str) -> Vec<u8> {
-    let mut bytes = name.as_bytes().to_vec();
-    bytes.resize(IFNAMSIZ, 0);
-    bytes
 }
 
 #[cfg(test)]

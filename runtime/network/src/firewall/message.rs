@@ -3,7 +3,8 @@
 //! Only what adding, finding and removing elements needs: the rules themselves
 //! are loaded by `nft`.
 
-use super::elements::{Element, SETS};
+use super::elements::Element;
+use super::sets;
 use crate::kernel::netlink::attribute;
 
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
@@ -13,8 +14,6 @@ const NFPROTO_INET: u8 = 1;
 pub(super) const BATCH_BEGIN: u16 = 0x10;
 /// Commits a transaction.
 pub(super) const BATCH_END: u16 = 0x11;
-/// `NFT_MSG_NEWCHAIN`.
-pub(super) const NEW_CHAIN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 3;
 /// `NFT_MSG_GETCHAIN`.
 pub(super) const GET_CHAIN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 4;
 /// `NFT_MSG_NEWSETELEM`.
@@ -47,7 +46,7 @@ pub(super) fn batch() -> Vec<u8> {
     vec![0, 0, high, low]
 }
 
-/// The payload of [`NEW_CHAIN`] and [`GET_CHAIN`].
+/// The payload of [`GET_CHAIN`].
 pub(super) fn chain(name: &str) -> Vec<u8> {
     let mut payload = generic_header();
     put_text(&mut payload, NFTA_CHAIN_TABLE, TABLE);
@@ -84,7 +83,7 @@ pub(super) fn parse_element(payload: &[u8]) -> Option<Element> {
     let item = attribute(attribute(attributes, NFTA_SET_ELEM_LIST_ELEMENTS)?, NFTA_LIST_ELEM)?;
     let value = |kind| attribute(attribute(item, kind)?, NFTA_DATA_VALUE).map(<[u8]>::to_vec);
     Some(Element {
-        set: SETS.into_iter().find(|known| *known == set)?,
+        set: sets::find(set)?.name,
         key: value(NFTA_SET_ELEM_KEY)?,
         key_end: value(NFTA_SET_ELEM_KEY_END),
         data: value(NFTA_SET_ELEM_DATA),

@@ -1,17 +1,21 @@
 //! The firewall: one nftables table, `inet sampan`, made of maps and sets.
 //!
 //! [`table.nft`](table) holds every rule there ever is; `nft` loads it once per
-//! boot. Publishing a port adds an element to a map, over netlink and without
+//! boot, with the elements of all containers. Publishing a port adds an element to a map, over netlink and without
 //! any process, so a start costs the same beside 10 or 1,000 other containers.
 //!
 //! - [`elements`]: which elements a network and a container have;
 //! - [`connections`]: flows that outlive a change of where a port leads;
+//! - [`sets`]: the sets and maps, and how an element is spelled;
+//! - [`firewalld`]: what a host's own firewall must know of a bridge;
 //! - [`message`]: how an element looks in a netlink message;
 //! - [`Firewall`]: adds, compares and removes them.
 
 pub(crate) mod connections;
 pub(crate) mod elements;
+pub(crate) mod firewalld;
 mod message;
+mod sets;
 mod table;
 
 use netlink_packet_core::NLM_F_CREATE;
@@ -53,20 +57,10 @@ impl Firewall {
         Ok(!self.socket.run(batch)?.is_empty())
     }
 
-    /// Loads our table with these elements, in place of any older one. The caller
-    /// holds the lock.
+    /// Loads our table with these elements, in place of any older one and without a
+    /// moment in between. The caller holds the lock.
     pub(crate) fn load_table(&mut self, elements: &[Element]) -> Result<()> {
-        table::load()?;
-        self.add(elements)?;
-        let mut batch = begin();
-        batch.push_raw(
-            message::NEW_CHAIN,
-            NLM_F_CREATE,
-            &message::chain(table::MARKER),
-            &[],
-            "complete table inet sampan",
-        );
-        self.commit(batch)
+        table::load(elements)
     }
 
     /// Adds elements; one that is there already is left as it is.
@@ -121,7 +115,7 @@ impl Firewall {
                     0,
                     &message::elements(element.set, std::slice::from_ref(&element.without_data())),
                     &[Errno::NOENT],
-                    format!("look up {element}"),
+                    format!("look up {} in {}", element, element.set),
                 );
                 asked.push(element);
             }
@@ -149,7 +143,7 @@ impl Firewall {
                     flags,
                     &message::elements(chunk[0].set, chunk),
                     &[],
-                    format!("{verb} {}{more}", chunk[0]),
+                    format!("{verb} {}{more} in {}", chunk[0], chunk[0].set),
                 );
             }
         }

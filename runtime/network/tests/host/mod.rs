@@ -248,7 +248,7 @@ pub fn command(program: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn own_netns() -> OwnedFd {
+pub fn own_netns() -> OwnedFd {
     File::open("/proc/thread-self/ns/net").unwrap().into()
 }
 
