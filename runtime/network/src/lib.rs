@@ -46,7 +46,6 @@ mod networks;
 mod options;
 mod pool;
 mod port;
-mod query;
 mod release;
 mod reserve;
 mod subnet;

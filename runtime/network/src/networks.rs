@@ -270,10 +270,7 @@ impl Networks {
     pub fn add_member(&self, id: &str, member: &Holder) -> Result<()> {
         reserve::check_id(&member.id)?;
         names::check(&member.name)?;
-        let Some(lease) = self.change_members(id, |members| members.push(member.clone()), &member.id)? else {
-            return Ok(());
-        };
-        self.names.wait(&lease, &member.name)
+        self.change_members(id, |members| members.push(member.clone()), &member.id)
     }
 
     /// Forgets the name of a container that was in a pod. It is no error if it wasn't, or if the pod is gone.
@@ -281,26 +278,23 @@ impl Networks {
     /// # Errors
     /// [`Error::File`].
     pub fn remove_member(&self, id: &str, member: &str) -> Result<()> {
-        self.change_members(id, |_| (), member).map(drop)
+        self.change_members(id, |_| (), member)
     }
 
-    /// Takes a member out of a lease, lets `change` put something in its place, and tells the name server.
-    fn change_members(
-        &self,
-        id: &str,
-        change: impl FnOnce(&mut Vec<Holder>),
-        member: &str,
-    ) -> Result<Option<Lease>> {
-        let _lock = self.lock()?;
-        let Some(mut lease) = self.lease(id)? else { return Ok(None) };
-        let before = lease.members.clone();
-        lease.members.retain(|other| other.id != member);
-        change(&mut lease.members);
-        if lease.members != before {
-            self.write_lease(&lease)?;
-            self.names.publish(&lease)?;
-        }
-        Ok(Some(lease))
+    /// Takes a member out of a lease, lets `change` put something in its place, and waits until the name server knows.
+    fn change_members(&self, id: &str, change: impl FnOnce(&mut Vec<Holder>), member: &str) -> Result<()> {
+        let pending = {
+            let _lock = self.lock()?;
+            let Some(mut lease) = self.lease(id)? else { return Ok(()) };
+            let before = lease.members.clone();
+            lease.members.retain(|other| other.id != member);
+            change(&mut lease.members);
+            if lease.members != before {
+                self.write_lease(&lease)?;
+            }
+            self.names.publish(&lease)?
+        };
+        self.names.settle(&pending)
     }
 
     /// Gives back everything of a container: published ports, links, names,

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 const RULES: &str = include_str!("table.nft");
 
 /// The chain that tells the layout of a table; its name changes whenever the rules do.
-pub(super) const MARKER: &str = "layout_2";
+pub(super) const MARKER: &str = "layout_3";
 
 /// Puts the table with these elements in the place of an older one, in one transaction:
 /// no packet sees anything in between. Elements of one set lie side by side.

@@ -13,7 +13,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
@@ -154,6 +154,15 @@ impl Container {
             setns(netns, CloneFlags::CLONE_NEWNET).unwrap();
             inside()
         })
+    }
+
+    /// Moves the calling thread inside, for good.
+    pub fn enter(&self) {
+        setns(&self.netns, CloneFlags::CLONE_NEWNET).unwrap();
+    }
+
+    pub fn netns(&self) -> BorrowedFd<'_> {
+        self.netns.as_fd()
     }
 
     /// A TCP server that tells each client its name and the client's address.

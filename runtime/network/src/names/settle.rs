@@ -1,0 +1,142 @@
+//! Waiting until the server knows a change.
+//!
+//! Servers before 1.11 close their sockets while they read their files, and any server needs time for it. So whoever
+//! waits for a change first waits for its turn; by then the server may have read the change on behalf of another.
+//! Two hundred containers that start at once so need a handful of readings. And between two readings there is a
+//! pause, as many times as long as the last one took: a server is never busy with reading alone. A single container
+//! finds no queue and no pause.
+
+use std::fs;
+use std::net::IpAddr;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::Names;
+use super::query::Query;
+use super::server::UNIT;
+use crate::config::Network;
+use crate::error::{Error, Result};
+use crate::files::Lock;
+
+/// How long a change may take until it is answered.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// After so long without the right answer, the server is told (or started) again.
+const REMINDER: Duration = Duration::from_millis(400);
+
+/// The pause between two readings, as a multiple of the first one's time, and at most.
+const REST: u32 = 19;
+const LONGEST_REST: Duration = Duration::from_millis(500);
+
+/// Changes that the server may not know yet: whom to ask for which generation.
+#[derive(Debug, Default)]
+#[must_use = "the server has to be told"]
+pub(crate) struct Pending(Vec<(IpAddr, u32)>);
+
+impl Pending {
+    /// Adds a network; without a generation it has no file, and nobody who could ask.
+    pub(super) fn add(&mut self, network: &Network, generation: Option<u32>) {
+        if let (Some(generation), Some((server, _))) = (generation, network.gateways().next()) {
+            self.0.push((server, generation));
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A server that can't be asked, because its address is gone with its bridge, isn't asked.
+    fn queries(&self) -> Vec<Query> {
+        self.0.iter().filter_map(|(server, generation)| Query::new(*server, *generation).ok()).collect()
+    }
+}
+
+impl Names {
+    /// Waits until every network's server knows the change.
+    ///
+    /// A container without names is better than none: a server that doesn't answer
+    /// in time is told in the log, and no error.
+    pub(crate) fn settle(&self, pending: &Pending) -> Result<()> {
+        let queries = pending.queries();
+        if queries.is_empty() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let _turn = Lock::acquire(&self.reading)?;
+            let Some(late) = first_late(&queries, Duration::ZERO) else {
+                return Ok(());
+            };
+            if Instant::now() > deadline {
+                let server = late.server();
+                log::warn!("aardvark-dns doesn't answer on {server}; see `systemctl status {UNIT}`");
+                return Ok(());
+            }
+            sleep(self.last_reading().map_or(Duration::ZERO, |reading| reading.rest(boot_time())));
+            let begin = boot_time();
+            self.server.refresh()?;
+            let is_known = first_late(&queries, REMINDER).is_none();
+            self.note(&Reading { begin, end: boot_time() })?;
+            if is_known {
+                return Ok(());
+            }
+        }
+    }
+
+    /// When the server read last. A note that can't be read is none.
+    fn last_reading(&self) -> Option<Reading> {
+        let text = fs::read_to_string(&self.reading).ok()?;
+        let (begin, end) = text.trim_end().split_once(' ')?;
+        let time = |text: &str| text.parse().ok().map(Duration::from_micros);
+        Some(Reading { begin: time(begin)?, end: time(end)? })
+    }
+
+    /// The note stands in the very file that is locked.
+    fn note(&self, reading: &Reading) -> Result<()> {
+        let text = format!("{} {}\n", reading.begin.as_micros(), reading.end.as_micros());
+        fs::write(&self.reading, text).map_err(Error::file("write", &self.reading))
+    }
+}
+
+/// The first server that doesn't give the right answer in time.
+fn first_late(queries: &[Query], time: Duration) -> Option<&Query> {
+    queries.iter().find(|query| !query.is_answered_within(time))
+}
+
+/// When the server began to read and was done, by the clock of [`boot_time`].
+#[derive(Debug, PartialEq, Eq)]
+struct Reading {
+    begin: Duration,
+    end: Duration,
+}
+
+impl Reading {
+    /// How long to leave the server in peace, seen from `now`.
+    fn rest(&self, now: Duration) -> Duration {
+        let rest = (self.end.saturating_sub(self.begin) * REST).min(LONGEST_REST);
+        (self.end + rest).saturating_sub(now).min(rest)
+    }
+}
+
+/// A clock that all processes share and nobody sets.
+fn boot_time() -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_is_a_multiple_of_the_reading() {
+        let at = Duration::from_millis;
+        let reading = Reading { begin: at(1000), end: at(1002) };
+        assert_eq!(reading.rest(at(1002)), at(2) * REST);
+        assert_eq!(reading.rest(at(1012)), at(2) * REST - at(10));
+        assert_eq!(reading.rest(at(5000)), Duration::ZERO, "a single start finds no pause");
+        assert_eq!(Reading { begin: at(0), end: at(1002) }.rest(at(1002)), LONGEST_REST);
+    }
+}
