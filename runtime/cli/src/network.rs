@@ -56,10 +56,11 @@ enum Verb {
 /// Flags take `=false` too, as generated units write them.
 #[derive(Debug, clap::Args)]
 struct Create {
-    /// The kind of network: bridge
+    /// The kind of network: bridge, or on an interface of the host macvlan or ipvlan
     #[arg(long, short, value_name = "DRIVER", default_value = "bridge")]
     driver: String,
-    /// Option of the driver: mtu=, isolate=, metric=, no_default_route=
+    /// Option of the driver: mtu=, metric=, no_default_route=, mode=; for bridge isolate=, vlan=,
+    /// vrf=; for macvlan bclim=; for macvlan and ipvlan parent=
     #[arg(long, short, value_name = "NAME=VALUE")]
     opt: Vec<String>,
     /// A block of addresses, such as 10.1.2.0/24; may be repeated
@@ -86,11 +87,11 @@ struct Create {
     /// Note something about the network
     #[arg(long, value_name = "NAME=VALUE")]
     label: Vec<String>,
-    /// The name of the bridge
+    /// The name of the bridge, or of the parent interface of macvlan and ipvlan
     #[arg(long, value_name = "NAME")]
     interface_name: Option<String>,
-    /// Who gives out addresses: host-local
-    #[arg(long, value_name = "DRIVER", value_parser = ["host-local", ""])]
+    /// Who gives out addresses: host-local, dhcp (a server on the parent's link), or none
+    #[arg(long, value_name = "DRIVER")]
     ipam_driver: Option<String>,
     /// A network that exists is no error
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = clap::ArgAction::Set, value_name = "BOOL")]

@@ -25,7 +25,7 @@ pub const DNS_DOMAIN: &str = "dns.sampan";
 pub struct Config {
     /// The network's name: a letter or digit, then letters, digits, `_`, `.`, `-`.
     pub name: String,
-    /// The subnets; without any, a free one is taken from our own pool.
+    /// The subnets; without any, a bridge gets a free one from our own pool.
     pub subnets: Vec<SubnetConfig>,
     /// Give the network an IPv6 subnet too (a stable unique local /64, if none is named).
     pub ipv6: bool,
@@ -44,7 +44,8 @@ pub struct Config {
     /// The name of the bridge; absent means one of ours (`sampan1`, `sampan2`, …). For
     /// other drivers the parent interface; absent means the host's way out.
     pub interface: Option<String>,
-    /// Who gives out addresses; absent means we do.
+    /// Who gives out addresses; absent means that we do, and for a macvlan network without
+    /// subnets that a DHCP server does.
     pub ipam: Option<Ipam>,
 }
 
@@ -116,7 +117,8 @@ pub struct Network {
     pub network_interface: String,
     /// When it was made, RFC 3339.
     pub created: String,
-    /// Its subnets; every one has its gateway filled in.
+    /// Its subnets; every one has its gateway filled in, but for internal networks that
+    /// have no bridge of ours.
     pub subnets: Vec<SubnetConfig>,
     /// Whether it has an IPv6 subnet.
     pub ipv6_enabled: bool,
@@ -148,6 +150,12 @@ impl Network {
     pub fn own_bridge(&self) -> Option<&str> {
         let is_ours = self.driver == Driver::Bridge && self.options.mode != Some(Mode::Unmanaged);
         is_ours.then_some(self.network_interface.as_str())
+    }
+
+    /// Whether each container has a MAC address of its own; otherwise all have that of
+    /// the parent interface.
+    pub(crate) fn has_own_macs(&self) -> bool {
+        self.driver != Driver::Ipvlan && self.options.mode != Some(Mode::Passthru)
     }
 }
 

@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use sha2::{Digest, Sha256};
 
 use crate::config::{Config, DEFAULT_NETWORK, LeaseRange, Network, SubnetConfig};
-use crate::driver::IpamOptions;
+use crate::driver::{Driver, Ipam, IpamOptions};
 use crate::error::{Error, Result};
 use crate::kernel::link::LONGEST_NAME;
+use crate::options::Mode;
 use crate::pool::Neighbours;
 
 /// The bridge of the default network.
@@ -32,10 +33,79 @@ pub(crate) fn define(
     interface_exists: impl Fn(&str) -> Result<bool>,
 ) -> Result<Network> {
     check_name(&config.name)?;
+    let ipam = ipam(config)?;
     let network_interface = interface(config, neighbours.networks, interface_exists)?;
+    check_siblings(config, &network_interface, neighbours.networks)?;
+    let subnets = subnets(config, ipam, neighbours)?;
+    let has_ipv6 = subnets.iter().any(|subnet| subnet.subnet.is_ipv6());
+    // The name server listens on the bridge's addresses.
+    let can_answer = is_managed(config) && ipam == Ipam::HostLocal;
+    if !can_answer && !config.dns_servers.is_empty() {
+        let addresses: Vec<_> = config.dns_servers.iter().map(ToString::to_string).collect();
+        return Err(Error::Invalid {
+            what: "DNS server of a network",
+            value: addresses.join(","),
+            why: "only a bridge with addresses of ours has a name server; write DNS= in the [Container] section"
+                .to_owned(),
+        });
+    }
+    Ok(Network {
+        name: config.name.clone(),
+        id: hexadecimal(&Sha256::digest(&config.name)),
+        driver: config.driver,
+        network_interface,
+        created: jiff::Timestamp::now().to_string(),
+        ipv6_enabled: has_ipv6 || (config.ipv6 && ipam != Ipam::HostLocal),
+        subnets,
+        internal: config.internal,
+        dns_enabled: can_answer && !config.disable_dns,
+        network_dns_servers: config.dns_servers.clone(),
+        labels: config.labels.clone(),
+        options: config.options.clone(),
+        ipam_options: IpamOptions { driver: ipam },
+    })
+}
+
+/// Whether the network has a bridge of its own.
+fn is_managed(config: &Config) -> bool {
+    config.driver == Driver::Bridge && config.options.mode != Some(Mode::Unmanaged)
+}
+
+/// Who gives out the addresses: as Podman has it, a DHCP server does for a macvlan
+/// network without a subnet.
+fn ipam(config: &Config) -> Result<Ipam> {
+    let refuse = |value: &str, why: &str| {
+        Err(Error::Invalid { what: "IPAM driver", value: value.to_owned(), why: why.to_owned() })
+    };
+    let has_subnets = !config.subnets.is_empty();
+    let name_one = "name the subnet of the parent's link with Subnet= (--subnet)";
+    match (config.ipam, config.driver) {
+        (None, Driver::Macvlan) if !has_subnets => Ok(Ipam::Dhcp),
+        (None | Some(Ipam::HostLocal), Driver::Macvlan | Driver::Ipvlan) if !has_subnets => {
+            refuse("host-local", name_one)
+        }
+        (None | Some(Ipam::HostLocal), _) => Ok(Ipam::HostLocal),
+        (Some(Ipam::Dhcp), Driver::Bridge) if is_managed(config) => {
+            refuse("dhcp", "there is no DHCP server on a bridge of ours; it needs Options=mode=unmanaged")
+        }
+        (Some(Ipam::Dhcp), _) if has_subnets => {
+            refuse("dhcp", "the DHCP server knows the subnet; remove Subnet=, or use host-local")
+        }
+        (Some(Ipam::None), _) if has_subnets => refuse(
+            "none",
+            "without addresses there is no use for a subnet; remove Subnet=, or use host-local",
+        ),
+        (Some(other), _) => Ok(other),
+    }
+}
+
+/// The network's subnets, complete; chosen, if it needs some and names none.
+fn subnets(config: &Config, ipam: Ipam, neighbours: &Neighbours<'_>) -> Result<Vec<SubnetConfig>> {
     let mut subnets = config.subnets.clone();
-    for subnet in &subnets {
-        neighbours.check(&config.name, subnet.subnet)?;
+    if is_managed(config) {
+        for subnet in &subnets {
+            neighbours.check(&config.name, subnet.subnet)?;
+        }
     }
     if let Some((a, b)) = first_overlap(&subnets) {
         return Err(Error::Overlap {
@@ -44,41 +114,33 @@ pub(crate) fn define(
             other: format!("its own subnet {}", b.subnet),
         });
     }
-    if subnets.is_empty() {
-        subnets.push(neighbours.free_ipv4(&config.name)?.into());
+    if ipam == Ipam::HostLocal && config.driver == Driver::Bridge {
+        if subnets.is_empty() {
+            subnets.push(neighbours.free_ipv4(&config.name)?.into());
+        }
+        if config.ipv6 && !subnets.iter().any(|subnet| subnet.subnet.is_ipv6()) {
+            subnets.push(neighbours.free_ipv6(&config.name)?.into());
+        }
     }
-    if config.ipv6 && !subnets.iter().any(|subnet| subnet.subnet.is_ipv6()) {
-        subnets.push(neighbours.free_ipv6(&config.name)?.into());
-    }
+    let needs_gateway = is_managed(config) || !config.internal;
     for subnet in &mut subnets {
-        complete(subnet)?;
+        complete(subnet, needs_gateway)?;
     }
-    Ok(Network {
-        name: config.name.clone(),
-        id: hexadecimal(&Sha256::digest(&config.name)),
-        driver: config.driver,
-        network_interface,
-        created: jiff::Timestamp::now().to_string(),
-        ipv6_enabled: subnets.iter().any(|subnet| subnet.subnet.is_ipv6()),
-        subnets,
-        internal: config.internal,
-        dns_enabled: !config.disable_dns,
-        network_dns_servers: config.dns_servers.clone(),
-        labels: config.labels.clone(),
-        options: config.options.clone(),
-        ipam_options: IpamOptions { driver: config.ipam.unwrap_or_default() },
-    })
+    Ok(subnets)
 }
 
 /// The configuration with what it leaves open as the existing network has it: the
-/// interface, and the subnets that were chosen for it.
+/// interface, and the subnets that were chosen for it. What was chosen for another
+/// kind of network doesn't count.
 pub(crate) fn keep(config: &Config, existing: &Network) -> Config {
     let mut config = config.clone();
-    if config.driver != existing.driver {
+    if !is_managed(&config) || existing.own_bridge().is_none() {
         return config;
     }
-    config.interface.get_or_insert_with(|| existing.network_interface.clone());
-    if config.subnets.is_empty() {
+    if named_interface(&config).is_none() {
+        config.interface = Some(existing.network_interface.clone());
+    }
+    if config.subnets.is_empty() && config.ipam.unwrap_or_default() == Ipam::HostLocal {
         let wanted = |subnet: &&SubnetConfig| config.ipv6 || !subnet.subnet.is_ipv6();
         config.subnets = existing.subnets.iter().filter(wanted).cloned().collect();
         config.subnets.iter_mut().for_each(|subnet| subnet.lease_range = None);
@@ -132,27 +194,67 @@ pub(crate) fn check_interface(name: &str) -> Result<()> {
     })
 }
 
+/// The interface that a configuration names, in either spelling.
+fn named_interface(config: &Config) -> Option<&str> {
+    let option = match config.driver {
+        Driver::Bridge => &config.options.bridge_name,
+        Driver::Macvlan | Driver::Ipvlan => &config.options.parent,
+    };
+    config.interface.as_deref().or(option.as_deref()).filter(|name| !name.is_empty())
+}
+
+/// The network's interface: its own bridge, another's, or the parent; empty for the
+/// parent that is found at each start.
 fn interface(config: &Config, networks: &[Network], exists: impl Fn(&str) -> Result<bool>) -> Result<String> {
+    let named = named_interface(config);
+    if let Some(name) = named {
+        check_interface(name)?;
+    }
+    let option = config.options.bridge_name.as_deref().or(config.options.parent.as_deref());
+    if let (Some(name), Some(option)) = (named, option)
+        && name != option
+    {
+        return Err(Error::Invalid {
+            what: "interface name",
+            value: name.to_owned(),
+            why: format!("Options= names another, {option:?}; keep one of them"),
+        });
+    }
+    match named {
+        _ if is_managed(config) => own_bridge(config, named, networks, exists),
+        Some(name) => Ok(name.to_owned()),
+        None if config.driver == Driver::Bridge => Err(Error::Invalid {
+            what: "network option",
+            value: "mode=unmanaged".to_owned(),
+            why: "name the bridge that is there with InterfaceName= (--interface-name)".to_owned(),
+        }),
+        None => Ok(String::new()),
+    }
+}
+
+/// The name of a bridge of ours, which nobody else may have.
+fn own_bridge(
+    config: &Config,
+    named: Option<&str>,
+    networks: &[Network],
+    exists: impl Fn(&str) -> Result<bool>,
+) -> Result<String> {
     let owner = |name: &str| {
         networks
             .iter()
             .find(|network| network.network_interface == name)
             .map(|network| format!("network {:?}", network.name))
     };
-    if let Some(name) = &config.interface {
-        check_interface(name)?;
-        let owner = match owner(name) {
-            None if exists(name)? => Some("the host".to_owned()),
-            owner => owner,
+    if let Some(name) = named {
+        let why = match owner(name) {
+            Some(owner) => format!("{owner} has an interface of this name already"),
+            None if exists(name)? => {
+                "the host has an interface of this name already; to use it as it is, write Options=mode=unmanaged"
+                    .to_owned()
+            }
+            None => return Ok(name.to_owned()),
         };
-        return match owner {
-            None => Ok(name.clone()),
-            Some(owner) => Err(Error::Invalid {
-                what: "interface name",
-                value: name.clone(),
-                why: format!("{owner} has an interface of this name already"),
-            }),
-        };
+        return Err(Error::Invalid { what: "interface name", value: name.to_owned(), why });
     }
     if config.name == DEFAULT_NETWORK && owner(DEFAULT_INTERFACE).is_none() {
         return Ok(DEFAULT_INTERFACE.to_owned());
@@ -166,14 +268,39 @@ fn interface(config: &Config, networks: &[Network], exists: impl Fn(&str) -> Res
     Err(Error::NoSubnet(config.name.clone()))
 }
 
+/// All ipvlan interfaces of one parent work in one mode: the last one made would
+/// change it for the others.
+fn check_siblings(config: &Config, parent: &str, networks: &[Network]) -> Result<()> {
+    let mode = |mode: Option<Mode>| mode.unwrap_or(Mode::L2);
+    let other = networks.iter().find(|network| {
+        config.driver == Driver::Ipvlan
+            && network.driver == Driver::Ipvlan
+            && network.network_interface == parent
+            && mode(network.options.mode) != mode(config.options.mode)
+    });
+    match other {
+        None => Ok(()),
+        Some(other) => Err(Error::Invalid {
+            what: "network option",
+            value: format!("mode={}", mode(config.options.mode)),
+            why: format!(
+                "network {:?} is on the same parent with mode={}, and a parent has one ipvlan mode",
+                other.name,
+                mode(other.options.mode)
+            ),
+        }),
+    }
+}
+
 fn first_overlap(subnets: &[SubnetConfig]) -> Option<(&SubnetConfig, &SubnetConfig)> {
     subnets.iter().enumerate().find_map(|(place, a)| {
         subnets[place + 1..].iter().find(|b| a.subnet.overlaps(&b.subnet)).map(|b| (a, b))
     })
 }
 
-/// Fills in the gateway, and checks that all addresses lie in the subnet.
-fn complete(config: &mut SubnetConfig) -> Result<()> {
+/// Fills in the gateway, if there is to be one, and checks that all addresses lie in the
+/// subnet.
+fn complete(config: &mut SubnetConfig, needs_gateway: bool) -> Result<()> {
     let subnet = config.subnet;
     let outside = |what, address: IpAddr| Error::Invalid {
         what,
@@ -183,7 +310,8 @@ fn complete(config: &mut SubnetConfig) -> Result<()> {
     match config.gateway {
         Some(gateway) if !subnet.contains(gateway) => return Err(outside("gateway", gateway)),
         Some(_) => {}
-        None => config.gateway = subnet.nth(subnet.host_offsets().0),
+        None if needs_gateway => config.gateway = subnet.nth(subnet.host_offsets().0),
+        None => {}
     }
     if let Some(LeaseRange { start_ip, end_ip }) = config.lease_range {
         for address in [start_ip, end_ip] {
@@ -274,5 +402,63 @@ mod tests {
         let twice = Config { subnets: vec![subnet.clone(), subnet], ..named("web") };
         let text = define(&twice, &nobody(), |_| Ok(false)).unwrap_err().to_string();
         assert!(text.contains("its own subnet"), "{text}");
+    }
+    fn on_parent(driver: Driver, ipam: Option<Ipam>, subnet: Option<&str>) -> Result<Network> {
+        let subnets = subnet.map(|text| text.parse::<crate::Subnet>().unwrap().into()).into_iter().collect();
+        define(&Config { driver, ipam, subnets, ..named("lan") }, &nobody(), |_| Ok(true))
+    }
+
+    #[test]
+    fn a_parent_has_its_links_subnet_or_a_dhcp_server() {
+        let lan = Some("192.0.2.0/24");
+        let network = on_parent(Driver::Macvlan, None, lan).unwrap();
+        assert_eq!((network.ipam_options.driver, network.dns_enabled), (Ipam::HostLocal, false));
+        assert_eq!(network.subnets[0].gateway, Some("192.0.2.1".parse().unwrap()));
+        assert_eq!(network.network_interface, "");
+        assert_eq!(network.own_bridge(), None);
+        let network = on_parent(Driver::Macvlan, None, None).unwrap();
+        assert_eq!((network.ipam_options.driver, network.subnets.len()), (Ipam::Dhcp, 0));
+        let wrong = |driver, ipam, subnet| on_parent(driver, ipam, subnet).unwrap_err().to_string();
+        assert!(wrong(Driver::Ipvlan, None, None).contains("Subnet="));
+        assert!(wrong(Driver::Macvlan, Some(Ipam::HostLocal), None).contains("Subnet="));
+        assert!(wrong(Driver::Macvlan, Some(Ipam::Dhcp), lan).contains("remove Subnet="));
+        on_parent(Driver::Ipvlan, Some(Ipam::Dhcp), None).unwrap();
+        assert!(wrong(Driver::Bridge, Some(Ipam::Dhcp), None).contains("mode=unmanaged"));
+        assert!(wrong(Driver::Bridge, Some(Ipam::None), lan).contains("remove Subnet="));
+        let servers = Config { dns_servers: vec!["192.0.2.53".parse().unwrap()], ..named("lan") };
+        define(&servers, &nobody(), |_| Ok(false)).unwrap();
+        let servers = Config { driver: Driver::Macvlan, ..servers };
+        let text = define(&servers, &nobody(), |_| Ok(true)).unwrap_err().to_string();
+        assert!(text.contains("192.0.2.53") && text.contains("[Container]"), "{text}");
+    }
+
+    #[test]
+    fn an_interface_has_two_spellings_and_one_name() {
+        let with = |driver, interface: Option<&str>, option: (&str, &str)| {
+            let mut config = Config { driver, interface: interface.map(str::to_owned), ..named("lan") };
+            config.options.set(driver, option.0, option.1).unwrap();
+            define(&config, &nobody(), |_| Ok(false)).map(|network| network.network_interface)
+        };
+        assert_eq!(with(Driver::Macvlan, None, ("parent", "eth1")).unwrap(), "eth1");
+        assert_eq!(with(Driver::Macvlan, Some("eth1"), ("parent", "eth1")).unwrap(), "eth1");
+        let text = with(Driver::Macvlan, Some("eth2"), ("parent", "eth1")).unwrap_err().to_string();
+        assert!(text.contains("eth1") && text.contains("eth2"), "{text}");
+        let docker = ("com.docker.network.bridge.name", "app0");
+        assert_eq!(with(Driver::Bridge, None, docker).unwrap(), "app0");
+        let text = with(Driver::Bridge, None, ("mode", "unmanaged")).unwrap_err().to_string();
+        assert!(text.contains("InterfaceName="), "{text}");
+        assert_eq!(with(Driver::Bridge, Some("br0"), ("mode", "unmanaged")).unwrap(), "br0");
+    }
+
+    #[test]
+    fn what_was_chosen_for_another_kind_of_network_is_not_kept() {
+        let bridge = define(&named("lan"), &nobody(), |_| Ok(false)).unwrap();
+        let kept = keep(&named("lan"), &bridge);
+        assert_eq!((kept.interface.as_deref(), kept.subnets.len()), (Some("sampan1"), 1));
+        let macvlan = on_parent(Driver::Macvlan, None, Some("192.0.2.0/24")).unwrap();
+        let kept = keep(&named("lan"), &macvlan);
+        assert_eq!((kept.interface, kept.subnets.len()), (None, 0));
+        let kept = keep(&Config { driver: Driver::Macvlan, ..named("lan") }, &bridge);
+        assert_eq!((kept.interface, kept.subnets.len()), (None, 0));
     }
 }

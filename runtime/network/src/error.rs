@@ -111,6 +111,26 @@ pub enum Error {
         cause: io::Error,
     },
 
+    /// An interface of the host that a network needs isn't there.
+    #[error("network {network:?}: {what}; there are: {others}")]
+    NoInterface {
+        /// The network.
+        network: String,
+        /// What is missing.
+        what: String,
+        /// The interfaces that the host has, in words.
+        others: String,
+    },
+
+    /// The kernel lacks a part that it can have.
+    #[error("{feature} isn't in this kernel: try `modprobe {module}`, or install its further modules")]
+    NoModule {
+        /// What isn't there.
+        feature: &'static str,
+        /// The module that has it.
+        module: &'static str,
+    },
+
     /// A file operation.
     #[error("{operation} {path}: {cause}", path = path.display())]
     File {

@@ -35,6 +35,8 @@ pub struct Request {
     pub aliases: Vec<String>,
     /// The name of the interface in the container; absent means `eth0`, `eth1`, ….
     pub interface: Option<String>,
+    /// The name of the host's end of the pair of interfaces; absent means one of ours.
+    pub host_interface: Option<String>,
     /// The servers that know the names of others; empty means those of the network, else the host's.
     pub resolvers: Vec<IpAddr>,
     /// The host name that a DHCP server is told; absent means the container's own name.
@@ -69,7 +71,8 @@ pub struct Attachment {
     pub network: Network,
     /// The name of the interface in the container.
     pub interface: String,
-    /// The name of the host's end of the pair.
+    /// The name of the host's end of the pair; without a pair the name that the container's
+    /// interface has while it is made.
     pub host_interface: String,
     /// The container's addresses, at most one per subnet.
     pub addresses: Vec<Address>,

@@ -44,6 +44,7 @@ mod mac;
 mod names;
 mod networks;
 mod options;
+mod parent;
 mod pool;
 mod port;
 mod release;

@@ -1,6 +1,7 @@
 //! MAC addresses.
 
 use std::fmt;
+use std::fs;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -28,9 +29,13 @@ impl Mac {
     }
 
     /// The address of an interface that has no IP address of ours: always the same for
-    /// the same holder and interface, so that a DHCP server knows it again.
-    pub(crate) fn of_interface(holder: &str, interface: &str) -> Self {
-        let sum = Sha256::digest(format!("{holder} {interface}"));
+    /// the container of this name on this host, so that a DHCP server knows it again.
+    pub(crate) fn of_interface(name: &str, interface: &str) -> Self {
+        let machine = fs::read("/etc/machine-id").unwrap_or_default();
+        let sum = Sha256::new()
+            .chain_update(machine.trim_ascii())
+            .chain_update(format!(" {name} {interface}"))
+            .finalize();
         // 5a:6e beside those of IP addresses, which have 5a:6d.
         Self([0x5a, 0x6e, sum[0], sum[1], sum[2], sum[3]])
     }

@@ -8,6 +8,7 @@ use crate::config::{Config, DEFAULT_NETWORK, Network};
 use crate::converge::{Converged, Namespaces};
 use crate::definition::{check_name, default_network, define, keep};
 use crate::dhcp::{self, Renewal};
+use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::files::{self, Durability, Lock};
 use crate::firewall::{Firewall, elements, firewalld};
@@ -16,7 +17,7 @@ use crate::lease::{Holder, Lease, Request};
 use crate::names::Names;
 use crate::pool::Neighbours;
 use crate::port::PortMapping;
-use crate::{attach, converge, names, release, reserve};
+use crate::{attach, converge, names, parent, release, reserve};
 
 /// Where networks are kept.
 pub const DEFAULT_CONFIG_DIR: &str = "/var/lib/sampan/networks";
@@ -118,21 +119,26 @@ impl Networks {
         // Its own bridge's routes are no obstacle to it.
         routes.retain(|route| {
             !existing.is_some_and(|network| {
-                network.subnets.iter().any(|subnet| subnet.subnet == route.destination)
+                network.own_bridge().is_some()
+                    && network.subnets.iter().any(|subnet| subnet.subnet == route.destination)
             })
         });
         let neighbours = Neighbours { networks: &networks, routes: &routes };
         let is_taken = |name: &str| {
-            let is_own = existing.is_some_and(|network| network.network_interface == name);
+            let is_own = existing.is_some_and(|network| network.own_bridge() == Some(name));
             Ok(!is_own && link::index(&socket, name)?.is_some())
         };
-        match existing {
-            None => define(config, &neighbours, is_taken),
-            Some(existing) => Ok(Network {
-                created: existing.created.clone(),
-                ..define(&keep(config, existing), &neighbours, is_taken)?
-            }),
+        let mut network = match existing {
+            None => define(config, &neighbours, is_taken)?,
+            Some(existing) => define(&keep(config, existing), &neighbours, is_taken)?,
+        };
+        if let Some(existing) = existing {
+            network.created.clone_from(&existing.created);
         }
+        if network.driver != Driver::Bridge && !network.network_interface.is_empty() {
+            parent::find(&mut socket, &network)?;
+        }
+        Ok(network)
     }
 
     /// The network of this name, or of this id, of which 12 digits suffice. The default

@@ -11,16 +11,17 @@ use sha2::{Digest, Sha256};
 use crate::config::{DNS_DOMAIN, Network, SubnetConfig};
 use crate::definition::{check_interface, hexadecimal};
 use crate::dhcp::{Dhcp, identity};
-use crate::driver::Ipam;
+use crate::driver::{Driver, Ipam};
 use crate::error::{Error, Result};
 use crate::files::{self, Durability};
 use crate::host_port;
-use crate::kernel::link::LONGEST_NAME;
+use crate::kernel::interface;
+use crate::kernel::link::{self, LONGEST_NAME};
 use crate::lease::{Address, Attachment, Holder, Lease, Request};
 use crate::mac::Mac;
 use crate::networks::Networks;
 use crate::port::PortMapping;
-use crate::{claims, converge, names};
+use crate::{claims, converge, names, parent};
 
 /// How many ports the kernel may suggest before we give up.
 const SUGGESTIONS: usize = 100;
@@ -54,9 +55,11 @@ pub(crate) fn reserve(
         lease.attachments.push(attachment);
     }
     set_name_servers(networks, &mut lease);
-    for port in ports {
-        let port = choose_ports(networks, &lease.ports, port)?;
-        lease.ports.push(port);
+    if !ports.is_empty() && publishes(&lease) {
+        for port in ports {
+            let port = choose_ports(networks, &lease.ports, port)?;
+            lease.ports.push(port);
+        }
     }
     files::write_json(&networks.lease_path(&holder.id), &lease, Durability::Volatile)?;
     if let Err(error) = networks.claims.take(&lease) {
@@ -125,22 +128,17 @@ fn attachment(networks: &Networks, lease: &Lease, request: &Request, network: Ne
         outcome: String::new(),
     });
     let addresses = addresses(networks, request, &network)?;
-    let mac = match (&request.mac, addresses.first()) {
-        (Some(text), _) => text.parse()?,
-        (None, Some(address)) => Mac::of(address.address),
-        (None, None) => {
-            // A DHCP server may know its clients by it: then it stays the same, whatever the id is.
-            let seed = dhcp.as_ref().map_or(&lease.holder.id, |dhcp| &dhcp.client);
-            Mac::of_interface(seed, &interface)
-        }
-    };
+    let holder = &lease.holder;
+    // A DHCP server may know its clients by it.
+    let seed = dhcp.as_ref().map_or(&holder.name, |dhcp| &dhcp.client);
+    let mac = mac(request, &network, seed, &interface, addresses.first())?;
     let gateways = if network.internal || network.options.no_default_route {
         Vec::new()
     } else {
         network.gateways().map(|(address, _)| address).collect()
     };
     Ok(Attachment {
-        host_interface: host_interface(&lease.holder.id, &interface),
+        host_interface: host_interface(networks, holder, request, &network, &interface)?,
         interface,
         addresses,
         gateways,
@@ -152,17 +150,99 @@ fn attachment(networks: &Networks, lease: &Lease, request: &Request, network: Ne
     })
 }
 
-/// The name of the host's end of the pair: the same for the same container and
-/// interface, so that a release finds it after any crash.
-fn host_interface(id: &str, interface: &str) -> String {
-    let sum = Sha256::digest(format!("{id} {interface}"));
-    let mut name = format!("veth{}", hexadecimal(&sum));
+/// The interface's MAC address: as asked for, else by its IP address, else by `seed`,
+/// which tells whose it is; the parent's, where the driver gives it that.
+fn mac(
+    request: &Request,
+    network: &Network,
+    seed: &str,
+    interface: &str,
+    address: Option<&Address>,
+) -> Result<Mac> {
+    if !network.has_own_macs() {
+        let parent = parent::find(&mut link::socket()?, network)?;
+        if let Some(mac) = &request.mac {
+            log::warn!(
+                "the MAC address {mac} has no effect: interfaces of network {:?} have that of their parent {}",
+                network.name,
+                parent.name
+            );
+        }
+        return Ok(parent.mac.map_or_else(|| Mac::of_interface(seed, interface), Mac));
+    }
+    match (&request.mac, address) {
+        (Some(text), _) => text.parse(),
+        (None, Some(address)) => Ok(Mac::of(address.address)),
+        (None, None) => Ok(Mac::of_interface(seed, interface)),
+    }
+}
+
+/// The name of the host's end of the pair: the one asked for, else the same for the same
+/// container and interface, so that a release finds it after any crash.
+///
+/// Without such an end it is the name that the container's interface has at first.
+fn host_interface(
+    networks: &Networks,
+    holder: &Holder,
+    request: &Request,
+    network: &Network,
+    interface: &str,
+) -> Result<String> {
+    let is_pair = network.driver == Driver::Bridge;
+    if let Some(name) = &request.host_interface {
+        if is_pair {
+            check_host_interface(networks, name)?;
+            return Ok(name.clone());
+        }
+        log::warn!(
+            "container {:?}: host_interface_name={name} has no effect, network {:?} has no interfaces on the host",
+            holder.name,
+            network.name
+        );
+    }
+    let sum = Sha256::digest(format!("{} {interface}", holder.id));
+    let mut name = format!("{}{}", if is_pair { "veth" } else { "mv" }, hexadecimal(&sum));
     name.truncate(LONGEST_NAME);
-    name
+    Ok(name)
+}
+
+/// Refuses a name that an interface has, or may have any moment: a release removes the
+/// interface of that name.
+fn check_host_interface(networks: &Networks, name: &str) -> Result<()> {
+    check_interface(name)?;
+    let mut holder = None;
+    for lease in networks.leases()? {
+        if lease.attachments.iter().any(|attachment| attachment.host_end() == Some(name)) {
+            holder = Some(networks.describe(&lease.holder.id));
+        }
+    }
+    for network in networks.list()? {
+        if network.network_interface == name {
+            holder = Some(format!("network {:?}", network.name));
+        }
+    }
+    if holder.is_none() && link::index(&link::socket()?, name)?.is_some() {
+        holder = Some("the host".to_owned());
+    }
+    match holder {
+        None => Ok(()),
+        Some(holder) => Err(Error::Invalid {
+            what: "host_interface_name",
+            value: name.to_owned(),
+            why: format!("{holder} has an interface of this name already; choose another"),
+        }),
+    }
 }
 
 fn addresses(networks: &Networks, request: &Request, network: &Network) -> Result<Vec<Address>> {
     let fixed: Vec<IpAddr> = request.ip.into_iter().chain(request.ip6).collect();
+    if network.subnets.is_empty() && !fixed.is_empty() {
+        return Err(Error::Invalid {
+            what: "address",
+            value: fixed.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            why: format!("network {:?} has no addresses of ours to give out", network.name),
+        });
+    }
     if let Some(stray) = fixed.iter().find(|ip| !network.subnets.iter().any(|s| s.subnet.contains(**ip))) {
         let subnets: Vec<String> = network.subnets.iter().map(|subnet| subnet.subnet.to_string()).collect();
         return Err(Error::Invalid {
@@ -171,6 +251,11 @@ fn addresses(networks: &Networks, request: &Request, network: &Network) -> Resul
             why: format!("network {:?} has {}", network.name, subnets.join(" and ")),
         });
     }
+    let mut taken = fixed.clone();
+    if network.own_bridge().is_none() && !network.subnets.is_empty() {
+        // The host may be on the same link.
+        taken.extend(interface::addresses(&mut link::socket()?)?);
+    }
     network
         .subnets
         .iter()
@@ -178,7 +263,7 @@ fn addresses(networks: &Networks, request: &Request, network: &Network) -> Resul
             let wanted = fixed.iter().find(|ip| subnet.subnet.contains(**ip));
             let address = match wanted {
                 Some(wanted) => fixed_address(networks, network, subnet, *wanted)?,
-                None => networks.claims.free_address(&network.name, subnet, &fixed)?.ok_or_else(|| {
+                None => networks.claims.free_address(&network.name, subnet, &taken)?.ok_or_else(|| {
                     Error::NoAddress {
                         network: network.name.clone(),
                         range: match subnet.lease_range {
@@ -234,6 +319,24 @@ fn set_name_servers(networks: &Networks, lease: &mut Lease) {
     lease.dns_servers =
         answering.iter().flat_map(|network| network.gateways()).map(|(address, _)| address).collect();
     lease.search = vec![DNS_DOMAIN.to_owned()];
+}
+
+/// Whether the host can publish ports of the container; says in the log if not.
+fn publishes(lease: &Lease) -> bool {
+    let can = lease
+        .attachments
+        .iter()
+        .any(|attachment| attachment.network.own_bridge().is_some() && !attachment.addresses.is_empty());
+    if !can {
+        let names: Vec<_> = lease.attachments.iter().map(|attachment| &*attachment.network.name).collect();
+        log::warn!(
+            "container {:?} publishes ports, but its packets on {} don't pass through this host: others reach \
+             it at its own address",
+            lease.holder.name,
+            names.join(" and ")
+        );
+    }
+    can
 }
 
 /// Checks a published port, and chooses the host's port if it is left open.

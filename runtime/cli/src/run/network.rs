@@ -107,7 +107,10 @@ fn request(name: &str, options: &str) -> anyhow::Result<Request> {
             "mac" => request.mac = Some(value.to_owned()),
             "alias" => request.aliases.push(value.to_owned()),
             "interface_name" => request.interface = Some(value.to_owned()),
-            _ => bail!("there is no option \"{key}\"; known are ip, mac, alias, interface_name"),
+            "host_interface_name" => request.host_interface = Some(value.to_owned()),
+            _ => bail!(
+                "there is no option \"{key}\"; known are ip, mac, alias, interface_name, host_interface_name"
+            ),
         }
     }
     Ok(request)

@@ -1,37 +1,110 @@
 //! The driver `bridge`: a bridge on the host, and a pair of interfaces between it and
 //! the container (veth(4)).
+//!
+//! The bridge is the network's own, made for the first container. With
+//! `mode=unmanaged` it is somebody else's, and nothing of it is changed: it gets a
+//! port, no more.
+
+use std::io::ErrorKind;
+
+use netlink_packet_route::link::InfoKind;
 
 use crate::attach::{Sides, missing};
 use crate::config::Network;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::firewall::elements;
+use crate::kernel::interface::Interface;
 use crate::kernel::netlink::{Batch, Socket};
-use crate::kernel::{link, sysctl};
+use crate::kernel::{interface, link, sysctl};
 use crate::lease::{Attachment, Lease};
 use crate::mac::Mac;
+use crate::parent;
 
 /// The largest packet of a veth or bridge interface if nothing else is asked for.
 pub(crate) const USUAL_MTU: u32 = 1500;
 
-/// Makes the bridge, and the pair of interfaces between it and the container.
+/// Makes the pair of interfaces between the bridge and the container, and the bridge
+/// itself if it is the network's own.
 pub(super) fn connect(sides: &mut Sides<'_>, attachment: &Attachment, lease: &Lease) -> Result<()> {
+    match attachment.network.own_bridge() {
+        Some(name) => connect_to_own(sides, attachment, name, lease),
+        None => connect_to_foreign(sides, attachment),
+    }
+}
+
+fn connect_to_own(sides: &mut Sides<'_>, attachment: &Attachment, name: &str, lease: &Lease) -> Result<()> {
     let network = &attachment.network;
     let mtu = mtu(&mut sides.host, network)?;
-    let bridge = bridge(&mut sides.host, attachment, mtu)?;
-    let mac: Mac = attachment.mac.parse()?;
+    let bridge = make(&mut sides.host, network, name, mtu)?;
     let mut batch = Batch::default();
     // Also for a bridge that was there: its maker may have been killed half-way.
     for (gateway, subnet) in network.gateways() {
         link::add_address(&mut batch, bridge, gateway, subnet);
     }
-    link::up(&mut batch, bridge, &network.network_interface, elements::is_on_loopback(lease));
-    let pair =
-        link::Pair { name: &attachment.host_interface, bridge, peer: &attachment.interface, mac: mac.0, mtu };
-    link::add_pair(&mut batch, &pair, sides.netns);
+    link::up(&mut batch, bridge, name, elements::is_on_loopback(lease));
+    add_pair(&mut batch, sides, attachment, bridge, mtu)?;
     if !lease.ports.is_empty() {
         link::allow_hairpin(&mut batch, &attachment.host_interface);
     }
     sides.host.run(batch).map(drop)
+}
+
+/// A port on a bridge that isn't ours.
+fn connect_to_foreign(sides: &mut Sides<'_>, attachment: &Attachment) -> Result<()> {
+    let network = &attachment.network;
+    let bridge = parent::named(&mut sides.host, network, "bridge", &network.network_interface)?;
+    if bridge.kind != Some(InfoKind::Bridge) {
+        return Err(Error::Invalid {
+            what: "interface",
+            value: bridge.name,
+            why: format!("network {:?} has mode=unmanaged and wants a bridge; this is none", network.name),
+        });
+    }
+    let vlan = vlan(network, &bridge)?;
+    let mtu = network.options.mtu.or(bridge.mtu);
+    let mut batch = Batch::default();
+    add_pair(&mut batch, sides, attachment, bridge.index, mtu)?;
+    sides.host.run(batch)?;
+    let Some((vlan, default)) = vlan else {
+        return Ok(());
+    };
+    // The container's end is still down: nothing was said in the other VLAN.
+    let port = link::index(&sides.host, &attachment.host_interface)?;
+    let port = port.ok_or_else(|| missing(&format!("find interface {}", attachment.host_interface)))?;
+    let mut batch = Batch::default();
+    link::set_vlan(&mut batch, port, &attachment.host_interface, vlan, default);
+    sides.host.run(batch).map(drop)
+}
+
+/// The VLAN that the network asks for, and the one that the bridge puts its ports into.
+fn vlan(network: &Network, bridge: &Interface) -> Result<Option<(u16, u16)>> {
+    let Some(vlan) = network.options.vlan else {
+        return Ok(None);
+    };
+    let default = bridge.default_vlan.ok_or_else(|| Error::Invalid {
+        what: "network option",
+        value: format!("vlan={vlan}"),
+        why: format!(
+            "the bridge {0} of network {1:?} doesn't tell VLANs apart: `ip link set {0} type bridge \
+             vlan_filtering 1`",
+            bridge.name, network.name
+        ),
+    })?;
+    Ok(Some((vlan, default)))
+}
+
+fn add_pair(
+    batch: &mut Batch,
+    sides: &Sides<'_>,
+    attachment: &Attachment,
+    bridge: u32,
+    mtu: Option<u32>,
+) -> Result<()> {
+    let mac: Mac = attachment.mac.parse()?;
+    let pair =
+        link::Pair { name: &attachment.host_interface, bridge, peer: &attachment.interface, mac: mac.0, mtu };
+    link::add_pair(batch, &pair, sides.netns);
+    Ok(())
 }
 
 /// The largest packet of the network: as asked for, else what the host's way out can
@@ -40,26 +113,60 @@ pub(crate) fn mtu(host: &mut Socket, network: &Network) -> Result<Option<u32>> {
     if network.options.mtu.is_some() || network.internal {
         return Ok(network.options.mtu);
     }
-    Ok(link::way_out_mtu(host)?.filter(|mtu| *mtu < USUAL_MTU))
+    let way_out = interface::way_out(host)?;
+    Ok(way_out.and_then(|interface| interface.mtu).filter(|mtu| *mtu < USUAL_MTU))
 }
 
 /// The index of the network's bridge, which is made if it isn't there. Nobody
 /// takes it away from us: our lease was written before.
-fn bridge(host: &mut Socket, attachment: &Attachment, mtu: Option<u32>) -> Result<u32> {
-    let network = &attachment.network;
-    let name = &network.network_interface;
+fn make(host: &mut Socket, network: &Network, name: &str, mtu: Option<u32>) -> Result<u32> {
     let mut index = link::index(host, name)?;
     if index.is_none() {
         // With a fixed address the bridge keeps it when ports come and go, and with
         // it the neighbours' ARP entries.
         let mac =
             network.gateways().next().map_or(Mac([0x5a, 0x6d, 0, 0, 0, 1]), |(gateway, _)| Mac::of(gateway));
+        let bridge =
+            link::Bridge { name, mac: mac.0, mtu, vlan: network.options.vlan, vrf: vrf(host, network)? };
         let mut batch = Batch::default();
-        link::add_bridge(&mut batch, name, mac.0, mtu);
-        host.run(batch)?;
+        link::add_bridge(&mut batch, &bridge);
+        host.run(batch).map_err(|error| in_words(error, network))?;
         index = link::index(host, name)?;
     }
     // Every container does it, because its maker may not have come to it yet.
     sysctl::settle_ipv6(name, network.ipv6_enabled)?;
     index.ok_or_else(|| missing(&format!("find bridge {name}")))
+}
+
+/// The index of the VRF that the network asks for.
+fn vrf(host: &mut Socket, network: &Network) -> Result<Option<u32>> {
+    let Some(name) = &network.options.vrf else {
+        return Ok(None);
+    };
+    let vrf = parent::named(host, network, "VRF", name)?;
+    if vrf.kind == Some(InfoKind::Vrf) {
+        return Ok(Some(vrf.index));
+    }
+    Err(Error::Invalid {
+        what: "network option",
+        value: format!("vrf={name}"),
+        why: format!(
+            "the interface {name} is no VRF; make one with `ip link add NAME type vrf table NUMBER`"
+        ),
+    })
+}
+
+/// A kernel whose bridges don't know VLANs.
+fn in_words(error: Error, network: &Network) -> Error {
+    match (error, network.options.vlan) {
+        (Error::Kernel { cause, .. }, Some(vlan)) if cause.kind() == ErrorKind::Unsupported => {
+            Error::Invalid {
+                what: "network option",
+                value: format!("vlan={vlan}"),
+                why: "bridges of this kernel can't tell VLANs apart (it lacks CONFIG_BRIDGE_VLAN_FILTERING)"
+                    .to_owned(),
+            }
+        }
+        (error, _) => error,
+    }
 }

@@ -2,9 +2,11 @@
 //!
 //! The order of things is here, and the same for every network: the interface,
 //! its addresses and routes, the firewall, the names. How the interface comes to be is
-//! the driver's own: a pair of interfaces in `bridge`.
+//! the driver's own: a pair of interfaces in `bridge`, an interface on one of the host's
+//! in `macvlan`.
 
 pub(crate) mod bridge;
+mod macvlan;
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -23,6 +25,9 @@ use crate::networks::Networks;
 
 /// The metric of the first network's default route; later ones come after it.
 const FIRST_METRIC: u32 = 100;
+
+/// The same for networks that lead out without the host: they come before bridges.
+const FIRST_DIRECT_METRIC: u32 = 50;
 
 /// Both ends of the work: the host, and the container's network namespace.
 struct Sides<'a> {
@@ -107,11 +112,7 @@ pub(crate) fn disconnect(attachment: &Attachment, netns: BorrowedFd<'_>) -> Resu
 fn make_interface(sides: &mut Sides<'_>, attachment: &Attachment, lease: &Lease) -> Result<()> {
     match attachment.network.driver {
         Driver::Bridge => bridge::connect(sides, attachment, lease),
-        Driver::Macvlan | Driver::Ipvlan => Err(Error::Invalid {
-            what: "network driver",
-            value: attachment.network.driver.to_string(),
-            why: "this version has the driver bridge only".to_owned(),
-        }),
+        Driver::Macvlan | Driver::Ipvlan => macvlan::connect(sides, attachment),
     }
 }
 
@@ -142,7 +143,11 @@ fn configure(inside: &mut Socket, attachments: &[Attachment], first: usize) -> R
 
 /// The metric of a network's default routes; the lowest is the one that is taken.
 pub(crate) fn metric(network: &Network, place: usize) -> u32 {
-    let own = || FIRST_METRIC.saturating_add(u32::try_from(place).unwrap_or(u32::MAX));
+    let first = match network.driver {
+        Driver::Bridge => FIRST_METRIC,
+        Driver::Macvlan | Driver::Ipvlan => FIRST_DIRECT_METRIC,
+    };
+    let own = || first.saturating_add(u32::try_from(place).unwrap_or(u32::MAX));
     network.options.metric.unwrap_or_else(own)
 }
 

@@ -1,13 +1,14 @@
 //! Links, addresses and routes (rtnetlink(7)), as messages for a [`Batch`].
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, Parseable};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InetDevConf, InfoBridgePort, InfoData, InfoKind,
-    InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecBridge, AfSpecInet, AfSpecInet6, AfSpecUnspec, BridgeVlanInfo, BridgeVlanInfoFlags, In6AddrGenMode,
+    InetDevConf, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
+    LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -22,9 +23,6 @@ use crate::subnet::Subnet;
 
 /// The longest name of an interface, in bytes (`IFNAMSIZ` less the final zero).
 pub(crate) const LONGEST_NAME: usize = 15;
-
-/// An address that is nobody's (RFC 5737): its route is the one to everywhere.
-const ANYWHERE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 
 /// The index of the loopback interface in every namespace.
 const LOOPBACK: u32 = 1;
@@ -47,18 +45,67 @@ pub(crate) fn index(socket: &Socket, name: &str) -> Result<Option<u32>> {
     }
 }
 
+/// A bridge that is to be made.
+#[derive(Debug)]
+pub(crate) struct Bridge<'a> {
+    /// Its name.
+    pub(crate) name: &'a str,
+    /// Its MAC address.
+    pub(crate) mac: [u8; 6],
+    /// The largest packet, in bytes.
+    pub(crate) mtu: Option<u32>,
+    /// The VLAN that the bridge itself and its ports are in.
+    pub(crate) vlan: Option<u16>,
+    /// The index of the VRF that it is a part of.
+    pub(crate) vrf: Option<u32>,
+}
+
 /// Makes a bridge; one that exists is left as it is.
-pub(crate) fn add_bridge(batch: &mut Batch, name: &str, mac: [u8; 6], mtu: Option<u32>) {
-    let mut message = named(name);
-    message.attributes.push(LinkAttribute::Address(mac.to_vec()));
-    message.attributes.extend(mtu.map(LinkAttribute::Mtu));
-    message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
+pub(crate) fn add_bridge(batch: &mut Batch, bridge: &Bridge<'_>) {
+    let mut info = vec![LinkInfo::Kind(InfoKind::Bridge)];
+    info.extend(bridge.vlan.map(|vlan| {
+        let data = vec![InfoBridge::VlanFiltering(true), InfoBridge::VlanDefaultPvid(vlan)];
+        LinkInfo::Data(InfoData::Bridge(data))
+    }));
+    let mut message = named(bridge.name);
+    message.attributes.push(LinkAttribute::Address(bridge.mac.to_vec()));
+    message.attributes.extend(bridge.mtu.map(LinkAttribute::Mtu));
+    message.attributes.extend(bridge.vrf.map(LinkAttribute::Controller));
+    message.attributes.push(LinkAttribute::LinkInfo(info));
     batch.push(
         &RouteNetlinkMessage::NewLink(message),
         NLM_F_CREATE | NLM_F_EXCL,
         &[Errno::EXIST],
-        format!("make bridge {name}"),
+        format!("make bridge {}", bridge.name),
     );
+}
+
+/// Puts a port of a bridge into one VLAN, and takes it out of the one that it was put
+/// into by the bridge (`default`, 0 for none). Its packets carry no tag.
+pub(crate) fn set_vlan(batch: &mut Batch, port: u32, name: &str, vlan: u16, default: u16) {
+    let message = |flags, vid| {
+        let mut message = LinkMessage::default();
+        message.header.interface_family = AddressFamily::Bridge;
+        message.header.index = port;
+        let info = AfSpecBridge::VlanInfo(BridgeVlanInfo { flags, vid });
+        message.attributes.push(LinkAttribute::AfSpecBridge(vec![info]));
+        message
+    };
+    let untagged = BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged;
+    batch.push(
+        &RouteNetlinkMessage::SetLink(message(untagged, vlan)),
+        0,
+        &[],
+        format!("put interface {name} into VLAN {vlan}"),
+    );
+    if default != 0 && default != vlan {
+        batch.push(
+            &RouteNetlinkMessage::DelLink(message(BridgeVlanInfoFlags::empty(), default)),
+            0,
+            &[],
+            format!("take interface {name} out of VLAN {default}"),
+        );
+    }
 }
 
 /// Brings an interface up; `route_localnet` also lets it carry packets of
@@ -250,46 +297,6 @@ pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: IpAddr, 
         &[Errno::EXIST],
         format!("add the default route by {gateway}"),
     );
-}
-
-/// The largest packet, in bytes, of the interface that leads out of the host; absent
-/// without a way out.
-pub(crate) fn way_out_mtu(socket: &mut Socket) -> Result<Option<u32>> {
-    let mut request = RouteMessage::default();
-    request.header.address_family = AddressFamily::Inet;
-    request.header.destination_prefix_length = 32;
-    let destination = RouteAttribute::Destination(RouteAddress::Inet(ANYWHERE));
-    request.attributes.push(destination);
-    let mut batch = Batch::default();
-    batch.push(
-        &RouteNetlinkMessage::GetRoute(request),
-        0,
-        &[Errno::NETUNREACH, Errno::HOSTUNREACH, Errno::ACCESS, Errno::INVAL],
-        "look up the way out of the host",
-    );
-    let answers = socket.run(batch)?;
-    let index = answers.iter().find_map(|(_, payload)| {
-        let message = RouteMessage::parse(payload.as_slice()).ok()?;
-        message.attributes.iter().find_map(|attribute| match attribute {
-            RouteAttribute::Oif(index) => Some(*index),
-            _ => None,
-        })
-    });
-    let Some(index) = index else {
-        return Ok(None);
-    };
-    let mut request = LinkMessage::default();
-    request.header.index = index;
-    let mut batch = Batch::default();
-    batch.push(&RouteNetlinkMessage::GetLink(request), 0, &[Errno::NODEV], "look up an interface");
-    let answers = socket.run(batch)?;
-    Ok(answers.iter().find_map(|(_, payload)| {
-        let message = LinkMessage::parse(payload.as_slice()).ok()?;
-        message.attributes.iter().find_map(|attribute| match attribute {
-            LinkAttribute::Mtu(mtu) => Some(*mtu),
-            _ => None,
-        })
-    }))
 }
 
 /// A route of the host.
