@@ -7,6 +7,7 @@ mod build;
 mod check;
 mod containers_conf;
 mod context;
+mod dhcp;
 mod exec;
 mod fmt;
 mod healthcheck;
@@ -36,6 +37,7 @@ mod service;
 mod stop;
 mod system;
 mod terminal;
+mod timer;
 mod users;
 #[cfg(test)]
 mod vocabulary;

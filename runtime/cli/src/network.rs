@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::Coded;
 use crate::blame::Key;
 use crate::context::Context;
+use crate::dhcp;
 use crate::output::filter::{Filters, matches};
 use crate::output::{self, Format};
 use crate::users;
@@ -25,7 +26,7 @@ const MISSING: u8 = 1;
 /// The same: a container is on it.
 const IN_USE: u8 = 2;
 
-/// `sampan network create|ls|inspect|rm|exists|prune`
+/// `sampan network create|ls|inspect|rm|exists|prune|renew`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Command {
     #[command(subcommand)]
@@ -51,6 +52,8 @@ enum Verb {
     },
     /// Remove all networks that no container is on
     Prune(Prune),
+    /// Ask the DHCP servers of a container's networks for more time, as its timer does
+    Renew(dhcp::Renew),
 }
 
 /// Flags take `=false` too, as generated units write them.
@@ -162,6 +165,7 @@ pub(crate) fn command(command: Command, context: &Context) -> anyhow::Result<Exi
             Err(error) => Err(error.into()),
         },
         Verb::Prune(options) => prune(&options, context),
+        Verb::Renew(options) => dhcp::renew(&options, context),
     }
 }
 

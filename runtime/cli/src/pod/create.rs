@@ -18,6 +18,7 @@ use super::state::{ExitPolicy, Lock, Pod, PodDir};
 use crate::blame::Blamed as _;
 use crate::containers_conf::{self, ContainersConf};
 use crate::context::Context;
+use crate::dhcp;
 use crate::output;
 use crate::run::files::{self, Facts};
 use crate::run::groups::{Naming, Networking, Users};
@@ -241,7 +242,8 @@ fn build(
     let holder = Holder { id: pod.id.clone(), name: pod.name.clone() };
     let lease = match &plan.network {
         Network::Joined(requests) if pod.shares(Kind::Network) => {
-            let reserved = context.networks()?.reserve(&holder, requests, &plan.ports);
+            let requests = network::with_hostname(requests, Some(&pod.hostname));
+            let reserved = context.networks()?.reserve(&holder, &requests, &plan.ports);
             reserved.map_err(|error| network::blame(error, &options.net))?
         }
         _ => Lease::empty(holder),
@@ -253,6 +255,9 @@ fn build(
         Network::None => Ok(loopback_up(netns)?),
         Network::Host | Network::Path(_) => Ok(()),
     })?;
+    let granted = if lease.is_dynamic() { context.networks()?.lease(&pod.id)? } else { None };
+    let lease = granted.unwrap_or(lease);
+    dhcp::begin(&lease, pod.unit.as_deref(), &pod.name, context);
     if pod.shares(Kind::Network) || pod.host_network {
         let facts = facts(pod, &lease);
         files::write_names(directory.path(), &options.names, conf, &facts.borrow())?;
@@ -331,6 +336,7 @@ impl OwnedFacts<'_> {
             gateway: self.gateway,
             dns_servers: &self.lease.dns_servers,
             search: &self.lease.search,
+            lease: Some(self.lease),
             host_network: self.pod.host_network,
         }
     }

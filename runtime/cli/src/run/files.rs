@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use oci_spec::runtime::{Mount, MountBuilder};
+use sampan_network::Lease;
 
 use super::groups::Naming;
 use super::options::Options;
@@ -17,8 +18,11 @@ use crate::containers_conf::ContainersConf;
 
 /// The hosts file, which a pod's containers also write to.
 pub(crate) const HOSTS: &str = "hosts";
+pub(crate) const RESOLV_CONF: &str = "resolv.conf";
+/// The names of the host in the hosts file.
+pub(crate) const GATEWAY_NAMES: &str = "host.containers.internal host.docker.internal";
 /// Files about names and networks, each below `/etc` in the container.
-const NAMES: [&str; 3] = [HOSTS, "resolv.conf", "hostname"];
+const NAMES: [&str; 3] = [HOSTS, RESOLV_CONF, "hostname"];
 const CONTAINERENV: &str = ".containerenv";
 const ZONES: &str = "/usr/share/zoneinfo";
 /// systemd-resolved's list of the real servers, for hosts whose resolv.conf names its stub on loopback.
@@ -38,6 +42,8 @@ pub(crate) struct Facts<'a> {
     /// Servers of its networks; empty: the host's.
     pub(crate) dns_servers: &'a [IpAddr],
     pub(crate) search: &'a [String],
+    /// The lease, for what DHCP servers of its networks offer.
+    pub(crate) lease: Option<&'a Lease>,
     pub(crate) host_network: bool,
 }
 
@@ -59,7 +65,7 @@ pub(crate) fn write_names(
         write(HOSTS, hosts(options, conf, facts)?)?;
     }
     if options.dns.iter().all(|server| server != "none") {
-        write("resolv.conf", resolv_conf(options, conf, facts)?)?;
+        write(RESOLV_CONF, resolv_conf(options, conf, facts)?)?;
     }
     if !facts.hostname.is_empty() {
         write("hostname", format!("{}\n", facts.hostname))?;
@@ -168,7 +174,7 @@ fn hosts(options: &Naming, conf: &ContainersConf, facts: &Facts<'_>) -> anyhow::
     line("127.0.0.1", &["localhost"]);
     line("::1", &["localhost6"]);
     if let Some(gateway) = facts.gateway {
-        line(&gateway.to_string(), &["host.containers.internal", "host.docker.internal"]);
+        line(&gateway.to_string(), &GATEWAY_NAMES.split(' ').collect::<Vec<_>>());
     }
     for address in facts.addresses {
         // A name may have an address of each family: these lines are not filtered by name.
@@ -219,16 +225,21 @@ fn resolv_conf(options: &Naming, conf: &ContainersConf, facts: &Facts<'_>) -> an
         let parsed: Result<IpAddr, _> = server.parse();
         parsed.context("not an IP address").blame("DNS", server)?;
     }
+    let terms = || facts.lease.into_iter().flat_map(Lease::terms);
+    let offered: Vec<String> = terms().flat_map(|terms| &terms.dns_servers).map(IpAddr::to_string).collect();
     let servers: Vec<String> = match asked {
         // A network's own server knows the neighbours, and asks the user's servers for the rest.
         _ if !facts.dns_servers.is_empty() => facts.dns_servers.iter().map(IpAddr::to_string).collect(),
         asked if !asked.is_empty() => asked,
+        _ if !offered.is_empty() => offered,
         _ => host_servers(&host, facts.host_network),
     };
     let mut search = pick(&options.dns_search, &conf.containers.dns_searches);
     if search.is_empty() {
         search = facts.search.to_vec();
-        search.extend(keyword(&host, "search"));
+        let domains: Vec<String> = terms().flat_map(|terms| terms.search.iter().cloned()).collect();
+        // Who is a machine of another network is not of the host's domain.
+        search.extend(if domains.is_empty() { keyword(&host, "search") } else { domains });
     }
     search.retain(|domain| domain != ".");
     let mut resolver = pick(&options.dns_option, &conf.containers.dns_options);
@@ -304,6 +315,7 @@ mod tests {
             gateway: addresses.first().map(|_| [10, 0, 0, 1].into()),
             dns_servers: &[],
             search: &[],
+            lease: None,
             host_network: false,
         }
     }

@@ -153,6 +153,12 @@ fn resolvers(texts: &[String]) -> anyhow::Result<Vec<IpAddr>> {
     servers.map(|text| text.parse().context("not an IP address").blame("DNS", text)).collect()
 }
 
+/// The requests with the host name that DHCP servers are told.
+pub(crate) fn with_hostname(requests: &[Request], hostname: Option<&str>) -> Vec<Request> {
+    let with = |request: &Request| Request { hostname: hostname.map(str::to_owned), ..request.clone() };
+    requests.iter().map(with).collect()
+}
+
 /// A port has a line of its own; the rest is the network's.
 ///
 /// The error itself, marked with its key.

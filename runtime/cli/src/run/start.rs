@@ -27,6 +27,7 @@ use crate::Coded;
 use crate::blame::{Blamed as _, Key};
 use crate::containers_conf::ContainersConf;
 use crate::context::Context;
+use crate::dhcp;
 use crate::release::LEASED;
 
 /// A container that is set up, holds its program back, and is written down as running.
@@ -185,7 +186,13 @@ pub(crate) fn start(
     streams.give_back()?;
     let mut held = held?;
     // The links are made while the process assembles its mounts.
-    connect(&plan, context, &lease, &held)?;
+    if let Some(granted) = connect(&plan, context, &lease, &held)? {
+        // Only now are the addresses known. The files keep their places: the process mounts them meanwhile.
+        let facts = self::facts(&state.hostname, claim, options, &plan, &granted);
+        files::write_names(directory, &options.names, conf, &facts.borrow())?;
+        state.networks = network::shown(&granted).0;
+        dhcp::begin(&granted, state.unit.as_deref(), claim.name(), context);
+    }
     if let Some(member) = member.as_ref().filter(|_| shares_names) {
         member.announce(context, &state)?;
     }
@@ -259,11 +266,12 @@ fn hostname(options: &Options, claim: &Claim) -> String {
 fn reserve(plan: &Plan, options: &Options, context: &Context, claim: &Claim) -> anyhow::Result<Lease> {
     let holder = Holder { id: claim.id().to_owned(), name: claim.name().to_owned() };
     let Network::Joined(requests) = &plan.network else { return Ok(Lease::empty(holder)) };
+    let requests = network::with_hostname(requests, options.hostname.as_deref());
     // Noted first: whoever cleans up after us must know that there may be a lease.
     std::fs::write(claim.container().path().join(LEASED), "").context("noting the lease")?;
     context
         .networks()?
-        .reserve(&holder, requests, &plan.ports)
+        .reserve(&holder, &requests, &plan.ports)
         .map_err(|error| network::blame(error, &options.net))
 }
 
@@ -278,17 +286,25 @@ fn blame_program(error: sampan_container::Error, command: &[String]) -> anyhow::
     }
 }
 
-fn connect(plan: &Plan, context: &Context, lease: &Lease, held: &Held) -> anyhow::Result<()> {
+/// Brings the network to life. Returns the lease where DHCP servers have granted addresses to it.
+fn connect(plan: &Plan, context: &Context, lease: &Lease, held: &Held) -> anyhow::Result<Option<Lease>> {
     match &plan.network {
-        Network::Host | Network::Path(_) => Ok(()),
-        Network::None => Ok(loopback_up(held.network_namespace()?.as_fd())?),
-        Network::Joined(_) => Ok(context.networks()?.attach(lease, held.network_namespace()?.as_fd())?),
+        Network::Host | Network::Path(_) => {}
+        Network::None => loopback_up(held.network_namespace()?.as_fd())?,
+        Network::Joined(_) => {
+            let networks = context.networks()?;
+            networks.attach(lease, held.network_namespace()?.as_fd())?;
+            if lease.is_dynamic() {
+                return Ok(networks.lease(&lease.holder.id)?);
+            }
+        }
     }
+    Ok(None)
 }
 
 /// Owned parts of [`Facts`].
 #[derive(Debug)]
-struct OwnedFacts {
+struct OwnedFacts<'a> {
     hostname: String,
     name: String,
     id: String,
@@ -297,10 +313,11 @@ struct OwnedFacts {
     gateway: Option<IpAddr>,
     dns_servers: Vec<IpAddr>,
     search: Vec<String>,
+    lease: &'a Lease,
     host_network: bool,
 }
 
-impl OwnedFacts {
+impl OwnedFacts<'_> {
     fn borrow(&self) -> Facts<'_> {
         Facts {
             hostname: &self.hostname,
@@ -311,12 +328,19 @@ impl OwnedFacts {
             gateway: self.gateway,
             dns_servers: &self.dns_servers,
             search: &self.search,
+            lease: Some(self.lease),
             host_network: self.host_network,
         }
     }
 }
 
-fn facts(hostname: &str, claim: &Claim, options: &Options, plan: &Plan, lease: &Lease) -> OwnedFacts {
+fn facts<'a>(
+    hostname: &str,
+    claim: &Claim,
+    options: &Options,
+    plan: &Plan,
+    lease: &'a Lease,
+) -> OwnedFacts<'a> {
     let attachments = &lease.attachments;
     OwnedFacts {
         hostname: hostname.to_owned(),
@@ -330,6 +354,7 @@ fn facts(hostname: &str, claim: &Claim, options: &Options, plan: &Plan, lease: &
         gateway: attachments.iter().find_map(|attachment| attachment.gateways.first().copied()),
         dns_servers: lease.dns_servers.clone(),
         search: lease.search.clone(),
+        lease,
         host_network: matches!(plan.network, Network::Host),
     }
 }

@@ -161,15 +161,10 @@ impl Client<'_> {
             broadcast: false,
             ..exchange.question(Kind::Request, Vec::new())
         };
-        exchange.ask(question, &way, deadline, |answer, _| {
-            if whom != Whom::Anyone && answer.server() != Some(terms.server) {
-                return None;
-            }
-            match answer.kind {
-                Kind::Ack => Some(granted_address(answer, address)),
-                Kind::Nak => Some(Err(Refusal::Final(words(answer)))),
-                _ => None,
-            }
+        exchange.ask(question, &way, deadline, |answer, _| match answer.kind {
+            Kind::Ack => Some(granted_address(answer, address)),
+            Kind::Nak => Some(Err(Refusal::Final(words(answer)))),
+            _ => None,
         })
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn join(
         let lease = joined.get_or_insert_with(|| lease.clone());
         let attachment = &mut lease.attachments[place];
         note(attachment, Some(grant));
-        if let Some(grant) = attachment.dhcp.as_ref().and_then(|dhcp| dhcp.granted.as_ref()) {
+        if let Some(grant) = attachment.held() {
             // First on paper, so that a release finds it.
             write(networks, &lease.holder.id, attachment)?;
             interface::configure(inside, attachment, None, &grant.terms, metric(attachment, place))?;
@@ -81,15 +81,11 @@ pub(super) fn note(attachment: &mut Attachment, grant: Option<Grant>) {
     let router = grant.as_ref().filter(|_| has_way_out).and_then(|grant| grant.terms.routers.first());
     attachment.gateways = router.map(|router| IpAddr::from(*router)).into_iter().collect();
     attachment.addresses = grant.iter().map(|grant| grant.terms.address).collect();
-    if let Some(dhcp) = &mut attachment.dhcp {
-        dhcp.outcome = match &grant {
-            Some(Grant { terms, .. }) => {
-                let until = terms.times.map_or_else(String::new, |times| format!(" for {} s", times.expiry));
-                format!("{} grants {}{until}", terms.server, terms.address)
-            }
-            None => String::new(),
-        };
-        dhcp.granted = grant;
+    if let (Some(dhcp), Some(grant)) = (&mut attachment.dhcp, grant) {
+        let terms = &grant.terms;
+        let until = terms.times.map_or_else(String::new, |times| format!(" for {} s", times.expiry));
+        dhcp.outcome = format!("{} grants {}{until}", terms.server, terms.address);
+        dhcp.granted = Some(grant);
     }
 }
 
@@ -105,7 +101,7 @@ pub(super) fn write(networks: &Networks, id: &str, attachment: &Attachment) -> R
     let Some(place) = lease.attachments.iter_mut().find(is_it) else { return Ok(false) };
     *place = attachment.clone();
     networks.write_lease(&lease)?;
-    if let Some(grant) = &dhcp.granted {
+    if let Some(grant) = attachment.held() {
         memory::remember(networks, &attachment.network.name, &dhcp.client, &grant.terms, true);
     }
     Ok(true)

@@ -2,7 +2,8 @@
 
 use std::io;
 
-use super::{Dhcp, Grant, client, identity, memory, wire::Wire};
+use super::wire::Wire;
+use super::{Dhcp, Grant, client, identity, memory};
 use crate::driver::Driver;
 use crate::lease::Attachment;
 use crate::mac::Mac;
@@ -12,7 +13,7 @@ use crate::networks::Networks;
 /// namespace by now, so it is the host's end of the same network that sends it. Whatever fails, the address
 /// is free when its time is over.
 pub(crate) fn leave(networks: &Networks, attachment: &Attachment) {
-    let Some(Dhcp { client, granted: Some(grant), .. }) = &attachment.dhcp else { return };
+    let (Some(Dhcp { client, .. }), Some(grant)) = (&attachment.dhcp, attachment.held()) else { return };
     if let Err(error) = tell(attachment, client, grant) {
         log::debug!(
             "the DHCP server {} doesn't hear that {} is free: {error}",

@@ -35,8 +35,11 @@ pub use self::renew::Renewal;
 pub(crate) use self::renew::renew;
 pub use self::terms::{Route, Terms, Times};
 use crate::error::Error;
-use crate::lease::Attachment;
+use crate::lease::{Attachment, Lease};
 use crate::mac::Mac;
+
+/// How often to look for an address after one was lost.
+const AFTER_LOSS: Duration = Duration::from_secs(60);
 
 /// How long a conversation may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,7 +52,7 @@ pub struct Dhcp {
     /// The host name that the server is told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
-    /// What a server has granted; absent before, and after it was lost.
+    /// What a server has granted last; absent before. The attachment has no address any more where it was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted: Option<Grant>,
     /// What the last conversation came to, in words.
@@ -87,19 +90,43 @@ impl Grant {
     }
 }
 
-impl Dhcp {
-    /// How often to look whether something is due: a quarter of the time to the first renewal, so that after
-    /// a failure there are some more tries before the address is lost. Absent means never.
-    pub fn interval(&self) -> Option<Duration> {
-        const SHORTEST: Duration = Duration::from_secs(1);
-        const AFTER_LOSS: Duration = Duration::from_secs(60);
-        match &self.granted {
+impl Attachment {
+    /// What it has from a DHCP server now.
+    pub(crate) fn held(&self) -> Option<&Grant> {
+        self.dhcp.as_ref()?.granted.as_ref().filter(|_| !self.addresses.is_empty())
+    }
+
+    /// How often to look whether a renewal is due: a quarter of the time to the first, so that after a failure there are
+    /// some more tries before the address is lost. Absent means never.
+    fn renewal_interval(&self) -> Option<Duration> {
+        self.dhcp.as_ref()?;
+        match self.held() {
             Some(grant) => {
-                let times = grant.terms.times?;
-                Some((Duration::from_secs(times.renewal.into()) / 4).max(SHORTEST))
+                let renewal = grant.terms.times?.renewal;
+                Some(Duration::from_secs((renewal / 4).max(1).into()))
             }
             None => Some(AFTER_LOSS),
         }
+    }
+}
+
+impl Lease {
+    /// Whether addresses of it come from DHCP servers.
+    pub fn is_dynamic(&self) -> bool {
+        self.attachments.iter().any(|attachment| attachment.dhcp.is_some())
+    }
+
+    /// How often [`Networks::renew`](crate::Networks::renew) should be called; absent means that there is nothing to
+    /// renew.
+    pub fn renewal_interval(&self) -> Option<Duration> {
+        self.attachments.iter().filter_map(Attachment::renewal_interval).min()
+    }
+
+    /// What DHCP servers have granted, network by network.
+    pub fn terms(&self) -> impl Iterator<Item = &Terms> {
+        self.attachments
+            .iter()
+            .filter_map(|attachment| Some(&attachment.dhcp.as_ref()?.granted.as_ref()?.terms))
     }
 }
 

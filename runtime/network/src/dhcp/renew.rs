@@ -40,7 +40,7 @@ pub(crate) fn renew(
     let mut renewals = Vec::new();
     for (place, attachment) in lease.attachments.iter().enumerate() {
         let Some(dhcp) = &attachment.dhcp else { continue };
-        if only_due && !is_due(dhcp) {
+        if only_due && !is_due(attachment) {
             continue;
         }
         let mut after = attachment.clone();
@@ -69,11 +69,10 @@ struct Outcome {
     words: String,
 }
 
-fn is_due(dhcp: &Dhcp) -> bool {
-    match &dhcp.granted {
-        Some(grant) => grant.terms.times.is_some_and(|times| grant.age() >= times.renewal.into()),
-        None => true,
-    }
+fn is_due(attachment: &Attachment) -> bool {
+    attachment
+        .held()
+        .is_none_or(|grant| grant.terms.times.is_some_and(|times| grant.age() >= times.renewal.into()))
 }
 
 /// Has the conversation that the time calls for, and notes the result in `attachment`.
@@ -87,8 +86,9 @@ fn one(
     let id = identity::bytes(&dhcp.client);
     let client = client(&wire, attachment, dhcp, &id);
     let until = Instant::now() + PATIENCE;
-    let failure = match &dhcp.granted {
-        Some(grant) if !is_over(grant) => match client.renew(&grant.terms, whom(grant), until) {
+    let held = attachment.held().filter(|grant| !is_over(grant)).cloned();
+    let failure = match &held {
+        Some(grant) => match client.renew(&grant.terms, whom(grant), until) {
             Ok(granted) => return Ok(success(attachment, granted)),
             // The address isn't ours any more: another, at once.
             Err(Failure::Refused(why)) => {
@@ -97,16 +97,15 @@ fn one(
             }
             Err(failure) => failure,
         },
-        _ => return Ok(anew(networks, &client, attachment, dhcp)),
+        None => return Ok(anew(networks, &client, attachment, dhcp)),
     };
-    let left = dhcp.granted.as_ref().map_or(0, |grant| {
-        grant.terms.times.map_or(0, |times| u64::from(times.expiry).saturating_sub(grant.age()))
-    });
+    let left = held.and_then(|grant| Some(u64::from(grant.terms.times?.expiry).saturating_sub(grant.age())));
     let words = match failure {
         Failure::Silence(None) => format!("no DHCP server answers within {} s", PATIENCE.as_secs()),
         failure => failure.words(attachment),
     };
-    Ok(Outcome { succeeded: false, words: format!("{words}; the address is good for {left} s more") })
+    let words = left.map_or(words.clone(), |left| format!("{words}; the address is good for {left} s more"));
+    Ok(Outcome { succeeded: false, words })
 }
 
 /// A new address, or none.
@@ -146,23 +145,17 @@ fn whom(grant: &Grant) -> Whom {
 
 /// Makes the kernel's interface as the attachment is now.
 fn apply(before: &Attachment, after: &Attachment, place: usize, netns: BorrowedFd<'_>) -> Result<()> {
-    let terms = |attachment: &Attachment| {
-        attachment.dhcp.as_ref().and_then(|dhcp| Some(dhcp.granted.as_ref()?.terms.clone()))
-    };
-    let (old, new) = (terms(before), terms(after));
-    let granted_at = |attachment: &Attachment| {
-        attachment.dhcp.as_ref().and_then(|dhcp| dhcp.granted.as_ref().map(|grant| grant.since.clone()))
-    };
-    if granted_at(before) == granted_at(after) {
+    let (old, new) = (before.held(), after.held());
+    if old == new {
         return Ok(());
     }
     let mut inside = namespace::within(netns, link::socket)?;
     match (old, new) {
         (old, Some(new)) => {
             let metric = attach::metric(&after.network, place);
-            interface::configure(&mut inside, after, old.as_ref(), &new, metric)
+            interface::configure(&mut inside, after, old.map(|old| &old.terms), &new.terms, metric)
         }
-        (Some(old), None) => interface::deconfigure(&mut inside, after, &old),
+        (Some(old), None) => interface::deconfigure(&mut inside, after, &old.terms),
         (None, None) => Ok(()),
     }
 }
@@ -170,10 +163,7 @@ fn apply(before: &Attachment, after: &Attachment, place: usize, netns: BorrowedF
 /// Whether `/etc/hosts` and `/etc/resolv.conf` have to say something else.
 fn files_differ(before: &Attachment, after: &Attachment) -> bool {
     let names = |attachment: &Attachment| {
-        attachment.dhcp.as_ref().and_then(|dhcp| {
-            let terms = &dhcp.granted.as_ref()?.terms;
-            Some((terms.dns_servers.clone(), terms.search.clone()))
-        })
+        attachment.held().map(|grant| (grant.terms.dns_servers.clone(), grant.terms.search.clone()))
     };
     before.addresses != after.addresses || before.gateways != after.gateways || names(before) != names(after)
 }
