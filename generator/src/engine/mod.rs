@@ -128,6 +128,12 @@ impl Engine {
         }
     }
 
+    /// Whether making a network again brings it to what its file says by now, under its
+    /// containers' feet.
+    pub(crate) fn reloads_networks(self) -> bool {
+        self == Self::Sampan
+    }
+
     /// Whether a container of the engine's own holds what a pod's containers share.
     pub(crate) fn has_infra_container(self) -> bool {
         self == Self::Podman

@@ -21,6 +21,9 @@ impl Translator<'_> {
         self.further_arguments(&mut create);
         create.word(name.as_str());
         self.oneshot(&create, true);
+        if self.engine().reloads_networks() {
+            self.service.set_default("Service", "ExecReload", create.value());
+        }
         self.makes(&name);
     }
 

@@ -20,6 +20,7 @@ mod login;
 mod logs;
 mod lsp;
 mod man;
+mod namespace;
 mod network;
 mod output;
 mod pod;

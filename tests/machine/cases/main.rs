@@ -21,6 +21,7 @@ mod leftovers;
 mod login;
 mod many;
 mod network;
+mod networks;
 mod oci;
 mod podman;
 mod pods;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         login::tests(),
         store::tests(),
         network::tests(),
+        networks::tests(),
         pods::tests(),
         kube::tests(),
         oci::tests(),

@@ -178,7 +178,16 @@ pub(super) fn differences(kind: UnitType) -> &'static [&'static str] {
             "Containers of users (rootless) are not run; *User=*, *Group=* and *DynamicUser=* in [Service] are \
              honoured.",
         ],
-        UnitType::Network | UnitType::Volume => {
+        UnitType::Network => &[
+            "Podman and sampan have stores of their own: neither sees what the other has made.",
+            "A file that is edited is followed. After *systemctl daemon-reload*, the next start of a container on the \
+             network, or *systemctl reload* of its service, changes what can change while containers are on it: \
+             labels, *Internal=*, *DNS=*, _isolate_ and _mtu_ for all of them; *IPRange=*, further *Subnet=* lines, \
+             *DisableDNS=*, _metric_ and _no_default_route_ for those that start from then on. Everything else waits until \
+             no container is on the network, and needs no further command; the journal names each key with both \
+             values, and the containers. *systemctl restart* of the network's service restarts them all.",
+        ],
+        UnitType::Volume => {
             &["Podman and sampan have stores of their own: neither sees what the other has made."]
         }
         UnitType::Image => &[

@@ -19,6 +19,7 @@ use crate::blame::Blamed as _;
 use crate::containers_conf::{self, ContainersConf};
 use crate::context::Context;
 use crate::dhcp;
+use crate::network::definition;
 use crate::output;
 use crate::run::files::{self, Facts};
 use crate::run::groups::{Naming, Networking, Users};
@@ -242,6 +243,7 @@ fn build(
     let holder = Holder { id: pod.id.clone(), name: pod.name.clone() };
     let lease = match &plan.network {
         Network::Joined(requests) if pod.shares(Kind::Network) => {
+            requests.iter().for_each(|request| definition::follow(&request.network, context));
             let requests = network::with_hostname(requests, Some(&pod.hostname));
             let reserved = context.networks()?.reserve(&holder, &requests, &plan.ports);
             reserved.map_err(|error| network::blame(error, &options.net))?

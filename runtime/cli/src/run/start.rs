@@ -28,6 +28,7 @@ use crate::blame::{Blamed as _, Key};
 use crate::containers_conf::ContainersConf;
 use crate::context::Context;
 use crate::dhcp;
+use crate::network::definition;
 use crate::release::LEASED;
 
 /// A container that is set up, holds its program back, and is written down as running.
@@ -267,6 +268,7 @@ fn reserve(plan: &Plan, options: &Options, context: &Context, claim: &Claim) -> 
     let holder = Holder { id: claim.id().to_owned(), name: claim.name().to_owned() };
     let Network::Joined(requests) = &plan.network else { return Ok(Lease::empty(holder)) };
     let requests = network::with_hostname(requests, options.hostname.as_deref());
+    requests.iter().for_each(|request| definition::follow(&request.network, context));
     // Noted first: whoever cleans up after us must know that there may be a lease.
     std::fs::write(claim.container().path().join(LEASED), "").context("noting the lease")?;
     context

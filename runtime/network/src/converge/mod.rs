@@ -151,6 +151,8 @@ pub(crate) fn settle(
             .any(|attachment| attachment.addresses.iter().any(|address| address.subnet == *subnet))
     };
     let plan = Plan::new(&existing, &wanted, is_used)?;
+    let mut named: Vec<String> = holders.iter().map(|lease| networks.describe(&lease.holder.id)).collect();
+    named.sort();
     if !plan.changed.is_empty() {
         apply(networks, &existing, &plan.now, &holders, namespaces)?;
         files::write_json(&networks.path(&existing.name), &plan.now, Durability::Durable)?;
@@ -161,7 +163,7 @@ pub(crate) fn settle(
     Ok(Converged {
         changed: plan.changed,
         waiting: plan.waiting,
-        holders: holders.iter().map(|lease| networks.describe(&lease.holder.id)).collect(),
+        holders: named,
         ..Converged::new(plan.now, false)
     })
 }

@@ -1,0 +1,77 @@
+//! `sampan network`: makes, shows and removes networks.
+//!
+//! A file for each verb; [`definition`] follows the units that networks come from.
+
+mod create;
+pub(crate) mod definition;
+mod inspect;
+mod list;
+mod remove;
+
+use std::process::ExitCode;
+
+use sampan_network::{DEFAULT_NETWORK, Error, Network, Networks};
+
+pub(crate) use self::inspect::shown;
+use crate::context::Context;
+use crate::dhcp;
+
+/// podman-network-rm(1), "Exit Status": there is no such network.
+const MISSING: u8 = 1;
+
+/// `sampan network create|ls|inspect|rm|exists|prune|renew`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Make a network
+    Create(Box<create::Create>),
+    /// List networks
+    #[command(visible_alias = "list")]
+    Ls(list::List),
+    /// Show all that is known of networks
+    Inspect(inspect::Inspect),
+    /// Remove networks
+    #[command(visible_alias = "remove")]
+    Rm(remove::Remove),
+    /// Exit with 0 if there is such a network, with 1 if not
+    Exists {
+        /// The network
+        name: String,
+    },
+    /// Remove all networks that no container is on
+    Prune(remove::Prune),
+    /// Ask the DHCP servers of a container's networks for more time, as its timer does
+    Renew(dhcp::Renew),
+}
+
+/// Does what the verb says.
+pub(crate) fn command(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
+    match command.verb {
+        Verb::Create(options) => create::run(&options, context),
+        Verb::Ls(options) => list::run(&options, context),
+        Verb::Inspect(options) => inspect::run(&options, context),
+        Verb::Rm(options) => remove::run(&options, context),
+        Verb::Exists { name } => match find(&context.networks()?, &name) {
+            Ok(_) => Ok(ExitCode::SUCCESS),
+            Err(Error::NoNetwork(_)) => Ok(ExitCode::from(MISSING)),
+            Err(error) => Err(error.into()),
+        },
+        Verb::Prune(options) => remove::prune(&options, context),
+        Verb::Renew(options) => dhcp::renew(&options, context),
+    }
+}
+
+/// The network that a user means: Podman's names for its default network mean ours.
+pub(crate) fn find(networks: &Networks, name: &str) -> Result<Network, Error> {
+    match networks.get(name) {
+        Err(Error::NoNetwork(_)) if matches!(name, "podman" | "bridge" | "default") => {
+            networks.get(DEFAULT_NETWORK)
+        }
+        other => other,
+    }
+}
