@@ -22,7 +22,7 @@ table! { "Network";
     IP_RANGE "IPRange" 4.4 Lines, Own("--ip-range"), Any,
         "The part of a subnet that addresses are given out from, as CIDR or START-END; the first IPRange= belongs to the first Subnet=.";
     IPAM_DRIVER "IPAMDriver" 4.4 Text, Flag("--ipam-driver"), Any,
-        "Who gives out addresses: host-local, dhcp or none.";
+        "Who gives out addresses: host-local (from Subnet=), dhcp (a DHCP server on the network of the parent interface, or of a bridge with Options=mode=unmanaged; a timer renews them, no daemon) or none. The default is dhcp for macvlan without Subnet=, else host-local.";
     DNS "DNS" 4.7 Lines, Flag("--dns"), Address,
         "A name server that the network's own name server asks.";
     DISABLE_DNS "DisableDNS" 4.4 Boolean, Flag("--disable-dns"), Any,

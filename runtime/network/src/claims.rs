@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! addresses/<network>/10.86.0.7        -> <id>
+//! addresses/<network>/<id>             -> <id>         where others give out the addresses
 //! addresses/<network>/.last-10.86.0.0  -> 10.86.0.7     where the search goes on
 //! ports/tcp-8080/any                   -> <id>
 //! ports/tcp-8081/127.0.0.1             -> <id>
@@ -22,9 +23,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::config::{LeaseRange, SubnetConfig};
+use crate::driver::Ipam;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::lease::Lease;
+use crate::lease::{Attachment, Lease};
 use crate::port::Protocol;
 
 /// The claims of a runtime directory.
@@ -102,6 +104,9 @@ impl Claims {
             let network = &attachment.network;
             let directory = self.addresses.join(&network.name);
             files::make_directory(&directory)?;
+            if let Some(place) = self.place(attachment, id) {
+                claim(&place, id)?;
+            }
             for address in &attachment.addresses {
                 claim(&directory.join(address.address.to_string()), id)?;
                 let config = network.subnets.iter().find(|subnet| subnet.subnet == address.subnet);
@@ -124,6 +129,9 @@ impl Claims {
         let id = &lease.holder.id;
         for attachment in &lease.attachments {
             let directory = self.addresses.join(&attachment.network.name);
+            if let Some(place) = self.place(attachment, id) {
+                give_back(&place, id)?;
+            }
             for address in &attachment.addresses {
                 give_back(&directory.join(address.address.to_string()), id)?;
             }
@@ -161,6 +169,13 @@ impl Claims {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The claim on a network whose addresses others give out: that the holder is there.
+    fn place(&self, attachment: &Attachment, id: &str) -> Option<PathBuf> {
+        let network = &attachment.network;
+        let is_others = network.ipam_options.driver != Ipam::HostLocal;
+        is_others.then(|| self.addresses.join(&network.name).join(id))
     }
 
     fn last(&self, network: &str, subnet: &SubnetConfig) -> PathBuf {

@@ -88,6 +88,12 @@ fn ipam(config: &Config) -> Result<Ipam> {
         (Some(Ipam::Dhcp), Driver::Bridge) if is_managed(config) => {
             refuse("dhcp", "there is no DHCP server on a bridge of ours; it needs Options=mode=unmanaged")
         }
+        (Some(Ipam::Dhcp), Driver::Ipvlan) if matches!(config.options.mode, Some(Mode::L3 | Mode::L3s)) => {
+            refuse(
+                "dhcp",
+                "with mode=l3 and l3s no broadcast reaches a DHCP server; use mode=l2, or a subnet",
+            )
+        }
         (Some(Ipam::Dhcp), _) if has_subnets => {
             refuse("dhcp", "the DHCP server knows the subnet; remove Subnet=, or use host-local")
         }

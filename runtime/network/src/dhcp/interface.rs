@@ -1,7 +1,10 @@
 //! What a server has granted, in the kernel: address, routes, packet size.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::BorrowedFd;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::terms::Terms;
 use super::wire::Wire;
@@ -11,6 +14,9 @@ use crate::kernel::{dynamic, link, namespace, sysctl};
 use crate::lease::Attachment;
 use crate::subnet::Subnet;
 
+/// How long the removal of an earlier interface may take.
+const TAKE_OVER: Duration = Duration::from_secs(5);
+
 /// Brings the interface up, as one that listens to the routers of its network, and opens a socket on it.
 pub(super) fn open(inside: &mut Socket, attachment: &Attachment, netns: BorrowedFd<'_>) -> Result<Wire> {
     let name = &attachment.interface;
@@ -18,11 +24,27 @@ pub(super) fn open(inside: &mut Socket, attachment: &Attachment, netns: Borrowed
     namespace::within(netns, || {
         // Before it comes up, or the first advertisement is lost.
         sysctl::accept_routers(name, !attachment.network.internal)?;
-        let mut batch = Batch::default();
-        link::up(&mut batch, index, name, false);
-        inside.run(batch)?;
+        up(inside, index, name)?;
         wire(name)
     })
+}
+
+/// Brings the interface up. The one that the container had before has the same MAC address, and the kernel takes its
+/// time to remove it with its namespace: until then this one stays down.
+fn up(inside: &mut Socket, index: u32, name: &str) -> Result<()> {
+    let deadline = Instant::now() + TAKE_OVER;
+    loop {
+        let mut batch = Batch::default();
+        link::up(&mut batch, index, name, false);
+        match inside.run(batch) {
+            Err(Error::Kernel { cause, .. })
+                if cause.kind() == ErrorKind::AddrInUse && Instant::now() < deadline =>
+            {
+                sleep(Duration::from_millis(5));
+            }
+            result => return result.map(drop),
+        }
+    }
 }
 
 /// Opens a socket on an interface that is up.

@@ -99,7 +99,10 @@ pub(super) fn write(networks: &Networks, id: &str, attachment: &Attachment) -> R
             && other.dhcp.as_ref().is_some_and(|other| other.client == dhcp.client)
     };
     let Some(place) = lease.attachments.iter_mut().find(is_it) else { return Ok(false) };
-    *place = attachment.clone();
+    // The network itself may have changed meanwhile.
+    place.addresses.clone_from(&attachment.addresses);
+    place.gateways.clone_from(&attachment.gateways);
+    place.dhcp.clone_from(&attachment.dhcp);
     networks.write_lease(&lease)?;
     if let Some(grant) = attachment.held() {
         memory::remember(networks, &attachment.network.name, &dhcp.client, &grant.terms, true);

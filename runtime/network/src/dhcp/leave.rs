@@ -1,13 +1,13 @@
 //! The end: the address goes back to the server.
 
-use std::io;
-
 use super::wire::Wire;
 use super::{Dhcp, Grant, client, identity, memory};
-use crate::driver::Driver;
+use crate::error::{Error, Result};
+use crate::kernel::link;
 use crate::lease::Attachment;
 use crate::mac::Mac;
 use crate::networks::Networks;
+use crate::parent;
 
 /// Tells the server that the address is free, in one frame that nobody answers. The interface is gone with its
 /// namespace by now, so it is the host's end of the same network that sends it. Whatever fails, the address
@@ -30,12 +30,10 @@ pub(crate) fn leave(networks: &Networks, attachment: &Attachment) {
     }
 }
 
-fn tell(attachment: &Attachment, client: &str, grant: &Grant) -> io::Result<()> {
-    let wrong = |error: crate::Error| io::Error::other(error);
-    let own: Mac = attachment.mac.parse().map_err(wrong)?;
-    let server: Mac = grant.server_mac.parse().map_err(wrong)?;
-    let wire = Wire::open(&attachment.network.network_interface)?;
-    // ipvlan(4)'s interfaces have their parent's.
-    let own = if attachment.network.driver == Driver::Ipvlan { wire.mac() } else { own.0 };
-    client::release(&wire, own, &identity::bytes(client), &grant.terms, server.0)
+fn tell(attachment: &Attachment, client: &str, grant: &Grant) -> Result<()> {
+    let (own, server): (Mac, Mac) = (attachment.mac.parse()?, grant.server_mac.parse()?);
+    let parent = parent::find(&mut link::socket()?, &attachment.network)?;
+    let wire = Wire::open(&parent.name);
+    wire.and_then(|wire| client::release(&wire, own.0, &identity::bytes(client), &grant.terms, server.0))
+        .map_err(Error::kernel(format!("send by interface {}", parent.name)))
 }
