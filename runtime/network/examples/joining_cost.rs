@@ -1,145 +1,213 @@
-//! What it costs to join a bridge network with one published port, beside 0, 100
-//! and 1,000 containers, and what netavark takes for the same.
+//! What it costs to join a bridge network with one published port, and to leave it,
+//! beside other containers; and what netavark takes for the same.
 //!
 //! ```text
-//! cargo run --release --example joining_cost [CONTAINERS…]
+//! joining_cost ROUNDS CROWD[,CROWD…] [NAME=NETAVARK…]
 //! ```
 //!
-//! It runs in a network namespace of its own, as root, and leaves nothing behind.
+//! `tests/bench/network` calls it, and makes tables of the lines `NAME MILLISECONDS` that it prints; empty lines
+//! separate their subjects. The candidates take turns. Each has a network namespace of its own for a host, with its own
+//! crowd in it. It needs root, and leaves nothing behind.
 
 #![allow(clippy::unwrap_used, reason = "a measurement ends at the first mistake")]
 
+use std::fmt::Write as _;
 use std::fs::File;
-use std::io::Write;
+use std::io::Write as _;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sched::{CloneFlags, unshare};
-use sampan_network::{DEFAULT_NETWORK, Holder, Networks, Request, loopback_up, parse_ports};
+use nix::sched::{CloneFlags, setns, unshare};
+use sampan_network::{DEFAULT_NETWORK, Holder, Networks, PortMapping, Request, loopback_up, parse_ports};
+use tempfile::TempDir;
 
-const ROUNDS: usize = 30;
-const NETAVARK: [&str; 2] = ["/usr/libexec/podman/netavark", "/usr/lib/podman/netavark"];
+/// The kernel does away with what the one before had, before the next one's turn.
+const PAUSE: Duration = Duration::from_millis(30);
 
 fn main() {
-    if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-        eprintln!("SKIP: no private network namespace ({error}); run as root");
-        return;
-    }
-    loopback_up(own_netns().as_fd()).unwrap();
-    let mut crowds: Vec<usize> = std::env::args().skip(1).filter_map(|n| n.parse().ok()).collect();
-    if crowds.is_empty() {
-        crowds = vec![0, 100, 1000];
-    }
-    println!("median of {ROUNDS}, in ms   reserve   attach  release");
-    for crowd in crowds {
-        ours(crowd);
-    }
-    let program = std::env::var("NETAVARK").ok();
-    match program.as_deref().into_iter().chain(NETAVARK).find(|path| Path::new(path).exists()) {
-        Some(program) => theirs(program),
-        None => println!("netavark is not installed"),
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [rounds, crowds, peers @ ..] = arguments.as_slice() else {
+        eprintln!("usage: joining_cost ROUNDS CROWD[,CROWD…] [NAME=NETAVARK…]");
+        std::process::exit(2);
+    };
+    let rounds: usize = rounds.parse().unwrap();
+    for crowd in crowds.split(',') {
+        measure(rounds, crowd.parse().unwrap(), peers);
     }
 }
 
-/// Our own cost beside `crowd` other containers.
-fn ours(crowd: usize) {
-    let directory = tempfile::tempdir().unwrap();
-    let networks =
-        Networks::open(&directory.path().join("lib"), &directory.path().join("run/network")).unwrap();
-    let mut others = Vec::new();
-    for number in 0..crowd {
-        let netns = new_netns();
-        let holder = holder(number + 1);
-        let lease = networks.reserve(&holder, &[request()], &ports(20_000 + number)).unwrap();
-        networks.attach(&lease, netns.as_fd()).unwrap();
-        others.push((holder, netns));
+fn measure(rounds: usize, crowd: usize, peers: &[String]) {
+    let sampan = Sampan::new(crowd);
+    let mut peers: Vec<Netavark> =
+        peers.iter().filter_map(|peer| Netavark::new(peer.split_once('=').unwrap(), crowd)).collect();
+    let (mut parts, mut join, mut leave) = (String::new(), String::new(), String::new());
+    // Kept to the end: the kernel holds its locks for long while it takes one down.
+    let mut namespaces = Vec::new();
+    let mut namespace = || {
+        namespaces.push(new_netns());
+        thread::sleep(PAUSE);
+        namespaces.last().unwrap().try_clone().unwrap()
+    };
+    for round in 0..=rounds {
+        // The first one warms up, and isn't counted.
+        let line = |text: &mut String, name: String, time: Duration| {
+            if round > 0 {
+                writeln!(text, "{name} {:.3}", time.as_secs_f64() * 1000.0).unwrap();
+            }
+        };
+        let bare = namespace();
+        let start = Instant::now();
+        loopback_up(bare.as_fd()).unwrap();
+        line(&mut parts, format!("no_network,_beside_{crowd}"), start.elapsed());
+        let [reserve, attach, release] = sampan.turn(namespace().as_fd());
+        line(&mut parts, format!("join,_beside_{crowd}"), reserve + attach);
+        line(&mut parts, "of_it:_reserve".to_owned(), reserve);
+        line(&mut parts, "of_it:_attach".to_owned(), attach);
+        line(&mut join, format!("sampan,_join_beside_{crowd}"), reserve + attach);
+        line(&mut leave, format!("sampan,_leave_beside_{crowd}"), release);
+        for peer in &mut peers {
+            let [setup, teardown] = peer.turn(&namespace());
+            line(&mut join, format!("{},_setup_beside_{crowd}", peer.name), setup);
+            line(&mut leave, format!("{},_teardown_beside_{crowd}", peer.name), teardown);
+        }
     }
-    let mut times = [const { Vec::new() }; 3];
-    for _ in 0..ROUNDS {
-        let netns = new_netns();
+    println!("{parts}\n{join}\n{leave}");
+}
+
+/// Ours: the calls that `sampan run` makes.
+struct Sampan {
+    host: OwnedFd,
+    networks: Networks,
+    _crowd: Vec<OwnedFd>,
+    _directory: TempDir,
+}
+
+impl Sampan {
+    fn new(crowd: usize) -> Self {
+        let host = new_host();
+        let directory = tempfile::tempdir().unwrap();
+        let networks =
+            Networks::open(&directory.path().join("lib"), &directory.path().join("run/network")).unwrap();
+        let crowd = (1..=crowd)
+            .map(|number| {
+                let netns = new_netns();
+                let lease = networks.reserve(&holder(number), &[request()], &ports(20_000 + number)).unwrap();
+                networks.attach(&lease, netns.as_fd()).unwrap();
+                netns
+            })
+            .collect();
+        Self { host, networks, _crowd: crowd, _directory: directory }
+    }
+
+    fn turn(&self, netns: std::os::fd::BorrowedFd<'_>) -> [Duration; 3] {
+        setns(&self.host, CloneFlags::CLONE_NEWNET).unwrap();
         let holder = holder(0);
         let start = Instant::now();
-        let lease = networks.reserve(&holder, &[request()], &ports(8080)).unwrap();
-        let reserved = Instant::now();
-        networks.attach(&lease, netns.as_fd()).unwrap();
-        let attached = Instant::now();
-        networks.release(&holder.id).unwrap();
-        times[0].push(reserved - start);
-        times[1].push(attached - reserved);
-        times[2].push(attached.elapsed());
-    }
-    let [reserve, attach, release] = times.map(median);
-    println!("sampan beside {crowd:>5}      {reserve:8.2} {attach:8.2} {release:8.2}");
-    for (holder, _) in others {
-        networks.release(&holder.id).unwrap();
+        let lease = self.networks.reserve(&holder, &[request()], &ports(8080)).unwrap();
+        let reserved = start.elapsed();
+        self.networks.attach(&lease, netns).unwrap();
+        let attached = start.elapsed();
+        thread::sleep(PAUSE);
+        let start = Instant::now();
+        self.networks.release(&holder.id).unwrap();
+        [reserved, attached - reserved, start.elapsed()]
     }
 }
 
-/// The same by netavark, with addresses chosen already, as Podman does it.
-fn theirs(program: &str) {
-    let directory = tempfile::tempdir().unwrap();
-    let mut times = [const { Vec::new() }; 2];
-    for round in 0..ROUNDS + 1 {
-        let netns = new_netns();
-        let path = format!("/proc/{}/fd/{}", std::process::id(), netns.as_raw_fd());
-        let run = |verb: &str| {
-            let start = Instant::now();
-            let mut child = Command::new(program)
-                .arg("--config")
-                .arg(directory.path())
-                .args([verb, &path])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null())
-                .spawn()
-                .unwrap();
-            child.stdin.take().unwrap().write_all(NETAVARK_OPTIONS.as_bytes()).unwrap();
-            let status = child.wait().unwrap();
-            (start.elapsed(), status.success())
+/// netavark, with addresses chosen already, as Podman calls it: a process each time.
+struct Netavark {
+    name: String,
+    program: PathBuf,
+    host: OwnedFd,
+    _crowd: Vec<OwnedFd>,
+    directory: TempDir,
+}
+
+impl Netavark {
+    /// Absent, with its own words, if it doesn't work here.
+    fn new((name, program): (&str, &str), crowd: usize) -> Option<Self> {
+        let mut peer = Self {
+            name: name.to_owned(),
+            program: program.into(),
+            host: new_host(),
+            _crowd: Vec::new(),
+            directory: tempfile::tempdir().unwrap(),
         };
-        let (setup, set_up) = run("setup");
-        let (teardown, torn_down) = run("teardown");
-        if !(set_up && torn_down) {
-            println!("{program} failed");
-            return;
+        for number in 1..=crowd {
+            let netns = new_netns();
+            if let Err(words) = peer.run("setup", &netns, number) {
+                eprintln!("{program} doesn't work here: {words}");
+                return None;
+            }
+            peer._crowd.push(netns);
         }
-        // The first round makes its tables, as ours does before any container.
-        if round > 0 {
-            times[0].push(setup);
-            times[1].push(teardown);
-        }
+        Some(peer)
     }
-    let [setup, teardown] = times.map(median);
-    println!("netavark beside     0             {setup:8.2} {teardown:8.2}   ({program})");
+
+    fn turn(&mut self, netns: &OwnedFd) -> [Duration; 2] {
+        setns(&self.host, CloneFlags::CLONE_NEWNET).unwrap();
+        let start = Instant::now();
+        self.run("setup", netns, 0).unwrap();
+        let setup = start.elapsed();
+        thread::sleep(PAUSE);
+        let start = Instant::now();
+        self.run("teardown", netns, 0).unwrap();
+        [setup, start.elapsed()]
+    }
+
+    fn run(&self, verb: &str, netns: &OwnedFd, number: usize) -> Result<(), String> {
+        let mut child = Command::new(&self.program)
+            .arg("--config")
+            .arg(self.directory.path())
+            .args([verb, &format!("/proc/{}/fd/{}", std::process::id(), netns.as_raw_fd())])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        child.stdin.take().unwrap().write_all(netavark_options(number).as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stdout).trim()))
+    }
 }
 
-const NETAVARK_OPTIONS: &str = r#"{
-    "container_id": "2d0fe608dc86d7ba65dcec724a335b618328f08daa62afd2ee7fa9d41f74e5a9",
-    "container_name": "web",
-    "networks": { "podman": { "interface_name": "eth0", "static_ips": ["10.88.0.2"] } },
-    "network_info": { "podman": {
+/// What Podman tells netavark (its `NetworkOptions`) of the container with this number.
+fn netavark_options(number: usize) -> String {
+    let address = format!("10.88.{}.{}", number / 250, number % 250 + 2);
+    let port = if number == 0 { 8080 } else { 20_000 + number };
+    format!(
+        r#"{{
+    "container_id": "{number:064x}",
+    "container_name": "c{number}",
+    "networks": {{ "podman": {{ "interface_name": "eth0", "static_ips": ["{address}"] }} }},
+    "network_info": {{ "podman": {{
         "name": "podman",
         "id": "2f259bab93aaaaa2542ba43ef33eb990d0999ee1b9924b557b7be53c0b7a1bb9",
         "driver": "bridge",
         "network_interface": "podman0",
-        "subnets": [ { "subnet": "10.88.0.0/16", "gateway": "10.88.0.1" } ],
+        "subnets": [ {{ "subnet": "10.88.0.0/16", "gateway": "10.88.0.1" }} ],
         "ipv6_enabled": false,
         "internal": false,
         "dns_enabled": false,
-        "ipam_options": { "driver": "host-local" }
-    } },
-    "port_mappings": [ {
-        "host_ip": "", "container_port": 80, "host_port": 8080, "range": 1, "protocol": "tcp"
-    } ]
-}"#;
+        "ipam_options": {{ "driver": "host-local" }}
+    }} }},
+    "port_mappings": [ {{
+        "host_ip": "", "container_port": 80, "host_port": {port}, "range": 1, "protocol": "tcp"
+    }} ]
+}}"#
+    )
+}
 
 fn request() -> Request {
     Request { network: DEFAULT_NETWORK.to_owned(), ..Request::default() }
 }
 
-fn ports(port: usize) -> Vec<sampan_network::PortMapping> {
+fn ports(port: usize) -> Vec<PortMapping> {
     parse_ports(&format!("{port}:80")).unwrap()
 }
 
@@ -147,9 +215,12 @@ fn holder(number: usize) -> Holder {
     Holder { id: format!("{number:064}"), name: format!("c{number}") }
 }
 
-fn median(mut times: Vec<Duration>) -> f64 {
-    times.sort();
-    times[times.len() / 2].as_secs_f64() * 1000.0
+/// Moves the calling thread to a new host: a network namespace with loopback.
+fn new_host() -> OwnedFd {
+    unshare(CloneFlags::CLONE_NEWNET).unwrap();
+    let host = own_netns();
+    loopback_up(host.as_fd()).unwrap();
+    host
 }
 
 fn new_netns() -> OwnedFd {

@@ -157,7 +157,29 @@ impl Claims {
 
     /// Whether anyone has an address of this network.
     pub(crate) fn is_held(&self, network: &str) -> Result<bool> {
-        Ok(!files::names(&self.addresses.join(network))?.is_empty())
+        self.any_claim(network, |_| Ok(true))
+    }
+
+    /// Whether anyone but the container `id` has an address of this network.
+    pub(crate) fn is_held_besides(&self, network: &str, id: &str) -> Result<bool> {
+        self.any_claim(network, |link| Ok(holder(link)?.is_some_and(|other| other != id)))
+    }
+
+    /// Whether a claim on an address of this network is as asked: it reads no more of
+    /// them than it takes to know, however many there are.
+    fn any_claim(&self, network: &str, is_so: impl Fn(&Path) -> Result<bool>) -> Result<bool> {
+        let directory = self.addresses.join(network);
+        let entries = match fs::read_dir(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            result => result.map_err(Error::file("list", &directory))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(Error::file("list", &directory))?;
+            if !entry.file_name().as_encoded_bytes().starts_with(b".") && is_so(&entry.path())? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Forgets a network that nobody holds, with its place in the search.

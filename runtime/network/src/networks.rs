@@ -186,7 +186,7 @@ impl Networks {
         let holders = self.claims.holders(name)?;
         if holders.is_empty() {
             // Nothing is left of it in the kernel unless something crashed.
-            release::dismantle(self, &[&network], Vec::new())?;
+            release::dismantle(self, &mut Firewall::open()?, &[&network], Vec::new())?;
         } else if !force {
             return Err(Error::NetworkInUse {
                 network: name.to_owned(),

@@ -22,7 +22,12 @@ pub(crate) fn release(networks: &Networks, id: &str) -> Result<()> {
     };
     // First what leads others to the container, then its links, then its claims:
     // nothing must lead to an address that a new container may have.
-    Firewall::open()?.remove(&elements::of_lease(&lease))?;
+    //
+    // Whoever closes a connection to nf_tables waits until the kernel has done away with
+    // what was removed, 10 ms and more: this one stays open while the links go, which takes
+    // as long, and by then there is nothing to wait for.
+    let mut firewall = Firewall::open()?;
+    firewall.remove(&elements::of_lease(&lease))?;
     connections::forget(&lease);
     networks.names.leave(&lease)?;
     for attachment in &lease.attachments {
@@ -31,7 +36,7 @@ pub(crate) fn release(networks: &Networks, id: &str) -> Result<()> {
     let mut links: Vec<&str> = lease.attachments.iter().filter_map(Attachment::host_end).collect();
     let mut is_last = false;
     for attachment in &lease.attachments {
-        is_last |= networks.claims.holders(&attachment.network.name)? == [id];
+        is_last |= !networks.claims.is_held_besides(&attachment.network.name, id)?;
     }
     if !is_last {
         // The kernel takes its time: the others needn't wait for it.
@@ -45,7 +50,7 @@ pub(crate) fn release(networks: &Networks, id: &str) -> Result<()> {
     let Some(now) = networks.lease(id)? else {
         return Ok(());
     };
-    Firewall::open()?.remove(&elements::of_lease(&now))?;
+    firewall.remove(&elements::of_lease(&now))?;
     if now.attachments != lease.attachments {
         networks.names.leave(&now)?;
     }
@@ -57,7 +62,7 @@ pub(crate) fn release(networks: &Networks, id: &str) -> Result<()> {
             empty.push(&attachment.network);
         }
     }
-    dismantle(networks, &empty, links)?;
+    dismantle(networks, &mut firewall, &empty, links)?;
     for network in empty {
         converge::settle_free(networks, &network.name)?;
     }
@@ -79,12 +84,13 @@ fn forget_scratch(networks: &Networks) -> Result<()> {
 /// and names for them; `links` go with them. The caller holds the lock.
 pub(crate) fn dismantle<'a>(
     networks: &Networks,
+    firewall: &mut Firewall,
     empty: &[&'a Network],
     mut links: Vec<&'a str>,
 ) -> Result<()> {
     let elements: Vec<_> = empty.iter().flat_map(|network| elements::of_network(network)).collect();
     if !elements.is_empty() {
-        Firewall::open()?.remove(&elements)?;
+        firewall.remove(&elements)?;
     }
     links.extend(empty.iter().filter_map(|network| network.own_bridge()));
     remove_links(&links)?;

@@ -120,8 +120,8 @@ pub(crate) fn mtu(host: &mut Socket, network: &Network) -> Result<Option<u32>> {
 /// The index of the network's bridge, which is made if it isn't there. Nobody
 /// takes it away from us: our lease was written before.
 fn make(host: &mut Socket, network: &Network, name: &str, mtu: Option<u32>) -> Result<u32> {
-    let mut index = link::index(host, name)?;
-    if index.is_none() {
+    let mut found = link::find(host, name)?;
+    if found.is_none() {
         // With a fixed address the bridge keeps it when ports come and go, and with
         // it the neighbours' ARP entries.
         let mac =
@@ -131,11 +131,14 @@ fn make(host: &mut Socket, network: &Network, name: &str, mtu: Option<u32>) -> R
         let mut batch = Batch::default();
         link::add_bridge(&mut batch, &bridge);
         host.run(batch).map_err(|error| in_words(error, network))?;
-        index = link::index(host, name)?;
+        found = link::find(host, name)?;
     }
-    // Every container does it, because its maker may not have come to it yet.
-    sysctl::settle_ipv6(name, network.ipv6_enabled)?;
-    index.ok_or_else(|| missing(&format!("find bridge {name}")))
+    let found = found.ok_or_else(|| missing(&format!("find bridge {name}")))?;
+    // Every container looks, because its maker may not have come to it yet.
+    if !found.has_settled_ipv6(network.ipv6_enabled) {
+        sysctl::settle_ipv6(name, network.ipv6_enabled)?;
+    }
+    Ok(found.index)
 }
 
 /// The index of the VRF that the network asks for.

@@ -132,7 +132,7 @@ pub(crate) fn settle(
         let plan = Plan::new(&existing, &wanted, |_| false)?;
         // Nothing of it is in the kernel unless something crashed: then with the
         // interface that it had.
-        release::dismantle(networks, &[&existing, &plan.now], Vec::new())?;
+        release::dismantle(networks, &mut Firewall::open()?, &[&existing, &plan.now], Vec::new())?;
         files::write_json(&networks.path(&wanted.name), &wanted, Durability::Durable)?;
         forget(networks, &wanted.name)?;
         return Ok(Converged {

@@ -45,6 +45,47 @@ pub(crate) fn index(socket: &Socket, name: &str) -> Result<Option<u32>> {
     }
 }
 
+/// An interface, and how it gets its IPv6 addresses.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Its index.
+    pub(crate) index: u32,
+    ipv6: Vec<AfSpecInet6>,
+}
+
+impl Found {
+    /// Whether [`settle_ipv6`](crate::kernel::sysctl::settle_ipv6) would change nothing.
+    ///
+    /// To look here is much cheaper: the kernel keeps the settings of all network namespaces
+    /// in one list, and goes through it for each file of `/proc/sys/net/ipv6` that is opened.
+    pub(crate) fn has_settled_ipv6(&self, link_local: bool) -> bool {
+        let mode = if link_local { In6AddrGenMode::Eui64 } else { In6AddrGenMode::None };
+        self.ipv6.iter().any(|attribute| *attribute == AfSpecInet6::AddrGenMode(mode))
+            && self.ipv6.iter().any(|attribute| {
+                matches!(attribute, AfSpecInet6::DevConf(conf) if conf.accept_ra == 0 && conf.accept_dad == 0)
+            })
+    }
+}
+
+/// The interface of this name in the socket's namespace.
+pub(crate) fn find(socket: &mut Socket, name: &str) -> Result<Option<Found>> {
+    let mut batch = Batch::default();
+    let request = RouteNetlinkMessage::GetLink(named(name));
+    batch.push(&request, 0, &[Errno::NODEV], format!("look up interface {name}"));
+    let answers = socket.run(batch)?;
+    Ok(answers.iter().find_map(|(_, payload)| {
+        let message = LinkMessage::parse(payload.as_slice()).ok()?;
+        let ipv6 = message.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::AfSpecUnspec(families) => families.iter().find_map(|family| match family {
+                AfSpecUnspec::Inet6(attributes) => Some(attributes.clone()),
+                _ => None,
+            }),
+            _ => None,
+        });
+        Some(Found { index: message.header.index, ipv6: ipv6.unwrap_or_default() })
+    }))
+}
+
 /// A bridge that is to be made.
 #[derive(Debug)]
 pub(crate) struct Bridge<'a> {
