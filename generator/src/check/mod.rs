@@ -13,6 +13,7 @@ mod addresses;
 mod available;
 mod commands;
 mod cycles;
+mod driver;
 mod files;
 pub mod host;
 mod keys;
@@ -93,6 +94,7 @@ const EACH: &[Pass] = &[
     specifiers::specifiers,
     mounts::mounts,
     network::network,
+    driver::driver,
     available::available,
     names::by_name,
     commands::commands,

@@ -2,6 +2,7 @@
 //! pod.
 
 use super::Findings;
+use super::driver::bypasses_host;
 use super::scene::{Value, View, is_dynamic};
 use crate::diagnostic::{Severity, rules, suggest};
 use crate::engine::Engine;
@@ -97,7 +98,7 @@ fn options(network: &Value<'_>, findings: &mut Findings) {
                 Some(meant) if place.text() == option => {
                     diagnostic.help(format!("did you mean \"{meant}\"?")).fix(meant)
                 }
-                _ => diagnostic.help("write ip=, ip6=, mac=, alias= or interface_name=, separated by commas"),
+                _ => diagnostic.help("write ip=, ip6=, mac=, alias=, interface_name= or host_interface_name=, separated by commas"),
             }
         } else if matches!(option, "ip" | "ip6") && value.parse::<IpAddr>().is_err() {
             let reason = format!("\"{value}\" is no IP address");
@@ -133,6 +134,7 @@ fn is_mac(text: &str) -> bool {
 
 /// Ports are published by networks that have some of their own.
 fn without_effect(view: &View<'_, '_>, networks: &[Value<'_>], findings: &mut Findings) {
+    passes_by(view, networks, findings);
     let [only] = networks else { return };
     let other = UnitType::of(&only.text) == Some(UnitType::Container);
     let mode = mode(only);
@@ -151,6 +153,27 @@ fn without_effect(view: &View<'_, '_>, networks: &[Value<'_>], findings: &mut Fi
             "none" => "remove it, or give the container a network",
             _ => "publish the port where that network is made",
         };
+        findings
+            .push(value.place.diagnose(&rules::PORT_WITHOUT_EFFECT, Severity::Warning, reason).help(help));
+    }
+}
+
+/// The host publishes no port of a container whose packets don't pass through it.
+fn passes_by(view: &View<'_, '_>, networks: &[Value<'_>], findings: &mut Findings) {
+    let passes = |network: &Value<'_>| {
+        let name = network.text.split(':').next().unwrap_or_default();
+        view.scene
+            .view(name)
+            .filter(|found| found.is(&[UnitType::Network]))
+            .is_some_and(|n| bypasses_host(&n))
+    };
+    if networks.is_empty() || !networks.iter().all(passes) {
+        return;
+    }
+    for value in view.values("PublishPort") {
+        let reason =
+            format!("packets of {} don't pass through the host, so it publishes no port", mode(&networks[0]));
+        let help = "remove it: the program is reached at the container's own address";
         findings
             .push(value.place.diagnose(&rules::PORT_WITHOUT_EFFECT, Severity::Warning, reason).help(help));
     }

@@ -183,7 +183,13 @@ rules! {
         "Write type=TYPE,source=…,destination=…[,OPTION]…; a field with a comma is enclosed in double quotes.";
     BAD_NETWORK "bad-network" Error []
         "An option of a network is wrong",
-        "Network=NAME:OPTION=VALUE[,…] knows ip=, ip6=, mac=, alias= and interface_name=.";
+        "Network=NAME:OPTION=VALUE[,…] knows ip=, ip6=, mac=, alias=, interface_name= and host_interface_name=.";
+    BAD_DRIVER "bad-driver" Error []
+        "A network's driver, and what belongs to it, don't fit",
+        "Driver= is bridge, macvlan or ipvlan, IPAMDriver= is host-local, dhcp or none. macvlan and ipvlan are on an interface of the host, whose link has addresses and servers of its own: Subnet= names them, or with macvlan a DHCP server does. The network can't be made as it is written.";
+    BAD_DRIVER_OPTION "bad-driver-option" Error []
+        "Options= has an option that the driver doesn't know, or a wrong value",
+        "All drivers know mtu, metric, no_default_route and mode; bridge knows isolate, vlan and vrf too, macvlan parent and bclim, ipvlan parent. The network can't be made as it is written.";
     BAD_USER_NS "bad-user-ns" Error ["QSR016"]
         "UserNS= is wrong",
         "Write auto[:size=…,uidmapping=…,gidmapping=…], keep-id[:uid=…,gid=…], nomap or host.";
