@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// An exclusive lock, held until it is dropped (flock(2)).
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -27,11 +27,18 @@ impl Lock {
             .map_err(Error::file("open lock", path))?;
         loop {
             match flock(&file, FlockOperation::LockExclusive) {
-                Ok(()) => return Ok(Self { _file: file }),
+                Ok(()) => return Ok(Self { file }),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => return Err(Error::file("lock", path)(errno.into())),
             }
         }
+    }
+}
+
+impl Lock {
+    /// The same lock for a process that is started: it is held until both let go of it.
+    pub(crate) fn share(&self) -> io::Result<File> {
+        self.file.try_clone()
     }
 }
 

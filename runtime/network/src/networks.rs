@@ -321,7 +321,7 @@ impl Networks {
     /// [`Error::Program`], [`Error::Kernel`], [`Error::File`].
     pub fn reload_firewall(&self) -> Result<()> {
         firewalld::bind(self.list()?.iter());
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         let leases = self.leases()?;
         let attachments = leases.iter().flat_map(|lease| &lease.attachments);
         sysctl::forward_packets(attach::forwarded(attachments))?;
@@ -330,7 +330,7 @@ impl Networks {
             // The next container that starts loads it.
             return Ok(());
         }
-        firewall.load_table(&elements::of_leases(&leases))
+        firewall.load_table(&elements::of_leases(&leases), &lock)
     }
 
     /// Waits for the lock on everything below the runtime directory.

@@ -83,7 +83,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let arguments = Arguments::from_args();
-    let trials = SITUATIONS
+    let mut trials: Vec<Trial> = SITUATIONS
         .into_iter()
         .flat_map(|situation| {
             let start = move || kill_at_every_step(situation, "start");
@@ -94,6 +94,7 @@ fn main() -> ExitCode {
             ]
         })
         .collect();
+    trials.push(Trial::test("an_nft_outlives_its_parent", an_nft_outlives_its_parent));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -128,18 +129,24 @@ impl Situation {
 
     /// Does `verb` in a process of its own, which is killed at the n-th call of a kind.
     fn run(&self, host: &Host, netns: &Container, verb: &str, (call, n): (&str, usize)) -> ExitStatus {
-        let place = SITUATIONS.iter().position(|other| other.name == self.name).unwrap();
-        Command::new("strace")
+        let mut strace = Command::new("strace");
+        strace
             .args(["-qqq", "-o", "/dev/null", "-e", &format!("trace={call}")])
             .args(["-e", &format!("inject={call}:signal=KILL:when={n}")])
-            .arg(std::env::current_exe().unwrap())
+            .arg(std::env::current_exe().unwrap());
+        self.command(host, netns, verb, strace).status().unwrap()
+    }
+
+    /// Lets `command` be the victim.
+    fn command(&self, host: &Host, netns: &Container, verb: &str, mut command: Command) -> Command {
+        let place = SITUATIONS.iter().position(|other| other.name == self.name).unwrap();
+        command
             .env(VERB, verb)
             .env(DIRECTORY, host.directory())
             .env(NETNS, format!("/proc/{}/fd/{}", std::process::id(), netns.netns.as_raw_fd()))
             .env(SITUATION, place.to_string())
-            .stdin(Stdio::null())
-            .status()
-            .unwrap()
+            .stdin(Stdio::null());
+        command
     }
 }
 
@@ -188,12 +195,49 @@ fn kill_at_every_step(situation: Situation, verb: &str) -> Result<(), Failed> {
     Ok(())
 }
 
+/// The start that calls `nft` is killed, and `nft` comes to its end much later: it must not
+/// take away what others have added since.
+fn an_nft_outlives_its_parent() -> Result<(), Failed> {
+    let situation = &SITUATIONS[0];
+    let Some((host, _)) = situation.host() else { return Ok(()) };
+    let slow = host.directory().join("slow");
+    let called = slow.join("called");
+    std::fs::create_dir(&slow)?;
+    let script = format!("#!/bin/sh\n: >{}\nsleep 1\nPATH=$LATER exec nft \"$@\"\n", called.display());
+    std::fs::write(slow.join("nft"), script)?;
+    std::fs::set_permissions(slow.join("nft"), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+
+    let victim = container("victim");
+    let path = std::env::var("PATH")?;
+    let mut command = situation.command(&host, &victim, "start", Command::new(std::env::current_exe()?));
+    let mut process = command.env("PATH", format!("{}:{path}", slow.display())).env("LATER", path).spawn()?;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !called.exists() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(2));
+    }
+    process.kill()?;
+    process.wait()?;
+    assert!(called.exists(), "nft was never called");
+    let (second, _) = host.start("second", &situation.requests(), &["8081:80"]);
+    thread::sleep(Duration::from_millis(1500));
+    assert!(reaches(&second, 8081), "its published port is gone");
+    for container in [victim, second] {
+        host.networks.release(&container.holder.id)?;
+    }
+    Ok(())
+}
+
+/// Whether a server in the container is reached by this port of the host.
+fn reaches(container: &Container, port: u16) -> bool {
+    let _listener = container.run(|| TcpListener::bind("0.0.0.0:80").unwrap());
+    let port = SocketAddr::from(([127, 0, 0, 1], port));
+    TcpStream::connect_timeout(&port, Duration::from_secs(3)).is_ok()
+}
+
 /// The same container once more, in a new namespace: it is reached by its port.
 fn start_and_release(host: &Host, situation: &Situation) {
     let (again, _) = host.start("victim", &situation.requests(), situation.ports);
-    let _listener = again.run(|| TcpListener::bind("0.0.0.0:80").unwrap());
-    let port = SocketAddr::from(([127, 0, 0, 1], 8080));
-    TcpStream::connect_timeout(&port, Duration::from_secs(3)).unwrap();
+    assert!(reaches(&again, 8080));
     host.networks.release(&again.holder.id).unwrap();
 }
 

@@ -165,10 +165,10 @@ fn open_firewall(networks: &Networks, lease: &Lease, attachments: &[Attachment])
     }
     let mut firewall = Firewall::open()?;
     if !firewall.has_table()? {
-        let _lock = networks.lock()?;
+        let lock = networks.lock()?;
         if !firewall.has_table()? {
             // Our own lease is among those that it loads.
-            return firewall.load_table(&elements::of_leases(&networks.leases()?));
+            return firewall.load_table(&elements::of_leases(&networks.leases()?), &lock);
         }
     }
     firewall.add(&all)

@@ -22,6 +22,7 @@ use netlink_packet_core::NLM_F_CREATE;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::files::Lock;
 use crate::kernel::netlink::{Batch, Socket};
 use elements::Element;
 
@@ -58,9 +59,9 @@ impl Firewall {
     }
 
     /// Loads our table with these elements, in place of any older one and without a
-    /// moment in between. The caller holds the lock.
-    pub(crate) fn load_table(&mut self, elements: &[Element]) -> Result<()> {
-        table::load(elements)
+    /// moment in between. `lock` is the one of the runtime directory.
+    pub(crate) fn load_table(&mut self, elements: &[Element], lock: &Lock) -> Result<()> {
+        table::load(elements, lock)
     }
 
     /// Adds elements; one that is there already is left as it is.

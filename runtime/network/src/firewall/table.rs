@@ -1,11 +1,15 @@
 //! Loading [the table](RULES): the only place where a program, `nft`, is run.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{self, Seek, Write as _};
 use std::process::{Command, Stdio};
+
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::elements::Element;
 use crate::error::{Error, Result};
+use crate::files::Lock;
 
 /// All rules, as text for `nft -f`.
 const RULES: &str = include_str!("table.nft");
@@ -15,20 +19,21 @@ pub(super) const MARKER: &str = "layout_3";
 
 /// Puts the table with these elements in the place of an older one, in one transaction:
 /// no packet sees anything in between. Elements of one set lie side by side.
-pub(super) fn load(elements: &[Element]) -> Result<()> {
-    let script = script(elements);
+///
+/// `nft` outlives us if we are killed, and must do no harm then: it has all of the script from
+/// the start, and it holds `lock` too, as its standard output. (Nothing is written there.) So
+/// nobody adds an element that it doesn't know of before it has come to its end.
+pub(super) fn load(elements: &[Element], lock: &Lock) -> Result<()> {
     let failed = |why: String| Error::Program { program: "nft".to_owned(), why };
-    let mut child = Command::new("nft")
+    let stdin = in_memory(&script(elements)).map_err(|e| failed(format!("can't write its script: {e}")))?;
+    let stdout = lock.share().map_err(|e| failed(format!("can't share the lock: {e}")))?;
+    let child = Command::new("nft")
         .args(["-f", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdin(stdin)
+        .stdout(stdout)
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|e| failed(format!("{e}; it makes the firewall table, install nftables")))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A broken pipe means that nft ended early: its own words say why.
-        let _ = stdin.write_all(script.as_bytes());
-    }
     let output = child.wait_with_output().map_err(|e| failed(e.to_string()))?;
     if output.status.success() {
         return Ok(());
@@ -38,6 +43,14 @@ pub(super) fn load(elements: &[Element]) -> Result<()> {
         output.status,
         String::from_utf8_lossy(&output.stderr).trim()
     )))
+}
+
+/// A file that is nowhere but in memory, to be read from its start.
+fn in_memory(text: &str) -> io::Result<File> {
+    let mut file = File::from(memfd_create("sampan.nft", MemfdFlags::CLOEXEC)?);
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
 }
 
 fn script(elements: &[Element]) -> String {

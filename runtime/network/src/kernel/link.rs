@@ -60,7 +60,7 @@ impl Found {
     /// in one list, and goes through it for each file of `/proc/sys/net/ipv6` that is opened.
     pub(crate) fn has_settled_ipv6(&self, link_local: bool) -> bool {
         let mode = if link_local { In6AddrGenMode::Eui64 } else { In6AddrGenMode::None };
-        self.ipv6.iter().any(|attribute| *attribute == AfSpecInet6::AddrGenMode(mode))
+        self.ipv6.contains(&AfSpecInet6::AddrGenMode(mode))
             && self.ipv6.iter().any(|attribute| {
                 matches!(attribute, AfSpecInet6::DevConf(conf) if conf.accept_ra == 0 && conf.accept_dad == 0)
             })
