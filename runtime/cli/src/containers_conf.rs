@@ -37,6 +37,7 @@ pub(crate) struct Engine {
 pub(crate) struct Containers {
     pub(crate) annotations: Vec<String>,
     pub(crate) base_hosts_file: Option<String>,
+    pub(crate) container_name_as_hostname: Option<bool>,
     pub(crate) default_capabilities: Option<Vec<String>>,
     pub(crate) default_sysctls: Vec<String>,
     pub(crate) default_ulimits: Vec<String>,
@@ -46,6 +47,7 @@ pub(crate) struct Containers {
     pub(crate) dns_servers: Vec<String>,
     pub(crate) env: Vec<String>,
     pub(crate) env_host: Option<bool>,
+    pub(crate) host_containers_internal_ip: Option<String>,
     pub(crate) http_proxy: Option<bool>,
     pub(crate) init: Option<bool>,
     pub(crate) init_path: Option<PathBuf>,

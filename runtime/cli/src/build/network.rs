@@ -12,7 +12,7 @@ use sampan_network::{Holder, Lease, Networks};
 use super::Options;
 use crate::blame::Blamed as _;
 use crate::context::Context;
-use crate::run::groups::{Naming, Networking};
+use crate::run::groups::Networking;
 use crate::run::network::{self, Network as Asked};
 
 /// What buildah is told, and what has to be given back.
@@ -36,7 +36,7 @@ impl Network {
     /// No such network; whatever keeps it from being joined.
     pub(super) fn prepare(options: &Options, tags: &[Reference], context: &Context) -> anyhow::Result<Self> {
         let wanted = Networking { network: options.networks.clone(), ..Networking::default() };
-        let plan = network::plan(&wanted, &Naming::default())?;
+        let plan = network::plan(&wanted, &[], None)?;
         let mut dns = options.dns.clone();
         let (word, made) = match plan.network {
             Asked::Host => ("host".to_owned(), None),

@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use sampan_network::Lease;
 
-use crate::run::files::{GATEWAY_NAMES, HOSTS, RESOLV_CONF};
+use crate::run::files::{HOSTS, RESOLV_CONF};
 
 /// A container won't fill our memory by them.
 const MAX: u64 = 1 << 20;
@@ -50,17 +50,11 @@ fn edit(path: &Path, change: impl FnOnce(&str) -> String) -> anyhow::Result<()> 
     edit().with_context(|| format!("changing {}", path.display()))
 }
 
-/// The lines of the container's own name, and of the host's, which are known by their names.
+/// The lines of the container's own name, which are known by it.
 fn hosts(text: &str, hostname: &str, name: &str, after: &Lease) -> String {
     let own = format!("\t{hostname} {name}");
-    let host = format!("\t{GATEWAY_NAMES}");
-    let mut lines: Vec<String> = text
-        .lines()
-        .filter(|line| !line.ends_with(&own) && !line.ends_with(&host))
-        .map(str::to_owned)
-        .collect();
-    let gateway = after.attachments.iter().find_map(|attachment| attachment.gateways.first());
-    lines.extend(gateway.map(|gateway| format!("{gateway}{host}")));
+    let mut lines: Vec<String> =
+        text.lines().filter(|line| !line.ends_with(&own)).map(str::to_owned).collect();
     let addresses = after.attachments.iter().flat_map(|attachment| &attachment.addresses);
     lines.extend(addresses.map(|address| format!("{}{own}", address.address)));
     lines.into_iter().map(|line| line + "\n").collect()
@@ -136,8 +130,8 @@ mod tests {
                    10.3.0.5\tweb systemd-web\n127.0.0.1\tmember\n10.1.1.1\tother web\n";
         assert_eq!(
             hosts(old, "web", "systemd-web", &after),
-            "127.0.0.1\tlocalhost\n127.0.0.1\tmember\n10.1.1.1\tother web\n\
-             10.9.0.1\thost.containers.internal host.docker.internal\n10.9.0.7\tweb systemd-web\n"
+            "127.0.0.1\tlocalhost\n10.3.0.1\thost.containers.internal host.docker.internal\n\
+             127.0.0.1\tmember\n10.1.1.1\tother web\n10.9.0.7\tweb systemd-web\n"
         );
     }
 

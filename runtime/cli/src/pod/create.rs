@@ -111,7 +111,8 @@ pub(super) fn run(options: &Options, context: &Context, modules: &[PathBuf]) -> 
 /// A malformed option; whatever keeps namespaces and networks from being made.
 pub(crate) fn make(options: &Options, context: &Context, conf: &ContainersConf) -> anyhow::Result<Pod> {
     // What can be wrong with the options is found before anything is made.
-    let plan = network::plan(&options.net, &options.names)?;
+    let resolvers = files::resolv_conf::servers(&options.names, conf)?;
+    let plan = network::plan(&options.net, &resolvers, options.hostname.as_deref())?;
     let mut pod = described(options, conf, &plan)?;
     let (directory, _lock) = claim(&pod.name, options.replace, context)?;
     let made = build(&mut pod, &plan, options, conf, &directory, context);
@@ -261,7 +262,7 @@ fn build(
     let lease = granted.unwrap_or(lease);
     dhcp::begin(&lease, pod.unit.as_deref(), &pod.name, context);
     if pod.shares(Kind::Network) || pod.host_network {
-        let facts = facts(pod, &lease);
+        let facts = facts(pod, &plan.network, &lease);
         files::write_names(directory.path(), &options.names, conf, &facts.borrow())?;
     }
     if let Some(mappings) = &mappings {
@@ -323,8 +324,9 @@ fn namespaces(
 struct OwnedFacts<'a> {
     pod: &'a Pod,
     addresses: Vec<IpAddr>,
-    gateway: Option<IpAddr>,
+    gateways: Vec<IpAddr>,
     lease: &'a Lease,
+    network: &'a Network,
 }
 
 impl OwnedFacts<'_> {
@@ -335,19 +337,19 @@ impl OwnedFacts<'_> {
             id: "",
             image: "",
             addresses: &self.addresses,
-            gateway: self.gateway,
+            gateways: &self.gateways,
             dns_servers: &self.lease.dns_servers,
             search: &self.lease.search,
             lease: Some(self.lease),
-            host_network: self.pod.host_network,
+            network: self.network,
+            root: None,
         }
     }
 }
 
-fn facts<'a>(pod: &'a Pod, lease: &'a Lease) -> OwnedFacts<'a> {
+fn facts<'a>(pod: &'a Pod, network: &'a Network, lease: &'a Lease) -> OwnedFacts<'a> {
     let addresses = lease.attachments.iter().flat_map(|a| a.addresses.iter().map(|a| a.address)).collect();
-    let gateway = lease.attachments.iter().find_map(|attachment| attachment.gateways.first().copied());
-    OwnedFacts { pod, addresses, gateway, lease }
+    OwnedFacts { pod, addresses, gateways: files::hosts::gateways(lease), lease, network }
 }
 
 #[cfg(test)]

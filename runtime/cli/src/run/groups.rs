@@ -50,8 +50,14 @@ pub(crate) struct Naming {
     #[arg(long, value_name = "HOST:ADDRESS")]
     pub(crate) add_host: Vec<String>,
     /// Leave the image's /etc/hosts alone
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["add_host", "hosts_file"])]
     pub(crate) no_hosts: bool,
+    /// File that /etc/hosts begins with: a path, `image`, or `none`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hosts_file: Option<String>,
+    /// Leave the image's /etc/hostname alone
+    #[arg(long)]
+    pub(crate) no_hostname: bool,
     /// Name server, or `none` to leave the image's resolv.conf alone
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) dns: Vec<String>,

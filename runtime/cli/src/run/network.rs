@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 use sampan_container::state;
 use sampan_network::{Attachment, DEFAULT_NETWORK, Lease, PortMapping, Request, parse_ports};
 
-use super::groups::{Naming, Networking};
+use super::groups::Networking;
 use crate::blame::{Blamed as _, Key};
 
 /// The network of a container or pod, decided once.
@@ -30,11 +30,16 @@ pub(crate) struct Plan {
     pub(crate) ports: Vec<PortMapping>,
 }
 
-/// Reads the network options together.
+/// Reads the network options together. `resolvers` are asked for names that no network knows; `hostname` is one that
+/// the user gave, and so a name for the neighbours.
 ///
 /// # Errors
 /// An unknown mode, options that contradict each other, a malformed address or port.
-pub(crate) fn plan(options: &Networking, naming: &Naming) -> anyhow::Result<Plan> {
+pub(crate) fn plan(
+    options: &Networking,
+    resolvers: &[IpAddr],
+    hostname: Option<&str>,
+) -> anyhow::Result<Plan> {
     let network = modes(&options.network).blame("Network", "")?;
     let mut ports = Vec::new();
     for text in &options.publish {
@@ -42,7 +47,7 @@ pub(crate) fn plan(options: &Networking, naming: &Naming) -> anyhow::Result<Plan
     }
     let network = match network {
         Network::Joined(mut requests) => {
-            apply_common(&mut requests, options, &resolvers(&naming.dns)?)?;
+            apply_common(&mut requests, options, resolvers, hostname)?;
             Network::Joined(requests)
         }
         other => {
@@ -126,9 +131,16 @@ fn set_address(request: &mut Request, text: &str) -> anyhow::Result<()> {
 }
 
 /// `--ip` and `--mac-address` belong to a single network; aliases to all of them.
-fn apply_common(requests: &mut [Request], options: &Networking, resolvers: &[IpAddr]) -> anyhow::Result<()> {
+fn apply_common(
+    requests: &mut [Request],
+    options: &Networking,
+    resolvers: &[IpAddr],
+    hostname: Option<&str>,
+) -> anyhow::Result<()> {
+    let hostname = hostname.filter(|name| is_dns_name(name)).map(str::to_owned);
     for request in requests.iter_mut() {
         request.aliases.extend(options.network_alias.iter().cloned());
+        request.aliases.extend(hostname.clone());
         request.resolvers = resolvers.to_vec();
     }
     let fixed = [("IP", &options.ip), ("IP6", &options.ip6)];
@@ -147,10 +159,9 @@ fn apply_common(requests: &mut [Request], options: &Networking, resolvers: &[IpA
     Ok(())
 }
 
-/// The servers of `--dns`. The network's own server comes first, it knows the neighbours, and asks these for the rest.
-fn resolvers(texts: &[String]) -> anyhow::Result<Vec<IpAddr>> {
-    let servers = texts.iter().filter(|text| *text != "none");
-    servers.map(|text| text.parse().context("not an IP address").blame("DNS", text)).collect()
+/// A host name may be anything that the kernel takes; neighbours can ask for this.
+fn is_dns_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
 }
 
 /// The requests with the host name that DHCP servers are told.
@@ -207,11 +218,9 @@ mod tests {
         struct Line {
             #[command(flatten)]
             options: Networking,
-            #[command(flatten)]
-            names: Naming,
         }
         let line = <Line as clap::Parser>::parse_from(["run"].iter().chain(arguments));
-        plan(&line.options, &line.names)
+        plan(&line.options, &[], Some("front"))
     }
 
     #[test]
@@ -223,7 +232,7 @@ mod tests {
         assert_eq!(requests[0].ip, Some([10, 9, 0, 5].into()));
         assert_eq!(
             (&requests[0].aliases[..], &requests[1].aliases[..]),
-            (&["db".to_owned(), "x".into()][..], &["x".to_owned()][..])
+            (&["db".to_owned(), "x".into(), "front".into()][..], &["x".to_owned(), "front".into()][..])
         );
         let Network::Joined(requests) = plan_of(&[]).unwrap().network else { panic!("joined") };
         assert_eq!(requests[0].network, DEFAULT_NETWORK);

@@ -1,7 +1,7 @@
 //! The start itself, one step after the other, up to a container that is ready and waits.
 
 use std::net::IpAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
@@ -61,7 +61,10 @@ pub(crate) fn start(
     let member = Membership::find(options, context)?;
     let plan = match member.as_ref().and_then(Membership::plan) {
         Some(shared) => shared,
-        None => network::plan(&options.net, &options.names)?,
+        None => {
+            let resolvers = files::resolv_conf::servers(&options.names, conf)?;
+            network::plan(&options.net, &resolvers, options.hostname.as_deref())?
+        }
     };
     let security = Security::read(options, conf)?;
     let health = health::read(options, base.healthcheck())?;
@@ -101,7 +104,7 @@ pub(crate) fn start(
     let lease = reserve(&plan, options, context, claim)?;
     let hostname = match member.as_ref().and_then(Membership::hostname) {
         Some(shared) => shared.to_owned(),
-        None => hostname(options, claim),
+        None => hostname(options, conf, claim),
     };
     let directory = claim.container().path();
     let relay = (is_ours && options.sdnotify == "container" && unit.is_some())
@@ -117,14 +120,20 @@ pub(crate) fn start(
     };
     let (user_mounts, records) = volumes::place(&requests, &ground)?;
     let is_taken = |place: &Path| user_mounts.iter().any(|mount| mount.destination() == place);
-    let facts = facts(&hostname, claim, options, &plan, &lease);
+    let facts = facts(&hostname, claim, options, &lease);
     let shares_names = member.is_some() && !matches!(plan.network, Network::Joined(_));
     if !shares_names {
-        files::write_names(directory, &options.names, conf, &facts.borrow())?;
+        files::write_names(directory, &options.names, conf, &facts.borrow(&plan.network, root.as_fd()))?;
     }
     let names = member.as_ref().filter(|_| shares_names).map_or(directory, Membership::path);
     let mut mounts = files::name_mounts(names, &is_taken)?;
-    mounts.extend(files::write_own(directory, options, conf, &facts.borrow(), &is_taken)?);
+    mounts.extend(files::write_own(
+        directory,
+        options,
+        conf,
+        &facts.borrow(&plan.network, root.as_fd()),
+        &is_taken,
+    )?);
     // The container's root may write them, in a user namespace too.
     files::give(directory, on_host(mappings.as_ref(), 0, 0))?;
     if let Some(member) = &member {
@@ -177,6 +186,7 @@ pub(crate) fn start(
     if let Some(copier) = streams.copier {
         std::fs::write(directory.join(output::COPIER), copier.to_string()).context("noting the copier")?;
     }
+    let of_image = root.try_clone().context("duplicating the root's descriptor")?;
     let mut creation = Creation::new(&spec, root);
     creation.parent = if is_ours { Parent::Caller } else { Parent::Systemd };
     creation.filter = filter;
@@ -189,8 +199,8 @@ pub(crate) fn start(
     // The links are made while the process assembles its mounts.
     if let Some(granted) = connect(&plan, context, &lease, &held)? {
         // Only now are the addresses known. The files keep their places: the process mounts them meanwhile.
-        let facts = self::facts(&state.hostname, claim, options, &plan, &granted);
-        files::write_names(directory, &options.names, conf, &facts.borrow())?;
+        let facts = self::facts(&state.hostname, claim, options, &granted);
+        files::write_names(directory, &options.names, conf, &facts.borrow(&plan.network, of_image.as_fd()))?;
         state.networks = network::shown(&granted).0;
         dhcp::begin(&granted, state.unit.as_deref(), claim.name(), context);
     }
@@ -254,11 +264,14 @@ fn image_name(asked: &str, names: &[String]) -> String {
 }
 
 /// The container's own name, as Podman does it: without one the first digits of its identifier.
-fn hostname(options: &Options, claim: &Claim) -> String {
+fn hostname(options: &Options, conf: &ContainersConf, claim: &Claim) -> String {
     match (&options.hostname, options.uts.as_deref()) {
         (Some(name), _) => name.clone(),
         (None, Some("host")) => {
             nix::unistd::gethostname().ok().and_then(|n| n.into_string().ok()).unwrap_or_default()
+        }
+        (None, _) if conf.containers.container_name_as_hostname == Some(true) => {
+            claim.name().chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).collect()
         }
         (None, _) => claim.id()[..12].to_owned(),
     }
@@ -312,37 +325,31 @@ struct OwnedFacts<'a> {
     id: String,
     image: String,
     addresses: Vec<IpAddr>,
-    gateway: Option<IpAddr>,
+    gateways: Vec<IpAddr>,
     dns_servers: Vec<IpAddr>,
     search: Vec<String>,
     lease: &'a Lease,
-    host_network: bool,
 }
 
 impl OwnedFacts<'_> {
-    fn borrow(&self) -> Facts<'_> {
+    fn borrow<'a>(&'a self, network: &'a Network, root: BorrowedFd<'a>) -> Facts<'a> {
         Facts {
             hostname: &self.hostname,
             name: &self.name,
             id: &self.id,
             image: &self.image,
             addresses: &self.addresses,
-            gateway: self.gateway,
+            gateways: &self.gateways,
             dns_servers: &self.dns_servers,
             search: &self.search,
             lease: Some(self.lease),
-            host_network: self.host_network,
+            network,
+            root: Some(root),
         }
     }
 }
 
-fn facts<'a>(
-    hostname: &str,
-    claim: &Claim,
-    options: &Options,
-    plan: &Plan,
-    lease: &'a Lease,
-) -> OwnedFacts<'a> {
+fn facts<'a>(hostname: &str, claim: &Claim, options: &Options, lease: &'a Lease) -> OwnedFacts<'a> {
     let attachments = &lease.attachments;
     OwnedFacts {
         hostname: hostname.to_owned(),
@@ -353,11 +360,10 @@ fn facts<'a>(
             .iter()
             .flat_map(|a| a.addresses.iter().map(|address| address.address))
             .collect(),
-        gateway: attachments.iter().find_map(|attachment| attachment.gateways.first().copied()),
+        gateways: files::hosts::gateways(lease),
         dns_servers: lease.dns_servers.clone(),
         search: lease.search.clone(),
         lease,
-        host_network: matches!(plan.network, Network::Host),
     }
 }
 
