@@ -10,6 +10,7 @@ mod builds;
 mod bus;
 mod cli;
 mod containerd;
+mod dhcp;
 mod failures;
 mod fixture;
 mod harness;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         store::tests(),
         network::tests(),
         networks::tests(),
+        dhcp::tests(),
         pods::tests(),
         kube::tests(),
         oci::tests(),
