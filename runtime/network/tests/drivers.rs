@@ -353,3 +353,153 @@ fn vlan_and_vrf_work_or_say_what_is_missing() {
     let text = start("vrf", "red").unwrap_err().to_string();
     assert!(text.contains("no VRF red") && text.contains("\"vrf\""), "{text}");
 }
+
+/// Whether the kernel can make such a link; says in words if not. The virtual machine's can (`tests/vm`).
+fn has(what: &str, link: &str) -> bool {
+    let link = format!("link add name probe {link}");
+    let arguments: Vec<&str> = link.split(' ').collect();
+    let made = std::process::Command::new("ip").args(&arguments).output().unwrap();
+    if made.status.success() {
+        ip("link del probe");
+        return true;
+    }
+    assert!(std::env::var_os("SAMPAN_MACHINE_HERE").is_none(), "the virtual machine's kernel lost {what}");
+    eprintln!("SKIP: this kernel has no {what}");
+    false
+}
+
+/// Both hosts' interfaces on the link, in the mode of layer 2.
+#[test]
+fn ipvlan_containers_of_two_hosts_are_on_one_link() {
+    let Some(host) = Host::new() else { return };
+    let there = host.neighbour();
+    there.serve(8000);
+    if !has("ipvlan", "link lan type ipvlan") {
+        return;
+    }
+    let here = lan("lan", Driver::Ipvlan, "lan", &[], "192.0.2.10-192.0.2.19");
+    host.networks.create(&here, false).unwrap();
+    let before = interfaces();
+    let (one, lease) = host.start("one", &[on("lan")], &[]);
+    let (two, _) = host.start("two", &[on("lan")], &[]);
+    one.serve(80);
+    two.serve(80);
+    assert_eq!(interfaces(), before);
+    let parent = command("ip", &["-br", "link", "show", "lan"]);
+    assert!(parent.contains(&lease.attachments[0].mac), "the parent's address: {parent} {lease:?}");
+    let other = tempfile::tempdir().unwrap();
+    let config = lan("lan", Driver::Ipvlan, "lan0", &[("mode", "l2")], "192.0.2.20-192.0.2.29");
+    let (far, _) = start_there(&there, other.path().to_owned(), config, "far");
+    assert_eq!(one.get("192.0.2.20:80").as_deref(), Some("far sees 192.0.2.10"));
+    assert_eq!(far.get("192.0.2.10:80").as_deref(), Some("one sees 192.0.2.20"));
+    assert_eq!(one.get("192.0.2.11:80").as_deref(), Some("two sees 192.0.2.10"));
+    assert_eq!(one.get("192.0.2.9:8000").as_deref(), Some("neighbour sees 192.0.2.10"));
+    assert_eq!(get("192.0.2.10:80"), None);
+    for container in [one, two] {
+        host.networks.release(&container.holder.id).unwrap();
+    }
+    assert_eq!(interfaces(), before);
+}
+
+/// In layer 3 the host routes to a subnet of the containers' own.
+#[test]
+fn ipvlan_in_layer_3_is_routed() {
+    for mode in ["l3", "l3s"] {
+        let Some(host) = Host::new() else { return };
+        let there = host.neighbour();
+        there.serve(8000);
+        if !has("ipvlan", "link lan type ipvlan") {
+            return;
+        }
+        there.run(|| ip("route add 198.51.100.0/24 via 192.0.2.1"));
+        let mut config = lan("routed", Driver::Ipvlan, "lan", &[("mode", mode)], "192.0.2.10-192.0.2.19");
+        config.subnets = vec!["198.51.100.0/24".parse::<Subnet>().unwrap().into()];
+        host.networks.create(&config, false).unwrap();
+        let (one, _) = host.start("one", &[on("routed")], &[]);
+        let (two, _) = host.start("two", &[on("routed")], &[]);
+        one.serve(80);
+        two.serve(80);
+        assert_eq!(one.get("192.0.2.9:8000").as_deref(), Some("neighbour sees 198.51.100.2"), "{mode}");
+        assert_eq!(there.get("198.51.100.2:80").as_deref(), Some("one sees 192.0.2.9"), "{mode}");
+        assert_eq!(one.get("198.51.100.3:80").as_deref(), Some("two sees 198.51.100.2"), "{mode}");
+        host.networks.release(&one.holder.id).unwrap();
+    }
+}
+
+#[test]
+fn vlans_of_one_bridge_are_apart() {
+    let Some(host) = Host::new() else { return };
+    if !has("bridges that filter VLANs", "type bridge vlan_filtering 1") {
+        return;
+    }
+    ip("link add name br0 type bridge vlan_filtering 1");
+    ip("addr add 192.0.2.1/24 dev br0");
+    ip("link set br0 up");
+    let before = command("bridge", &["vlan", "show", "dev", "br0"]);
+    let start = |network: &str, vlan: &str, range: &str, name: &str| {
+        let config = lan(network, Driver::Bridge, "br0", &[("mode", "unmanaged"), ("vlan", vlan)], range);
+        host.networks.create(&config, true).unwrap();
+        let (container, lease) = host.start(name, &[on(network)], &[]);
+        container.serve(80);
+        (container, lease.attachments[0].host_interface.clone())
+    };
+    let (one, port) = start("seven", "7", "192.0.2.10-192.0.2.19", "one");
+    let (_two, _) = start("seven", "7", "192.0.2.10-192.0.2.19", "two");
+    let (other, _) = start("eight", "8", "192.0.2.20-192.0.2.29", "other");
+    assert_eq!(one.get("192.0.2.11:80").as_deref(), Some("two sees 192.0.2.10"));
+    assert_eq!(one.get("192.0.2.20:80"), None);
+    assert_eq!(other.get("192.0.2.10:80"), None);
+    assert_eq!(get("192.0.2.10:80"), None, "the bridge itself is in VLAN 1");
+    let vlans = command("bridge", &["vlan", "show", "dev", &port]);
+    assert!(vlans.contains("7 PVID Egress Untagged") && !vlans.contains(" 1 "), "{vlans}");
+    assert_eq!(
+        command("bridge", &["vlan", "show", "dev", "br0"]),
+        before,
+        "nothing of the bridge is changed"
+    );
+
+    ip("link set br0 type bridge vlan_filtering 0");
+    let lease = host.networks.reserve(&container("late").holder, &[on("seven")], &[]).unwrap();
+    let late = container("late");
+    let text = host.networks.attach(&lease, late.netns.as_fd()).unwrap_err().to_string();
+    assert!(text.contains("br0") && text.contains("vlan_filtering 1"), "{text}");
+}
+
+#[test]
+fn a_bridge_of_ours_can_be_in_a_vlan_and_in_a_vrf() {
+    let Some(host) = Host::new() else { return };
+    let filters = "type bridge vlan_filtering 1";
+    if !has("bridges that filter VLANs", filters) || !has("VRFs", "type vrf table 9") {
+        return;
+    }
+    ip("link add name red type vrf table 10");
+    ip("link set red up");
+    let config = |name: &str, options: &[(&str, &str)]| {
+        let mut config = Config { name: name.to_owned(), disable_dns: true, ..Config::default() };
+        options.iter().for_each(|(name, value)| config.options.set(Driver::Bridge, name, value).unwrap());
+        host.networks.create(&config, false).unwrap()
+    };
+    let tagged = config("tagged", &[("vlan", "7")]);
+    let (one, lease) = host.start("one", &[on("tagged")], &["8080:80"]);
+    one.serve(80);
+    assert!(get("127.0.0.1:8080").is_some(), "the host is in the VLAN of its bridge");
+    for device in [&tagged.network_interface, &lease.attachments[0].host_interface] {
+        let vlans = command("bridge", &["vlan", "show", "dev", device]);
+        assert!(vlans.contains("7 PVID Egress Untagged") && !vlans.contains(" 1 "), "{device}: {vlans}");
+    }
+
+    let apart = config("apart", &[("vrf", "red")]);
+    let (two, lease) = host.start("two", &[on("apart")], &[]);
+    two.serve(80);
+    let members = command("ip", &["-br", "link", "show", "master", "red"]);
+    assert!(members.contains(&apart.network_interface), "{members}");
+    let subnet = apart.subnets[0].subnet.to_string();
+    assert!(command("ip", &["route", "show", "table", "10"]).contains(&subnet));
+    assert!(!command("ip", &["route"]).contains(&subnet), "it is not among the host's own routes");
+    assert_eq!(get(&format!("{}:80", host::address(&lease))), None);
+    let wrong = config("wrong", &[("vrf", &apart.network_interface)]);
+    let three = container("three");
+    let lease = host.networks.reserve(&three.holder, &[on(&wrong.name)], &[]).unwrap();
+    let text = host.networks.attach(&lease, three.netns.as_fd()).unwrap_err().to_string();
+    assert!(text.contains("is no VRF"), "{text}");
+}
