@@ -26,6 +26,9 @@ pub fn tests() -> Vec<Trial> {
         test("fixed_address_is_given", fixed_address_is_given),
         test("aliases_resolve", aliases_resolve),
         test("internal_network_has_no_way_out", internal_network_has_no_way_out),
+        test("macvlan_container_is_on_the_hosts_link", macvlan_container_is_on_the_hosts_link),
+        test("a_parent_that_is_missing_is_told", a_parent_that_is_missing_is_told),
+        test("an_option_of_another_driver_is_told_with_its_line", an_option_of_another_driver_is_told),
     ]
 }
 
@@ -231,4 +234,68 @@ fn internal_network_has_no_way_out(machine: &Machine) -> Result<()> {
     let routes = exec(machine, "inner", "ip route")?;
     ensure!(!routes.contains("default"), "its routes: {routes}");
     done(machine, &["inner"])
+}
+
+/// A link whose other end stands for other machines.
+fn macvlan_container_is_on_the_hosts_link(machine: &Machine) -> Result<()> {
+    machine.shell(
+        "ip link add uplink type veth peer name beyond; ip link set uplink up; ip link set beyond up; \
+         ip addr add 198.51.100.9/24 dev beyond",
+    )?;
+    let network = "[Network]\nDriver=macvlan\nInterfaceName=uplink\nSubnet=198.51.100.0/24\n\
+                   Gateway=198.51.100.9\nIPRange=198.51.100.32/28\nOptions=mode=bridge\n";
+    install(machine, &[("link.network", network)])?;
+    web(machine, "onlink", "Network=link.network:ip=198.51.100.40\nPublishPort=8099:80")?;
+    answers(machine, "http://198.51.100.40/")?;
+    ensure!(address(machine, "onlink")? == "198.51.100.40");
+    let route = exec(machine, "onlink", "ip route show default")?;
+    ensure!(route.contains("198.51.100.9"), "{route}");
+    let journal = machine.journal("onlink")?;
+    ensure!(journal.contains("publishes ports") && journal.contains("own address"), "{journal}");
+    let shown = machine.ok(&["sampan", "network", "inspect", "systemd-link"])?;
+    for part in ["\"driver\": \"macvlan\"", "\"network_interface\": \"uplink\"", "198.51.100.40/24"] {
+        ensure!(shown.contains(part), "no {part} in {shown}");
+    }
+    // After a kill of the container nothing of it is on the link, and the next start has its address.
+    machine.ok(&["systemctl", "kill", "-s", "KILL", "onlink"])?;
+    machine.wait("it has ended", READY, |m| Ok(m.property("onlink", "ActiveState")? != "active"))?;
+    ensure!(fetch(machine, "http://198.51.100.40/").is_err(), "it still answers");
+    let links = machine.ok(&["ip", "-br", "link", "show", "type", "macvlan"])?;
+    ensure!(links.trim().is_empty(), "{links}");
+    machine.run(&["systemctl", "reset-failed", "onlink"])?;
+    start(machine, "onlink")?;
+    answers(machine, "http://198.51.100.40/")?;
+    done(machine, &["onlink"])?;
+    machine.ok(&["systemctl", "stop", "link-network"])?;
+    machine.ok(&["sampan", "network", "rm", "systemd-link"])?;
+    uninstall(machine, &["link.network"])?;
+    machine.ok(&["ip", "link", "del", "uplink"]).map(drop)
+}
+
+/// What `systemctl status` says of a network that can't be made.
+fn refusal(machine: &Machine, text: &str) -> Result<String> {
+    install(machine, &[("wrong.network", text)])?;
+    ensure!(!machine.run(&["systemctl", "start", "wrong-network"])?.success(), "it was made: {text}");
+    machine.ok(&["journalctl", "--sync"])?;
+    let status = machine.run(&["systemctl", "status", "--full", "--lines=20", "wrong-network"])?.text();
+    machine.run(&["systemctl", "reset-failed", "wrong-network"])?;
+    uninstall(machine, &["wrong.network"])?;
+    Ok(status)
+}
+
+fn a_parent_that_is_missing_is_told(machine: &Machine) -> Result<()> {
+    let status =
+        refusal(machine, "[Network]\nDriver=macvlan\nInterfaceName=eth77\nSubnet=198.51.100.0/24\n")?;
+    for part in ["wrong.network:3:15", "no parent interface eth77", "there are: "] {
+        ensure!(status.contains(part), "no {part:?} in {status}");
+    }
+    Ok(())
+}
+
+fn an_option_of_another_driver_is_told(machine: &Machine) -> Result<()> {
+    let status = refusal(machine, "[Network]\nDriver=macvlan\nSubnet=198.51.100.0/24\nOptions=vlan=7\n")?;
+    for part in ["wrong.network:4:9", "option of bridge", "macvlan knows mtu"] {
+        ensure!(status.contains(part), "no {part:?} in {status}");
+    }
+    Ok(())
 }

@@ -89,10 +89,10 @@ pub(super) fn config(options: &Create, networks: &Networks) -> anyhow::Result<Co
         Some(name) => name.clone(),
         None => free_name(networks)?,
     };
-    let driver = Driver::parse(&options.driver)?;
+    let driver = Driver::parse(&options.driver).map_err(blame)?;
     let mut driver_options = Options::default();
     for (name, value) in output::assignments(&options.opt) {
-        driver_options.set(driver, &name, &value)?;
+        driver_options.set(driver, &name, &value).map_err(blame)?;
     }
     Ok(Config {
         name,
@@ -105,19 +105,37 @@ pub(super) fn config(options: &Create, networks: &Networks) -> anyhow::Result<Co
         options: driver_options,
         labels: output::assignments(&options.label),
         interface: options.interface_name.clone().filter(|name| !name.is_empty()),
-        ipam: Ipam::parse(options.ipam_driver.as_deref().unwrap_or_default())?,
+        ipam: Ipam::parse(options.ipam_driver.as_deref().unwrap_or_default()).map_err(blame)?,
     })
 }
 
-/// An overlap is the subnet's line in the `.network` file.
+/// The error, marked with the line of the `.network` file that it is about.
 fn blame(error: Error) -> anyhow::Error {
-    match &error {
-        Error::Overlap { subnet, .. } => {
-            let key = Key::new("Subnet", subnet.clone());
-            anyhow::Error::from(error).context(key)
-        }
-        _ => error.into(),
+    let key = match &error {
+        Error::Overlap { subnet, .. } => Some(Key::new("Subnet", subnet.clone())),
+        Error::NoInterface { .. } => Some(Key::new("InterfaceName", "")),
+        Error::Invalid { what, value, .. } => key_of(what).map(|key| Key::new(key, value.clone())),
+        _ => None,
+    };
+    let error = anyhow::Error::from(error);
+    match key {
+        Some(key) => error.context(key),
+        None => error,
     }
+}
+
+/// The key that has this kind of value.
+fn key_of(what: &str) -> Option<&'static str> {
+    Some(match what {
+        "network option" => "Options",
+        "network driver" => "Driver",
+        "IPAM driver" => "IPAMDriver",
+        "interface name" => "InterfaceName",
+        "gateway" => "Gateway",
+        "address range" => "IPRange",
+        "DNS server of a network" => "DNS",
+        _ => return None,
+    })
 }
 
 /// The first name of ours that no network has.
@@ -164,6 +182,19 @@ mod tests {
         let options = create(&["--ignore", "--internal=false", "--ipv6=true", "name"]);
         assert!(options.ignore && !options.internal && options.ipv6);
         assert_eq!(options.name.as_deref(), Some("name"));
+    }
+
+    #[test]
+    fn errors_are_marked_with_their_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let networks = Networks::open(&directory.path().join("lib"), &directory.path().join("run")).unwrap();
+        let key = |words: &[&str]| {
+            let error = config(&create(words), &networks).unwrap_err();
+            error.downcast_ref::<Key>().unwrap().to_string()
+        };
+        assert_eq!(key(&["--driver", "macvlan", "--opt", "vlan=7"]), "Options=vlan=7");
+        assert_eq!(key(&["--driver", "overlay"]), "Driver=overlay");
+        assert_eq!(key(&["--ipam-driver", "static"]), "IPAMDriver=static");
     }
 
     #[test]
