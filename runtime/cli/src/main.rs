@@ -24,6 +24,7 @@ mod namespace;
 mod network;
 mod output;
 mod pod;
+mod port;
 mod progress;
 mod prompt;
 mod ps;
@@ -138,6 +139,8 @@ enum Command {
     Artifact(artifact::Command),
     /// Work on networks
     Network(network::Command),
+    /// Show the published ports of containers
+    Port(port::Options),
     /// Work on what sampan keeps: how much there is, what can go, whether it is whole
     System(system::Command),
     /// Work on volumes
@@ -225,6 +228,7 @@ fn dispatch(command: Command, context: &Context, modules: &[PathBuf]) -> anyhow:
         Command::Image(command) => images::command(command, context, modules),
         Command::Artifact(command) => artifact::command(command, context, modules),
         Command::Network(command) => network::command(command, context),
+        Command::Port(options) => port::run(&options, context),
         Command::System(command) => system::command(command, context),
         Command::Volume(command) => volume::command(command, context),
         Command::Pod(command) => pod::command(command, context, modules),

@@ -30,6 +30,7 @@
 mod attach;
 mod claims;
 mod config;
+mod connect;
 mod converge;
 mod definition;
 mod dhcp;

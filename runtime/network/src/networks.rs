@@ -17,7 +17,7 @@ use crate::lease::{Holder, Lease, Request};
 use crate::names::Names;
 use crate::pool::Neighbours;
 use crate::port::PortMapping;
-use crate::{attach, converge, names, parent, release, reserve};
+use crate::{attach, connect, converge, names, parent, release, reserve};
 
 /// Where networks are kept.
 pub const DEFAULT_CONFIG_DIR: &str = "/var/lib/sampan/networks";
@@ -266,6 +266,27 @@ impl Networks {
     /// [`Error::Kernel`] and [`Error::File`]; a server that doesn't answer is none.
     pub fn renew(&self, id: &str, netns: BorrowedFd<'_>, only_due: bool) -> Result<Vec<Renewal>> {
         dhcp::renew(self, id, netns, only_due)
+    }
+
+    /// Connects a container that runs, whose network namespace this is, to one more
+    /// network; the lease as it is then.
+    ///
+    /// # Errors
+    /// As of [`reserve`](Self::reserve) and [`attach`](Self::attach); nothing of it is
+    /// left then. [`Error::Invalid`] for a container without a lease, and one that is
+    /// connected already.
+    pub fn connect(&self, id: &str, request: &Request, netns: BorrowedFd<'_>) -> Result<Lease> {
+        connect::connect(self, id, request, netns)
+    }
+
+    /// Takes one network away from a container that runs on; the lease as it is then.
+    /// Without its namespace, an interface without an end on the host stays.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a container without a lease, and one that isn't
+    /// connected; [`Error::Kernel`], [`Error::File`], after which it can be called again.
+    pub fn disconnect(&self, id: &str, network: &str, netns: Option<BorrowedFd<'_>>) -> Result<Lease> {
+        connect::disconnect(self, id, network, netns)
     }
 
     /// Makes the name of a container known in the networks of the pod that it is in, and waits until it is answered.

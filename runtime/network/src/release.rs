@@ -101,7 +101,8 @@ pub(crate) fn dismantle<'a>(
     Ok(())
 }
 
-fn remove_links(links: &[&str]) -> Result<()> {
+/// Removes interfaces of the host; those that are gone are no error.
+pub(crate) fn remove_links(links: &[&str]) -> Result<()> {
     if links.is_empty() {
         return Ok(());
     }

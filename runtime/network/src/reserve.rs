@@ -49,10 +49,7 @@ pub(crate) fn reserve(
     let mut lease = Lease::empty(holder.clone());
     for (request, name) in requests.iter().zip(names) {
         // Read again: it may have been removed in between.
-        let network = networks.read(&name)?.ok_or(Error::NoNetwork(name))?;
-        let network = settled(networks, network)?;
-        let attachment = attachment(networks, &lease, request, network)?;
-        lease.attachments.push(attachment);
+        add(networks, &mut lease, request, &name)?;
     }
     set_name_servers(networks, &mut lease);
     if !ports.is_empty() && publishes(&lease) {
@@ -69,6 +66,15 @@ pub(crate) fn reserve(
         return Err(error);
     }
     Ok(lease)
+}
+
+/// Adds a place in a network to a lease. The caller holds the lock.
+pub(crate) fn add(networks: &Networks, lease: &mut Lease, request: &Request, name: &str) -> Result<()> {
+    let network = networks.read(name)?.ok_or_else(|| Error::NoNetwork(name.to_owned()))?;
+    let network = settled(networks, network)?;
+    let attachment = attachment(networks, lease, request, network)?;
+    lease.attachments.push(attachment);
+    Ok(())
 }
 
 /// The network as its definition says by now, as far as its other holders allow.
@@ -103,7 +109,7 @@ fn attachment(networks: &Networks, lease: &Lease, request: &Request, network: Ne
             check_interface(name)?;
             name.clone()
         }
-        None => format!("eth{}", lease.attachments.len()),
+        None => free_interface(lease),
     };
     for other in &lease.attachments {
         let twice = |what, value: &str| Error::Invalid {
@@ -175,6 +181,13 @@ fn mac(
         (None, Some(address)) => Ok(Mac::of(address.address)),
         (None, None) => Ok(Mac::of_interface(seed, interface)),
     }
+}
+
+/// The first of eth0, eth1, … that no other network of the container has.
+fn free_interface(lease: &Lease) -> String {
+    let is_taken = |name: &String| lease.attachments.iter().any(|other| other.interface == *name);
+    let mut names = (0..).map(|number| format!("eth{number}"));
+    names.find(|name| !is_taken(name)).unwrap_or_default()
 }
 
 /// The name of the host's end of the pair: the one asked for, else the same for the same
@@ -299,13 +312,15 @@ fn fixed_address(
 }
 
 /// Networks that answer names do so on their gateways.
-fn set_name_servers(networks: &Networks, lease: &mut Lease) {
+pub(crate) fn set_name_servers(networks: &Networks, lease: &mut Lease) {
     let answering: Vec<&Network> = lease
         .attachments
         .iter()
         .map(|attachment| &attachment.network)
         .filter(|network| network.dns_enabled)
         .collect();
+    lease.dns_servers.clear();
+    lease.search.clear();
     if answering.is_empty() {
         return;
     }

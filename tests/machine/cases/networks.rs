@@ -16,6 +16,9 @@ pub fn tests() -> Vec<Trial> {
     let test = |name: &str, case| shared(&MACHINE, &format!("networks::{name}"), case);
     vec![
         test("an_edited_network_is_followed_by_the_next_start", an_edited_network_is_followed),
+        test("a_network_comes_to_a_running_container_and_goes", a_network_comes_and_goes),
+        test("a_pod_is_connected_with_all_its_containers", a_pod_is_connected),
+        test("ports_are_listed", ports_are_listed),
         test("a_reload_changes_what_can_and_names_who_holds_the_rest", a_reload_names_who_holds_the_rest),
     ]
 }
@@ -106,4 +109,72 @@ fn a_reload_names_who_holds_the_rest(machine: &Machine) -> Result<()> {
     done(machine, &["first", "second"], &["edited.network"])?;
     machine.ok(&["systemctl", "stop", "edited-network"])?;
     machine.ok(&["sampan", "network", "rm", "systemd-edited"]).map(drop)
+}
+
+fn a_network_comes_and_goes(machine: &Machine) -> Result<()> {
+    install(machine, &[("here.network", "[Network]\n"), ("there.network", "[Network]\n")])?;
+    server(machine, "guest", "Network=here.network\nPublishPort=8131:80")?;
+    server(machine, "host", "Network=there.network")?;
+    let connect = ["sampan", "network", "connect", "--alias", "visitor", "systemd-there", "guest"];
+    machine.ok(&connect)?;
+    ensure!(!machine.run(&connect)?.success(), "connected twice");
+    for (from, name) in [("host", "guest"), ("host", "visitor"), ("guest", "host")] {
+        reaches(machine, from, name)?;
+    }
+    let format = "{{range $name, $network := .NetworkSettings.Networks}}{{$name}} {{end}}";
+    let shown = machine.ok(&["sampan", "inspect", "-f", format, "guest"])?;
+    ensure!(shown.trim() == "systemd-here systemd-there", "inspect: {shown}");
+    let files = machine.ok(&["sampan", "exec", "guest", "cat", "/etc/hosts", "/etc/resolv.conf"])?;
+    ensure!(files.matches("guest").count() >= 2 && files.matches("nameserver 10.").count() >= 2, "{files}");
+    machine.ok(&["sampan", "network", "disconnect", "systemd-here", "guest"])?;
+    let links = machine.ok(&["sampan", "exec", "guest", "ls", "/sys/class/net"])?;
+    ensure!(links.split_whitespace().collect::<Vec<_>>() == ["eth1", "lo"], "its links: {links}");
+    machine.wait("the port leads to the other network", READY, |m| {
+        Ok(m.run(&["curl", "-sf", "-o", "/dev/null", "http://127.0.0.1:8131/busybox"])?.success())
+    })?;
+    let wrong = machine.run(&["sampan", "network", "disconnect", "systemd-here", "guest"])?;
+    ensure!(wrong.stderr.contains("is not connected"), "disconnected twice: {}", wrong.stderr);
+    machine.ok(&["sampan", "network", "disconnect", "-f", "systemd-here", "guest"])?;
+    // The next start is that of the file.
+    machine.ok(&["systemctl", "restart", "guest"])?;
+    let shown = machine.ok(&["sampan", "inspect", "-f", format, "guest"])?;
+    ensure!(shown.trim() == "systemd-here", "inspect: {shown}");
+    let alone = ["sampan", "network", "connect", "systemd-here", "alone"];
+    server(machine, "alone", "Network=none")?;
+    let refused = machine.run(&alone)?.stderr;
+    ensure!(refused.contains("Network=none"), "without a network: {refused}");
+    done(machine, &["guest", "host", "alone"], &["here.network", "there.network"])
+}
+
+fn a_pod_is_connected(machine: &Machine) -> Result<()> {
+    let units = [
+        ("far.network", "[Network]\n"),
+        ("near.network", "[Network]\n"),
+        ("crew.pod", "[Pod]\nPodName=crew\nNetwork=near.network\n"),
+    ];
+    install(machine, &units)?;
+    server(machine, "sailor", "Pod=crew.pod")?;
+    server(machine, "port", "Network=far.network")?;
+    let refused = machine.run(&["sampan", "network", "connect", "systemd-far", "sailor"])?.stderr;
+    ensure!(refused.contains("name the pod"), "a container of a pod: {refused}");
+    machine.ok(&["sampan", "network", "connect", "systemd-far", "crew"])?;
+    for (from, name) in [("sailor", "port"), ("port", "crew"), ("port", "sailor")] {
+        reaches(machine, from, name)?;
+    }
+    machine.ok(&["sampan", "network", "disconnect", "systemd-far", "crew"])?;
+    ensure!(reaches(machine, "sailor", "port").is_err(), "still connected");
+    machine.ok(&["systemctl", "stop", "crew-pod"])?;
+    done(machine, &["sailor", "port"], &["crew.pod", "near.network", "far.network"])
+}
+
+fn ports_are_listed(machine: &Machine) -> Result<()> {
+    server(machine, "listed", "PublishPort=127.0.0.1:8140-8141:80-81\nPublishPort=8142:53/udp")?;
+    let ports = machine.ok(&["sampan", "port", "listed"])?;
+    let rows = ["80/tcp -> 127.0.0.1:8140", "81/tcp -> 127.0.0.1:8141", "53/udp -> 0.0.0.0:8142"];
+    ensure!(ports.lines().collect::<Vec<_>>() == rows, "its ports: {ports}");
+    ensure!(machine.ok(&["sampan", "port", "listed", "53/udp"])?.trim() == "0.0.0.0:8142");
+    ensure!(machine.ok(&["sampan", "port", "--all"])?.contains("\t80/tcp -> 127.0.0.1:8140"));
+    let missing = machine.run(&["sampan", "port", "listed", "53"])?;
+    ensure!(!missing.success() && missing.stderr.contains("53/tcp"), "{}", missing.stderr);
+    done(machine, &["listed"], &[])
 }

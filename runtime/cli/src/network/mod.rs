@@ -2,11 +2,13 @@
 //!
 //! A file for each verb; [`definition`] follows the units that networks come from.
 
+mod connect;
 mod create;
 pub(crate) mod definition;
 mod inspect;
 mod list;
 mod remove;
+mod resolution;
 
 use std::process::ExitCode;
 
@@ -19,7 +21,7 @@ use crate::dhcp;
 /// podman-network-rm(1), "Exit Status": there is no such network.
 const MISSING: u8 = 1;
 
-/// `sampan network create|ls|inspect|rm|exists|prune|renew`
+/// `sampan network create|ls|inspect|rm|exists|prune|connect|disconnect|renew`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Command {
     #[command(subcommand)]
@@ -45,6 +47,10 @@ enum Verb {
     },
     /// Remove all networks that no container is on
     Prune(remove::Prune),
+    /// Connect a running container or pod to a network
+    Connect(connect::Connect),
+    /// Take a network away from a running container or pod
+    Disconnect(connect::Disconnect),
     /// Ask the DHCP servers of a container's networks for more time, as its timer does
     Renew(dhcp::Renew),
 }
@@ -62,6 +68,8 @@ pub(crate) fn command(command: Command, context: &Context) -> anyhow::Result<Exi
             Err(error) => Err(error.into()),
         },
         Verb::Prune(options) => remove::prune(&options, context),
+        Verb::Connect(options) => connect::connect(&options, context),
+        Verb::Disconnect(options) => connect::disconnect(&options, context),
         Verb::Renew(options) => dhcp::renew(&options, context),
     }
 }

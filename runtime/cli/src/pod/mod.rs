@@ -27,6 +27,7 @@ use sampan_container::state::Status;
 use sampan_status::systemd::Systemd;
 
 pub(crate) use self::members::{join, leave};
+pub(crate) use self::remove::containers;
 use self::state::MISSING;
 pub(crate) use self::state::{Pod, PodDir, Pods};
 use crate::Coded;

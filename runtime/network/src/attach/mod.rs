@@ -92,7 +92,6 @@ pub(crate) fn forwarded<'a>(
 /// Takes the interface of one network away from a container that runs on, and with it
 /// its addresses and routes; it is no error if it is gone. Published ports and names
 /// are the caller's.
-#[expect(dead_code, reason = "for `Networks::disconnect`")]
 pub(crate) fn disconnect(attachment: &Attachment, netns: BorrowedFd<'_>) -> Result<()> {
     let mut batch = Batch::default();
     match attachment.host_end() {

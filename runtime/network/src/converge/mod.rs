@@ -293,7 +293,7 @@ pub(crate) fn catch_up(lease: &Lease, now: &Lease, netns: BorrowedFd<'_>) -> Res
 }
 
 /// Takes out what is no longer so, and puts in what is now; the rest isn't touched.
-fn replace(firewall: &mut Firewall, old: &[Element], new: &[Element]) -> Result<()> {
+pub(crate) fn replace(firewall: &mut Firewall, old: &[Element], new: &[Element]) -> Result<()> {
     let without = |these: &[Element], those: &[Element]| -> Vec<Element> {
         these.iter().filter(|element| !those.contains(element)).cloned().collect()
     };
