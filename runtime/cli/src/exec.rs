@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec, UserBuilder};
+use sampan_container::activation;
 use sampan_container::process::{self, Exec};
 use sampan_container::state::{ContainerDir, State, Status};
 use sampan_container::{seccomp, user};
@@ -142,7 +143,8 @@ fn describe(spec: &Spec, program: &Program<'_>, pid: i32) -> anyhow::Result<Proc
     }
     // The first process's relay and descriptors are its own.
     environment.retain(|entry| {
-        !["NOTIFY_SOCKET=", "LISTEN_FDS=", "LISTEN_PID="].iter().any(|own| entry.starts_with(own))
+        let name = entry.split('=').next().unwrap_or_default();
+        name != "NOTIFY_SOCKET" && !activation::VARIABLES.contains(&name)
     });
     if let Some(text) = program.user {
         become_user(&mut process, spec, text, pid)?;

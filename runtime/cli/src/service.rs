@@ -52,7 +52,7 @@ pub(crate) fn command(command: Command, context: &Context) -> anyhow::Result<Exi
 }
 
 fn find(name: &str, context: &Context) -> anyhow::Result<Option<ContainerDir>> {
-    match context.containers()?.get(name) {
+    match context.containers()?.get(&unit::container_name(name)) {
         Ok(container) => Ok(Some(container)),
         Err(Error::NoSuchContainer(_)) => Ok(None),
         Err(error) => Err(error.into()),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Capability, Linux, LinuxNamespaceType, PosixRlimit, Process, Spec};
 
+use crate::activation::Sockets;
 use crate::channel::{self, Channel, Word};
 use crate::clocks;
 use crate::credentials::Credentials;
@@ -49,7 +50,9 @@ pub struct Creation<'a> {
     pub parent: Parent,
     /// The system call filter; `spec.linux.seccomp` isn't read here: see [`crate::seccomp::from_spec`].
     pub filter: Option<Filter>,
-    /// How many of the caller's descriptors from 3 on the program keeps.
+    /// The sockets that the program gets from 3 on; the caller's are closed when the process is made.
+    pub sockets: Sockets,
+    /// How many of the caller's descriptors the program keeps, from 3 on or behind the sockets.
     pub preserve_fds: u32,
     /// Whether the pipes and files that the caller has as standard streams become the program's user's, who can open
     /// them again then (`/dev/stdout`). Not for files that others have open, too, such as those of a unit.
@@ -90,6 +93,7 @@ impl<'a> Creation<'a> {
             root: root.into(),
             parent: Parent::Systemd,
             filter: None,
+            sockets: Sockets::default(),
             preserve_fds: 0,
             gives_streams: false,
             keeps_groups: false,
@@ -273,7 +277,8 @@ fn plan<'a>(creation: Creation<'a>, linux: &'a Linux) -> Result<Plan<'a>> {
         late,
         filter: creation.filter,
         default_rlimits: creation.default_rlimits,
-        preserve_fds: creation.preserve_fds,
+        first: 3u32.saturating_add(creation.sockets.count()).saturating_add(creation.preserve_fds),
+        sockets: creation.sockets,
         gives_streams: creation.gives_streams,
         no_pivot: creation.no_pivot,
         new_keyring: creation.new_keyring,

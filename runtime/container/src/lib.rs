@@ -11,6 +11,7 @@
 //!    `clocks`, `netdev`, `resctrl`, `scheduling`, and the [`hooks`] of the host.
 //! 4. [`cgroup`] limits and counts; [`state`] keeps what is known about a container in `/run/sampan/containers/<name>/`.
 //!    [`shared`] makes and keeps the namespaces that several containers are in together.
+//!    [`activation`] has the sockets that systemd passes to a container.
 //! 5. [`rootless`] is the way around what a caller without root's privileges can't prepare.
 //! 6. [`process`] signals a container and runs further programs in it (`exec`).
 //! 7. [`features`] says what of the specification is done.
@@ -41,6 +42,7 @@ mod streams;
 mod sys;
 mod terminal;
 
+pub mod activation;
 pub mod cgroup;
 pub mod config;
 pub mod defaults;

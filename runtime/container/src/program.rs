@@ -200,6 +200,16 @@ impl AsFd for Launch {
 }
 
 impl Launch {
+    /// Names this process as the one that passed sockets are for, where it isn't the first one of its PID namespace.
+    pub(crate) fn set_listener(&mut self) {
+        let pid = rustix::process::getpid();
+        if !pid.is_init()
+            && let Ok(entry) = CString::new(format!("LISTEN_PID={}", pid.as_raw_pid()))
+        {
+            self.env.replace(b"LISTEN_PID=", entry);
+        }
+    }
+
     /// Becomes the program. Comes back only if that is refused.
     pub(crate) fn execute(&self) -> std::io::Error {
         sys::fexecve(self.trampoline.as_fd(), &self.arguments, &self.env)

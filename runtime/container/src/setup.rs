@@ -16,6 +16,7 @@ use oci_spec::runtime::{LinuxNamespaceType, PosixRlimit, Process, Spec};
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use rustix::process::DumpableBehavior;
 
+use crate::activation::Sockets;
 use crate::channel::{Channel, Word};
 use crate::clocks;
 use crate::credentials::Credentials;
@@ -62,7 +63,10 @@ pub(crate) struct Plan<'a> {
     /// Where the root is mounted, if its mount namespace isn't the container's own.
     pub(crate) place: Option<PathBuf>,
     pub(crate) default_rlimits: Vec<PosixRlimit>,
-    pub(crate) preserve_fds: u32,
+    /// The first descriptor that isn't the program's.
+    pub(crate) first: u32,
+    /// Those of the program's that systemd has passed.
+    pub(crate) sockets: Sockets,
     /// Whether the caller's pipes and files on the standard streams become the program's user's.
     pub(crate) gives_streams: bool,
     /// Whether the program keeps the caller's supplementary groups.
@@ -110,8 +114,9 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
     // First: what we inherited. Signals that the caller blocks or ignores (Rust ignores SIGPIPE) would stay so
     // for the program, and no descriptor may reach a hook or the program by accident (CVE-2024-21626).
     sys::reset_signals().call(|| "reset signals".into())?;
-    sys::cloexec_from(3u32.saturating_add(plan.preserve_fds))
-        .call(|| "close_range(CLOSE_RANGE_CLOEXEC)".into())?;
+    sys::cloexec_from(plan.first).call(|| "close_range(CLOSE_RANGE_CLOEXEC)".into())?;
+    let has_sockets = !plan.sockets.is_empty();
+    std::mem::take(&mut plan.sockets).give()?;
     // An unprivileged caller may write the mappings of a dumpable process only. Until then there is nobody who
     // could look into this one but the caller's own user.
     let open = plan.late.is_some() && plan.namespaces.is_new(LinuxNamespaceType::User);
@@ -183,7 +188,8 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
         }
     }
     let last = Last {
-        first: 3u32.saturating_add(plan.preserve_fds),
+        first: plan.first,
+        has_sockets,
         process: plan.process,
         credentials: plan.credentials.clone(),
         filter: plan.filter.take(),
@@ -203,6 +209,8 @@ fn set_up(mut plan: Plan<'_>, channel: &Channel) -> Result<Option<Launch>> {
 struct Last<'a> {
     /// The first descriptor that isn't the program's.
     first: u32,
+    /// Whether systemd has passed some of those below.
+    has_sockets: bool,
     process: &'a Process,
     credentials: Credentials,
     filter: Option<Filter>,
@@ -247,7 +255,7 @@ impl Birth {
 }
 
 /// Gives up what is left of the host, and waits for the start.
-fn confine_and_wait(launch: Option<Launch>, last: Last<'_>, channel: &Channel) -> Result<Option<Launch>> {
+fn confine_and_wait(mut launch: Option<Launch>, last: Last<'_>, channel: &Channel) -> Result<Option<Launch>> {
     // What is still open is the caller's: directories of the host, perhaps. Nothing of this container runs yet, but
     // others in its PID namespace do, and programs that someone executes in it before its start (CVE-2016-9962).
     let waiting = last.start.iter().chain(&last.started).map(AsFd::as_fd);
@@ -259,6 +267,9 @@ fn confine_and_wait(launch: Option<Launch>, last: Last<'_>, channel: &Channel) -
         && !birth.give(channel)?
     {
         return Ok(None);
+    }
+    if let Some(launch) = launch.as_mut().filter(|_| last.has_sockets) {
+        launch.set_listener();
     }
     say(channel, &Word::Ready)?;
     if !wait(channel)? {

@@ -251,14 +251,24 @@ pub(crate) fn reset_signals() -> io::Result<()> {
 /// Arguments or an environment as execve(2) wants them.
 pub(crate) struct Strings {
     pointers: Vec<*const c_char>,
-    _owner: Vec<CString>,
+    owner: Vec<CString>,
 }
 
 impl Strings {
     pub(crate) fn new(strings: Vec<CString>) -> Self {
         let mut pointers: Vec<_> = strings.iter().map(|s| s.as_ptr()).collect();
         pointers.push(ptr::null());
-        Strings { pointers, _owner: strings }
+        Strings { pointers, owner: strings }
+    }
+
+    /// Puts a string in the place of those that begin so.
+    pub(crate) fn replace(&mut self, prefix: &[u8], string: CString) {
+        for (pointer, owned) in self.pointers.iter_mut().zip(&mut self.owner) {
+            if owned.as_bytes().starts_with(prefix) {
+                *owned = string.clone();
+                *pointer = owned.as_ptr();
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{Capability, LinuxNamespace, LinuxNamespaceType, Process, Spec};
 use rustix::fs::{FileType, Mode, OFlags};
+use sampan_container::activation::Sockets;
 use sampan_container::cgroup::Cgroup;
 use sampan_container::hooks::Hooks;
 use sampan_container::state::{ContainerDir, Lock, State, Status};
@@ -140,11 +141,12 @@ fn make(global: &Global, options: &Create, waits: bool) -> Result<Made> {
         dir.remove()?;
         return Err(error);
     }
-    pass_sockets(&mut bundle.spec);
+    let sockets = Sockets::take(true);
+    sockets.variables().iter().for_each(|entry| notify::add_variable(&mut bundle.spec, entry));
     let fifo = waits.then(|| make_fifo(&dir, FIFO)).transpose();
     let made = fifo.and_then(|fifo| {
         notify::prepare(&dir, &mut bundle.spec)?;
-        make_in(global, options, &bundle, &dir, fifo)
+        make_in(global, options, &bundle, &dir, fifo, sockets)
     });
     match made {
         Ok((held, state)) => {
@@ -215,6 +217,7 @@ fn make_in(
     bundle: &bundle::Bundle,
     dir: &ContainerDir,
     fifo: Option<OwnedFd>,
+    sockets: Sockets,
 ) -> Result<(Held, State)> {
     let spec = &bundle.spec;
     let process = spec.process().as_ref().context("config.json has no \"process\"")?;
@@ -243,7 +246,8 @@ fn make_in(
     creation.bundle = &bundle.path;
     creation.no_pivot = options.no_pivot;
     creation.new_keyring = !options.no_new_keyring;
-    creation.preserve_fds = options.preserve_fds.saturating_add(listen_fds());
+    creation.sockets = sockets;
+    creation.preserve_fds = options.preserve_fds;
     creation.gives_streams = true;
     creation.without_program = process.args().is_none();
     creation.keeps_groups = annotations::keeps_groups(spec);
@@ -304,26 +308,6 @@ pub(crate) fn new_state(options: &Create, bundle: &bundle::Bundle, spec: &Spec) 
         hostname: spec.hostname().clone().unwrap_or_default(),
         hooks: spec.hooks().is_some(),
         ..State::default()
-    }
-}
-
-/// Sockets passed by systemd's protocol go to the container (sd_listen_fds(3)).
-fn listen_fds() -> u32 {
-    // Not those of another process. Some callers pass no process id: they mean whom they call.
-    let ours = std::env::var_os("LISTEN_PID").is_none_or(|pid| *pid == *std::process::id().to_string());
-    let count = std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok());
-    count.filter(|_| ours).unwrap_or(0)
-}
-
-/// Tells the program about them. It is the first process of its PID namespace.
-fn pass_sockets(spec: &mut Spec) {
-    let count = listen_fds();
-    if count > 0 {
-        notify::add_variable(spec, &format!("LISTEN_FDS={count}"));
-        notify::add_variable(spec, "LISTEN_PID=1");
-        if let Ok(names) = std::env::var("LISTEN_FDNAMES") {
-            notify::add_variable(spec, &format!("LISTEN_FDNAMES={names}"));
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 #![allow(unreachable_pub, reason = "the modules of one program")]
 
+mod activation;
 mod artifacts;
 mod builds;
 mod bus;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         network::tests(),
         networks::tests(),
         dhcp::tests(),
+        activation::tests(),
         pods::tests(),
         kube::tests(),
         oci::tests(),

@@ -22,6 +22,7 @@ use self::check::Outcome;
 pub(crate) use self::health::Health;
 use self::timers::Timer;
 use crate::context::Context;
+use crate::run::unit;
 
 /// `sampan healthcheck run [options] CONTAINER`
 #[derive(Debug, clap::Args)]
@@ -52,7 +53,7 @@ enum Verb {
 pub(crate) fn command(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
     let Verb::Run { quiet, startup, container: name } = command.verb;
     process::seal_executable()?;
-    let container = context.containers()?.get(&name)?;
+    let container = context.containers()?.get(&unit::container_name(&name))?;
     let state = container.read()?;
     let check =
         state.healthcheck.clone().with_context(|| format!("container {name} has no defined healthcheck"))?;

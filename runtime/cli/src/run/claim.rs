@@ -7,6 +7,7 @@ use sampan_container::state::{ContainerDir, Containers, Lock, Status, check_name
 use super::id;
 use super::options::Options;
 use super::supervise::End;
+use super::unit;
 use crate::context::Context;
 use crate::release;
 
@@ -28,7 +29,7 @@ pub(crate) struct Claim {
 /// The name is in use, or what holds it can't be removed.
 pub(crate) fn claim(options: &Options, context: &Context) -> anyhow::Result<Claim> {
     let id = id::random()?;
-    let name = options.name.clone().unwrap_or_else(|| id[..12].to_owned());
+    let name = options.name.as_deref().map_or_else(|| id[..12].into(), unit::container_name);
     check_name(&name)?;
     let containers = context.containers()?;
     for _ in 0..TRIES {

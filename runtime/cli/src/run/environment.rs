@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use sampan_container::activation::{self, Sockets};
 
 use super::options::Options;
 use crate::blame::Blamed as _;
@@ -15,12 +16,11 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 const PROXY: [&str; 4] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy"];
 
 /// What stays this process's own business, even with `--env-host`.
-const OURS: [&str; 7] = [
+const OURS: [&str; 6] = [
     "NOTIFY_SOCKET",
     "INVOCATION_ID",
     "JOURNAL_STREAM",
     "SYSTEMD_EXEC_PID",
-    "LISTEN_PID",
     "CREDENTIALS_DIRECTORY",
     "WATCHDOG_PID",
 ];
@@ -51,7 +51,7 @@ pub(crate) fn assemble(
         }
     }
     if options.env_host.unwrap_or(conf.containers.env_host.unwrap_or(false)) {
-        environment.extend(host().filter(|(name, _)| !OURS.contains(&name.as_str())));
+        environment.extend(host().filter(|(name, _)| !is_ours(name)));
     }
     if options.http_proxy.unwrap_or(conf.containers.http_proxy.unwrap_or(true)) {
         environment.extend(host().filter(|(name, _)| PROXY.contains(&name.to_ascii_lowercase().as_str())));
@@ -69,6 +69,16 @@ pub(crate) fn assemble(
         add_or_look_up(&mut environment, entry);
     }
     Ok(environment)
+}
+
+fn is_ours(name: &str) -> bool {
+    OURS.contains(&name) || activation::VARIABLES.contains(&name)
+}
+
+/// Says what the program needs to know of the sockets that it gets.
+pub(crate) fn describe(environment: &mut Environment, sockets: &Sockets) {
+    let entries = sockets.variables().iter().filter_map(|entry| entry.split_once('='));
+    environment.extend(entries.map(|(name, value)| (name.to_owned(), value.to_owned())));
 }
 
 /// `NAME=VALUE` entries for execve(2).

@@ -46,9 +46,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use sampan_container::activation::Sockets;
 
 pub(crate) use self::options::Options;
-use self::start::Started;
+use self::start::{Started, Surroundings};
 use self::supervise::Supervised;
 use self::unit::Unit;
 use crate::blame::Blamed as _;
@@ -81,6 +82,7 @@ pub(crate) fn run(options: Options, context: &Context, modules: &[PathBuf]) -> a
             "a terminal (-t) needs somebody who holds its other end: leave out -t, or -d (Notify=, Type= of a unit)"
         );
     }
+    let sockets = Sockets::take(false);
     let unit = Unit::current();
     let conf = containers_conf::load(modules)?;
     if options.detach && unit.is_none() {
@@ -93,7 +95,8 @@ pub(crate) fn run(options: Options, context: &Context, modules: &[PathBuf]) -> a
     let base = image::find(&options, context, unit.as_ref())?;
     context.close_containers_files()?;
     let claim = claim::claim(&options, context)?;
-    let started = start::start(&options, context, &conf, &base, &claim, unit.as_ref(), stay != Stay::No)
+    let surroundings = Surroundings { unit: unit.as_ref(), is_ours: stay != Stay::No, sockets };
+    let started = start::start(&options, context, &conf, &base, &claim, surroundings)
         .and_then(|started| finish(&options, context, started, &claim, unit.as_ref(), stay));
     match started {
         Ok(end) => {

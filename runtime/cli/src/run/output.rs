@@ -8,10 +8,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, anyhow};
+use rustix::fs::FileType;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout};
 
@@ -33,11 +33,13 @@ pub(crate) struct Arranged {
 ///
 /// # Errors
 /// An unknown log driver, or a pipe or `cat` can't be had.
-pub(crate) fn arrange(options: &Options, links_to_output: bool) -> anyhow::Result<Arranged> {
+pub(crate) fn arrange(options: &Options, in_unit: bool, links_to_output: bool) -> anyhow::Result<Arranged> {
     let keep = |stream: BorrowedFd<'_>| stream.try_clone_to_owned().context("keeping the standard streams");
     let own = [keep(stdin())?, keep(stdout())?, keep(stderr())?];
     let mut arranged = Arranged { own, copier: None };
-    if !options.interactive && !options.tty {
+    // A unit's input is a socket only if it says so: StandardInput=socket.
+    let is_connection = in_unit && is_socket(stdin())?;
+    if !options.interactive && !options.tty && !is_connection {
         close_input()?;
     }
     if !options.log_opt.is_empty() {
@@ -84,7 +86,7 @@ impl Arranged {
 }
 
 fn copy_if_needed(links_to_output: bool) -> anyhow::Result<Option<u32>> {
-    if !links_to_output || !is_socket()? {
+    if !links_to_output || !is_socket(stdout())? {
         return Ok(None);
     }
     let (reader, writer): (OwnedFd, OwnedFd) =
@@ -103,10 +105,10 @@ pub(crate) fn close_input() -> anyhow::Result<()> {
     dup2_stdin(open_null()?).context("standard input from /dev/null")
 }
 
-/// Whether standard output is a stream of the journal, and not a file, a terminal or a pipe.
-fn is_socket() -> anyhow::Result<bool> {
-    let output = File::from(stdout().try_clone_to_owned().context("looking at standard output")?);
-    Ok(output.metadata().context("looking at standard output")?.file_type().is_socket())
+/// Whether a stream is a socket, as the journal's are, and not a file, a terminal or a pipe.
+fn is_socket(stream: BorrowedFd<'_>) -> anyhow::Result<bool> {
+    let status = rustix::fs::fstat(stream).context("looking at the standard streams")?;
+    Ok(FileType::from_raw_mode(status.st_mode) == FileType::Socket)
 }
 
 fn open_null() -> anyhow::Result<File> {

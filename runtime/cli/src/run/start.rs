@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use oci_spec::runtime::{Mount, MountBuilder};
+use sampan_container::activation::Sockets;
 use sampan_container::state::{self, Healthcheck, State, Status};
 use sampan_container::{Creation, Held, Parent, create, defaults, process, seccomp};
 use sampan_network::{Holder, Lease, loopback_up};
@@ -40,7 +41,18 @@ pub(crate) struct Started {
     pub(crate) stop_signal: i32,
 }
 
-/// Makes the container. `is_ours` makes it our child instead of systemd's.
+/// What a container is started in.
+#[derive(Debug)]
+pub(crate) struct Surroundings<'a> {
+    /// The service, if there is one.
+    pub(crate) unit: Option<&'a Unit>,
+    /// Whether the container becomes our child instead of systemd's.
+    pub(crate) is_ours: bool,
+    /// What systemd has passed for the container's program.
+    pub(crate) sockets: Sockets,
+}
+
+/// Makes the container.
 ///
 /// # Errors
 /// Any step's; the caller gives back what was taken.
@@ -50,9 +62,9 @@ pub(crate) fn start(
     conf: &ContainersConf,
     base: &Base,
     claim: &Claim,
-    unit: Option<&Unit>,
-    is_ours: bool,
+    surroundings: Surroundings<'_>,
 ) -> anyhow::Result<Started> {
+    let Surroundings { unit, is_ours, sockets } = surroundings;
     // What can be wrong with the options is found before anything is made.
     for text in &options.expose {
         // Only a remark about the image, but a malformed one is a mistake.
@@ -83,6 +95,7 @@ pub(crate) fn start(
         conf,
         image.and_then(|config| config.env().as_deref()).unwrap_or_default(),
     )?;
+    environment::describe(&mut environment, &sockets);
 
     let mut state = first_state(options, claim, unit, base);
     state.pod = member.as_ref().map(Membership::reference);
@@ -182,7 +195,7 @@ pub(crate) fn start(
     let profile = security.profile();
     security::remember_profile(&profile, directory)?;
     let filter = seccomp::load(&profile, &capabilities.unwrap_or_default(), &context.seccomp_cache())?;
-    let streams = output::arrange(options, base.links_to_output())?;
+    let streams = output::arrange(options, unit.is_some(), base.links_to_output())?;
     if let Some(copier) = streams.copier {
         std::fs::write(directory.join(output::COPIER), copier.to_string()).context("noting the copier")?;
     }
@@ -190,6 +203,7 @@ pub(crate) fn start(
     let mut creation = Creation::new(&spec, root);
     creation.parent = if is_ours { Parent::Caller } else { Parent::Systemd };
     creation.filter = filter;
+    creation.sockets = sockets;
     creation.default_rlimits = defaults::rlimits();
     creation.id = claim.id();
     creation.bundle = directory;

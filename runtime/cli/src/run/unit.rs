@@ -1,5 +1,6 @@
 //! What `sampan run` says to systemd, sd_notify(3), and what it knows of the unit that it runs in.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -103,6 +104,15 @@ fn barrier() -> anyhow::Result<()> {
 pub(crate) fn own_unit() -> Option<String> {
     let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     unit_of_cgroup(text.lines().find_map(|line| line.strip_prefix("0::"))?)
+}
+
+/// The name of the container that a unit's command calls `name`. The instance that systemd makes for a connection
+/// (`Accept=yes` in systemd.socket(5)) is named after its addresses, and no container's name has a colon.
+pub(crate) fn container_name(name: &str) -> Cow<'_, str> {
+    if name.contains(':') && own_unit().is_some_and(|unit| unit.contains(':')) {
+        return name.replace(':', "_").into();
+    }
+    name.into()
 }
 
 /// A limit of that unit, from a file of its cgroup such as `memory.max`; `None` without one.

@@ -1,7 +1,7 @@
 //! Closing descriptors that nobody asked for.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libc::{c_int, c_uint};
 
@@ -26,6 +26,20 @@ pub(crate) fn close_others(first: u32, keep: &[BorrowedFd<'_>]) -> io::Result<()
         check(unsafe { libc::syscall(libc::SYS_close_range, from as c_uint, to as c_uint, 0 as c_int) })?;
     }
     Ok(())
+}
+
+/// Takes the descriptors among the `count` from 3 on that the caller has passed, and marks them close-on-exec. What this
+/// process has opened itself is so marked already, and stays out.
+pub(crate) fn take_passed(count: u32) -> Vec<OwnedFd> {
+    let passed = (3..3u32.saturating_add(count.min(LOOKED_AT))).filter(|&number| is_passed(number));
+    passed
+        .map(|number| {
+            // SAFETY: sets a flag, so that it is not taken for passed a second time.
+            unsafe { libc::fcntl(number as c_int, libc::F_SETFD, libc::FD_CLOEXEC) };
+            // SAFETY: it is open, and nothing in this process has opened it: that would have been close-on-exec.
+            unsafe { OwnedFd::from_raw_fd(number as c_int) }
+        })
+        .collect()
 }
 
 /// Whether this is open and stays so over an execve.
