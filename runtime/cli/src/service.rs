@@ -1,4 +1,4 @@
-//! `sampan service`: what generated units call when they stop. People use `systemctl stop` and `sampan stop`.
+//! `sampan service`: what generated units call when they stop, and those beside them. People use `systemctl stop` and `sampan stop`.
 //!
 //! The first process of a PID namespace ignores every signal that it has no handler for. `stop` therefore asks
 //! first whether the stop signal can arrive, and kills at once where it can't. The unit counts SIGKILL as success
@@ -16,6 +16,7 @@ use sampan_container::process;
 use sampan_container::state::{ContainerDir, State};
 
 use crate::context::Context;
+use crate::on_demand::{forward, idle};
 use crate::release;
 use crate::run::{output, signal, supervise, unit};
 
@@ -36,6 +37,15 @@ enum Verb {
         /// The container
         name: String,
     },
+    /// Lead clients that wait for a container to it
+    Forward {
+        /// The container
+        name: String,
+        /// Its port
+        port: u16,
+    },
+    /// Stop a container that nobody uses
+    Idle(idle::Options),
     /// ExecStopPost=: give back what the container held
     Cleanup {
         /// The container
@@ -47,6 +57,8 @@ enum Verb {
 pub(crate) fn command(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
     match command.verb {
         Verb::Stop { name } => stop(&name, context),
+        Verb::Forward { name, port } => forward::run(&name, port, context),
+        Verb::Idle(options) => idle::run(&options, context),
         Verb::Cleanup { name } => cleanup(&name, context),
     }
 }

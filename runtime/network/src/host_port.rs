@@ -13,6 +13,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, ipp
 use crate::error::{Error, Result};
 use crate::port::Protocol;
 
+/// The state of a TCP socket that listens, as `/proc/net` has it.
+pub(crate) const LISTEN: &str = "0A";
+
 /// Proves that nobody on the host listens on this port.
 ///
 /// Nothing keeps it free afterwards: packets for a published port are redirected
@@ -112,7 +115,6 @@ fn process_on(protocol: Protocol, port: u16, host_ip: Option<IpAddr>) -> Option<
 
 /// The inodes of the sockets on this port, from `/proc/net` (proc_pid_net(5)).
 fn sockets_on(protocol: Protocol, port: u16, host_ip: Option<IpAddr>) -> Vec<String> {
-    const LISTEN: &str = "0A";
     let mut inodes = Vec::new();
     for suffix in ["", "6"] {
         let path = format!("/proc/thread-self/net/{protocol}{suffix}");
@@ -143,7 +145,7 @@ fn shares_packets(address: &Option<IpAddr>, host_ip: Option<IpAddr>) -> bool {
 }
 
 /// An address as `/proc/net` has it: words of four bytes in the host's byte order.
-fn parse_address(hex: &str) -> Option<IpAddr> {
+pub(crate) fn parse_address(hex: &str) -> Option<IpAddr> {
     let word = |at: usize| {
         let word = u32::from_str_radix(hex.get(at..at + 8)?, 16).ok()?;
         Some(word.to_ne_bytes())

@@ -58,6 +58,9 @@ pub struct Lease {
     pub search: Vec<String>,
     /// The published ports, every host port chosen.
     pub ports: Vec<PortMapping>,
+    /// Those of them that don't lead to the container now: it is started on demand, and something else holds them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<PortMapping>,
     /// Others who are in the holder's network namespace, and whose names lead to its addresses: for a pod its
     /// containers.
     #[serde(default)]
@@ -123,8 +126,19 @@ impl Lease {
             dns_servers: Vec::new(),
             search: Vec::new(),
             ports: Vec::new(),
+            withheld: Vec::new(),
             members: Vec::new(),
         }
+    }
+
+    /// The address that published ports lead to: the first of the family, of a network that isn't internal if there is
+    /// one.
+    pub fn target(&self, ipv6: bool) -> Option<IpAddr> {
+        let mut attachments: Vec<_> =
+            self.attachments.iter().filter(|at| at.network.own_bridge().is_some()).collect();
+        attachments.sort_by_key(|attachment| attachment.network.internal);
+        let mut addresses = attachments.iter().flat_map(|attachment| &attachment.addresses);
+        addresses.find(|address| address.address.is_ipv6() == ipv6).map(|address| address.address)
     }
 
     /// The container's addresses by network name.

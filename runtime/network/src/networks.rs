@@ -1,7 +1,9 @@
 //! [`Networks`]: the door to everything here.
 
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::claims::Claims;
 use crate::config::{Config, DEFAULT_NETWORK, Network};
@@ -17,7 +19,7 @@ use crate::lease::{Holder, Lease, Request};
 use crate::names::Names;
 use crate::pool::Neighbours;
 use crate::port::PortMapping;
-use crate::{attach, connect, converge, names, parent, release, reserve};
+use crate::{attach, connect, converge, names, on_demand, parent, release, reserve};
 
 /// Where networks are kept.
 pub const DEFAULT_CONFIG_DIR: &str = "/var/lib/sampan/networks";
@@ -218,7 +220,48 @@ impl Networks {
     /// [`Error::AddressInUse`], [`Error::NoAddress`], [`Error::PortInUse`],
     /// [`Error::PortRefused`], [`Error::NoNetwork`], [`Error::Invalid`].
     pub fn reserve(&self, holder: &Holder, requests: &[Request], ports: &[PortMapping]) -> Result<Lease> {
-        reserve::reserve(self, holder, requests, ports)
+        reserve::reserve(self, holder, requests, ports, None)
+    }
+
+    /// The same for a container that is started on demand: its ports are reserved and lead nowhere until
+    /// [`publish`](Self::publish). `held` are the sockets that wait for it on the host meanwhile.
+    ///
+    /// # Errors
+    /// As [`reserve`](Self::reserve).
+    pub fn reserve_on_demand(
+        &self,
+        holder: &Holder,
+        requests: &[Request],
+        ports: &[PortMapping],
+        held: &[SocketAddr],
+    ) -> Result<Lease> {
+        reserve::reserve(self, holder, requests, ports, Some(held))
+    }
+
+    /// Lets published ports lead to a container: those to one of its ports, or all. New connections go there from this
+    /// moment on. A container without a lease is none with ports.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`], [`Error::File`].
+    pub fn publish(&self, id: &str, container_port: Option<u16>) -> Result<()> {
+        on_demand::publish(self, id, container_port)
+    }
+
+    /// Takes back what [`publish`](Self::publish) did, for all ports. Connections that there are stay.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`], [`Error::File`].
+    pub fn withdraw(&self, id: &str) -> Result<()> {
+        on_demand::withdraw(self, id)
+    }
+
+    /// How long ago the last packet to or from a published TCP port was, as far as the kernel remembers: it knows
+    /// connections, and for up to two minutes those that are over. Absent if it remembers none.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`].
+    pub fn quiet_for(&self, lease: &Lease) -> Result<Option<Duration>> {
+        on_demand::quiet_for(lease)
     }
 
     /// The lease of a container, if it has one.

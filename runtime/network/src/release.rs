@@ -27,7 +27,7 @@ pub(crate) fn release(networks: &Networks, id: &str) -> Result<()> {
     // what was removed, 10 ms and more: this one stays open while the links go, which takes
     // as long, and by then there is nothing to wait for.
     let mut firewall = Firewall::open()?;
-    firewall.remove(&elements::of_lease(&lease))?;
+    firewall.remove(&elements::all_of_lease(&lease))?;
     connections::forget(&lease);
     networks.names.leave(&lease)?;
     for attachment in &lease.attachments {
@@ -50,7 +50,7 @@ pub(crate) fn release(networks: &Networks, id: &str) -> Result<()> {
     let Some(now) = networks.lease(id)? else {
         return Ok(());
     };
-    firewall.remove(&elements::of_lease(&now))?;
+    firewall.remove(&elements::all_of_lease(&now))?;
     if now.attachments != lease.attachments {
         networks.names.leave(&now)?;
     }

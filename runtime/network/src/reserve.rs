@@ -4,7 +4,7 @@
 //! claims are made; all of it under one lock, so that any number of containers
 //! that start at once get different addresses and ports.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use sha2::{Digest, Sha256};
 
@@ -21,7 +21,7 @@ use crate::lease::{Address, Attachment, Holder, Lease, Request};
 use crate::mac::Mac;
 use crate::networks::Networks;
 use crate::port::PortMapping;
-use crate::{claims, converge, names, parent};
+use crate::{claims, converge, names, on_demand, parent};
 
 /// How many ports the kernel may suggest before we give up.
 const SUGGESTIONS: usize = 100;
@@ -32,6 +32,7 @@ pub(crate) fn reserve(
     holder: &Holder,
     requests: &[Request],
     ports: &[PortMapping],
+    held: Option<&[SocketAddr]>,
 ) -> Result<Lease> {
     check_id(&holder.id)?;
     names::check(&holder.name)?;
@@ -54,9 +55,12 @@ pub(crate) fn reserve(
     set_name_servers(networks, &mut lease);
     if !ports.is_empty() && publishes(&lease) {
         for port in ports {
-            let port = choose_ports(networks, &lease.ports, port)?;
+            let port = choose_ports(networks, &lease.ports, port, held.unwrap_or_default())?;
             lease.ports.push(port);
         }
+    }
+    if held.is_some() {
+        on_demand::withhold(&mut lease);
     }
     files::write_json(&networks.lease_path(&holder.id), &lease, Durability::Volatile)?;
     if let Err(error) = networks.claims.take(&lease) {
@@ -355,7 +359,12 @@ fn publishes(lease: &Lease) -> bool {
 }
 
 /// Checks a published port, and chooses the host's port if it is left open.
-fn choose_ports(networks: &Networks, chosen: &[PortMapping], port: &PortMapping) -> Result<PortMapping> {
+fn choose_ports(
+    networks: &Networks,
+    chosen: &[PortMapping],
+    port: &PortMapping,
+    held: &[SocketAddr],
+) -> Result<PortMapping> {
     let fits = |first: u16| u32::from(first) + u32::from(port.range) - 1 <= u32::from(u16::MAX);
     if port.range == 0 || port.container_port == 0 || !fits(port.container_port) {
         return Err(Error::Invalid {
@@ -370,14 +379,14 @@ fn choose_ports(networks: &Networks, chosen: &[PortMapping], port: &PortMapping)
         );
     }
     if port.host_port != 0 {
-        check_ports(networks, chosen, port)?;
+        check_ports(networks, chosen, port, held)?;
         return Ok(port.clone());
     }
     let mut refusal = None;
     for _ in 0..SUGGESTIONS {
         let candidate =
             PortMapping { host_port: host_port::suggest(port.protocol, port.host_ip)?, ..port.clone() };
-        match check_ports(networks, chosen, &candidate) {
+        match check_ports(networks, chosen, &candidate, &[]) {
             Ok(()) => return Ok(candidate),
             Err(error @ Error::PortInUse { .. }) => refusal = Some(error),
             Err(error) => return Err(error),
@@ -390,7 +399,13 @@ fn choose_ports(networks: &Networks, chosen: &[PortMapping], port: &PortMapping)
     }))
 }
 
-fn check_ports(networks: &Networks, chosen: &[PortMapping], port: &PortMapping) -> Result<()> {
+/// `held` are sockets of the host that wait for this very container.
+fn check_ports(
+    networks: &Networks,
+    chosen: &[PortMapping],
+    port: &PortMapping,
+    held: &[SocketAddr],
+) -> Result<()> {
     let end = |port: &PortMapping| u32::from(port.host_port) + u32::from(port.range);
     let in_use = |number, holder| Error::PortInUse {
         address: port.host_ip,
@@ -416,7 +431,12 @@ fn check_ports(networks: &Networks, chosen: &[PortMapping], port: &PortMapping) 
         if let Some(id) = holder {
             return Err(in_use(number, networks.describe(&id)));
         }
-        host_port::check(port.protocol, number, port.host_ip)?;
+        let waits = |socket: &SocketAddr| {
+            socket.port() == number && (socket.ip().is_unspecified() || Some(socket.ip()) == port.host_ip)
+        };
+        if !held.iter().any(waits) {
+            host_port::check(port.protocol, number, port.host_ip)?;
+        }
     }
     Ok(())
 }

@@ -25,6 +25,7 @@ mod many;
 mod network;
 mod networks;
 mod oci;
+mod on_demand;
 mod podman;
 mod pods;
 mod secrets;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         networks::tests(),
         dhcp::tests(),
         activation::tests(),
+        on_demand::tests(),
         pods::tests(),
         kube::tests(),
         oci::tests(),

@@ -30,6 +30,7 @@ use crate::containers_conf::ContainersConf;
 use crate::context::Context;
 use crate::dhcp;
 use crate::network::definition;
+use crate::on_demand;
 use crate::release::LEASED;
 
 /// A container that is set up, holds its program back, and is written down as running.
@@ -298,10 +299,12 @@ fn reserve(plan: &Plan, options: &Options, context: &Context, claim: &Claim) -> 
     requests.iter().for_each(|request| definition::follow(&request.network, context));
     // Noted first: whoever cleans up after us must know that there may be a lease.
     std::fs::write(claim.container().path().join(LEASED), "").context("noting the lease")?;
-    context
-        .networks()?
-        .reserve(&holder, &requests, &plan.ports)
-        .map_err(|error| network::blame(error, &options.net))
+    let networks = context.networks()?;
+    let lease = match options.on_demand.as_slice() {
+        [] => networks.reserve(&holder, &requests, &plan.ports),
+        sockets => networks.reserve_on_demand(&holder, &requests, &plan.ports, &on_demand::held(sockets)?),
+    };
+    lease.map_err(|error| network::blame(error, &options.net))
 }
 
 /// A program that isn't there is a matter of `Exec=` (or the image), with the exit code that scripts know.

@@ -80,26 +80,27 @@ pub(crate) fn of_network(network: &Network) -> Vec<Element> {
     elements
 }
 
-/// The elements of a container: its published ports.
-///
-/// They lead to the first address of each family, of a network that isn't
-/// internal if there is one.
+/// The elements of a container: its published ports, without those that are withheld.
 pub(crate) fn of_lease(lease: &Lease) -> Vec<Element> {
-    let target = |ipv6: bool| {
-        let mut attachments: Vec<_> =
-            lease.attachments.iter().filter(|at| at.network.own_bridge().is_some()).collect();
-        attachments.sort_by_key(|attachment| attachment.network.internal);
-        attachments
-            .iter()
-            .flat_map(|attachment| &attachment.addresses)
-            .map(|address| address.address)
-            .find(|address| address.is_ipv6() == ipv6)
-    };
-    let targets = [target(false), target(true)];
+    let mut elements = all_of_lease(lease);
+    if !lease.withheld.is_empty() {
+        let withheld = of_ports(lease, &lease.withheld);
+        elements.retain(|element| !withheld.contains(element));
+    }
+    elements
+}
+
+/// The elements that a container could have: those that are to go when it does.
+pub(crate) fn all_of_lease(lease: &Lease) -> Vec<Element> {
+    of_ports(lease, &lease.ports)
+}
+
+fn of_ports(lease: &Lease, ports: &[PortMapping]) -> Vec<Element> {
+    let targets = [lease.target(false), lease.target(true)];
     let mut elements: Vec<Element> = targets
         .into_iter()
         .flatten()
-        .flat_map(|target| lease.ports.iter().flat_map(move |port| published(port, target)))
+        .flat_map(|target| ports.iter().flat_map(move |port| published(port, target)))
         .collect();
     elements.sort_by_key(|element| element.set);
     elements
