@@ -155,6 +155,15 @@ impl Service {
         }
     }
 
+    /// Removes a section, and returns its assignments.
+    pub fn take_section(&mut self, name: &str) -> Vec<(String, String)> {
+        let Some(section) = self.section(name) else { return Vec::new() };
+        let (taken, kept) = self.lines.drain(..).partition::<Vec<_>, _>(|line| line.section == section);
+        self.lines = kept;
+        let key = |line: &Line| self.text[line.start..line.equals].to_owned();
+        taken.iter().map(|line| (key(line), self.value(line).to_owned())).collect()
+    }
+
     /// Removes every assignment of a key.
     pub fn remove(&mut self, section: &str, key: &str) {
         for at in self.places(section, key).rev().collect::<Vec<_>>() {

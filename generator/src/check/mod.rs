@@ -9,6 +9,7 @@
 
 pub use crate::overlay::Overlay;
 
+mod activation;
 mod addresses;
 mod available;
 mod commands;
@@ -95,6 +96,7 @@ const EACH: &[Pass] = &[
     mounts::mounts,
     network::network,
     driver::driver,
+    activation::activation,
     available::available,
     names::by_name,
     commands::commands,

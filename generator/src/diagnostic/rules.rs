@@ -241,6 +241,9 @@ rules! {
     NEVER_UPDATED "never-updated" Warning []
         "AutoUpdate=registry can't find a newer image",
         "An image that is named by its digest, or that was built on this host, has no newer version in a registry.";
+    ON_DEMAND "on-demand" Error []
+        "The container can't be started on demand",
+        "Activation=on-demand waits for connections to published TCP ports of the host while the container doesn't run: it needs a network of its own, PublishPort= with a port of the host, and a service that stays.";
     PORT_WITHOUT_EFFECT "port-without-effect" Warning []
         "PublishPort= has no effect with this network",
         "With the host's network, without a network or with another container's there is nothing to publish.";

@@ -4,6 +4,7 @@
 //! like differs in more than a word, and there each engine has a small writer: `podman` writes what
 //! Podman's own Quadlet writes, `sampan` what a container needs that is systemd's own child.
 
+mod activation;
 mod companion;
 mod kube;
 mod pod;
@@ -174,6 +175,11 @@ impl Engine {
         }
     }
 
+    /// The socket units that wait for the clients of a container that is started on demand.
+    pub(crate) fn sockets(self, service: &Service, demand: &OnDemand) -> Vec<String> {
+        activation::sockets(&service.name, demand)
+    }
+
     /// Writes what makes the unit a container's service.
     pub(crate) fn container(self, service: &mut Service, plan: &ContainerPlan) -> Vec<Service> {
         match self {
@@ -239,6 +245,26 @@ pub(crate) struct ContainerPlan {
     pub(crate) stop_timeout: Option<u64>,
     /// Whom the container's root is on the host.
     pub(crate) root: HostUser,
+    /// What waits for its clients, if it is started on demand.
+    pub(crate) on_demand: Option<OnDemand>,
+}
+
+/// How a container is started when somebody connects, and stopped when nobody does.
+#[derive(Debug)]
+pub(crate) struct OnDemand {
+    /// After how many seconds without anything to do it is stopped; never without.
+    pub(crate) timeout: Option<f64>,
+    /// One per port of the container.
+    pub(crate) listeners: Vec<Listener>,
+}
+
+/// Where connections to a port of a container are waited for.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    /// What `ListenStream=` takes.
+    pub(crate) listen: Vec<String>,
+    /// The port of the container; may be a specifier.
+    pub(crate) port: String,
 }
 
 /// The user of the host that a container's root is.

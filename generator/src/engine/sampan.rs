@@ -1,6 +1,7 @@
 //! Containers as sampan runs them: the container's first process is the service's main process,
 //! and nothing of ours stays beside it.
 
+use super::activation;
 use super::companion::Names;
 use super::{ContainerPlan, HostUser};
 use crate::command::CommandLine;
@@ -29,7 +30,11 @@ pub(super) fn container(service: &mut Service, plan: &ContainerPlan) -> Vec<Serv
     service.add("Service", "LogExtraFields", words::quote(&format!("CONTAINER_NAME={}", plan.name)));
     service.add("Service", "ExecStart", root.start(&plan.run));
     // A oneshot service is over when it is started: there is nothing left to check.
-    if plan.oneshot { Vec::new() } else { health(service, plan) }
+    let mut units = if plan.oneshot { Vec::new() } else { health(service, plan) };
+    if let Some(demand) = plan.on_demand.as_ref().filter(|demand| !demand.listeners.is_empty()) {
+        units.extend(activation::units(service, plan, demand));
+    }
+    units
 }
 
 /// Only root can make a container, so our commands have root's privileges also where `User=` says

@@ -102,6 +102,10 @@ table! { "Container";
         "A fixed IPv6 address in the container's network.";
     PUBLISH_PORT "PublishPort" 4.4 Lines, Flag("--publish"), PublishedPort,
         "A port of the container to publish on the host.";
+    ACTIVATION "Activation" sampan Text, Own("a .socket unit and systemd-socket-proxyd(8)"), OneOf(&["always", "on-demand"]),
+        "When the container is started: always (the default) as its [Install] section says, or on-demand at the first connection to one of its published TCP ports. Then [Install] is that of the socket NAME.socket.";
+    IDLE_TIMEOUT_KEY "IdleTimeout" sampan Text, Own("a timer that looks at connections"), TimeSpan,
+        "How long a container with Activation=on-demand may have no connection that is in use before it is stopped; a time span of systemd.time(7), or infinity for never. The default is 5min.";
     EXPOSE_HOST_PORT "ExposeHostPort" 4.4 Lines, Own("--expose"), Port,
         "A port, or range of ports, that the container is said to listen on.";
     ADD_HOST "AddHost" 5.3 Lines, Flag("--add-host"), Any,

@@ -130,6 +130,7 @@ fn pattern(shape: Shape) -> Option<&'static str> {
         Shape::Integer => Some("^[+-]?[0-9]+$"),
         Shape::Size => Some(r"^(-1|[0-9]+(\.[0-9]+)?\s*[A-Za-z]{0,3})$"),
         Shape::Duration => Some("^(disable|[+-]?([0-9.]+(ns|us|µs|ms|s|m|h)?)+)$"),
+        Shape::TimeSpan => Some(r"^(infinity|[0-9.]+\s*[A-Za-zµμ]*(\s*[0-9.]+\s*[A-Za-zµμ]*)*)$"),
         Shape::Signal => Some("^[A-Za-z0-9+-]+$"),
         Shape::PublishedPort => {
             Some(r"^((\[[0-9A-Fa-f:.]+\]|[0-9.]*):)?([0-9]*(-[0-9]+)?:)?[0-9]+(-[0-9]+)?(/[A-Za-z]+)?$")

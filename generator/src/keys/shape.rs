@@ -21,6 +21,8 @@ pub enum Shape {
     Size,
     /// A time such as `30s` or `1m30s`, or `disable`.
     Duration,
+    /// A time span of systemd.time(7), such as `5min` or `1h 30min`.
+    TimeSpan,
     /// A signal's name or number.
     Signal,
     /// `[ip:][hostPort[-end]:]containerPort[-end][/protocol]`.
@@ -63,6 +65,7 @@ impl Shape {
             Self::Integer => "a whole number".to_owned(),
             Self::Size => "a size such as 512m".to_owned(),
             Self::Duration => "a time such as 30s or 1m30s".to_owned(),
+            Self::TimeSpan => "a time span such as 5min or 1h 30min".to_owned(),
             Self::Signal => "a signal such as SIGTERM".to_owned(),
             Self::PublishedPort => {
                 "[IP:][HOSTPORT[-END]:]CONTAINERPORT[-END][/tcp|/udp|/sctp], such as 8080:80".to_owned()
@@ -102,7 +105,7 @@ impl Shape {
             Self::Integer | Self::Processors | Self::CpuSet | Self::Weight => &rules::BAD_NUMBER,
             Self::Size | Self::Limit => &rules::BAD_SIZE,
             Self::DeviceWeight | Self::DeviceRate => &rules::BAD_DEVICE_LIMIT,
-            Self::Duration => &rules::BAD_DURATION,
+            Self::Duration | Self::TimeSpan => &rules::BAD_DURATION,
             Self::Signal => &rules::BAD_SIGNAL,
             Self::PublishedPort | Self::Port => &rules::BAD_PORT,
             Self::Ipv4 | Self::Ipv6 | Self::Address => &rules::BAD_ADDRESS,
@@ -120,7 +123,8 @@ impl Shape {
             Self::Limit => limits::is_limit(value),
             Self::DeviceWeight => limits::is_of_device(value, limits::is_weight),
             Self::DeviceRate => limits::is_of_device(value, limits::is_rate),
-            Self::Any => true,
+            // Looked at where it is used, which needs the number.
+            Self::Any | Self::TimeSpan => true,
             _ if value.contains(['%', '$']) => true,
             Self::OneOf(words) => words.contains(&value),
             Self::Integer => value.parse::<i64>().is_ok(),

@@ -40,6 +40,12 @@ impl Translator<'_> {
             run.word(format!("--sdnotify={notify}"));
             run.word("-d");
         }
+        let on_demand = self.on_demand(oneshot);
+        if let Some(demand) = &on_demand {
+            // What the sockets are called is known to whoever names them.
+            let sockets = self.engine().sockets(&self.service, demand);
+            sockets.iter().for_each(|socket| run.flag("--on-demand", socket));
+        }
         let root = self.host_user(&MAPPINGS, &mut run);
         self.check_sandbox(root);
         self.networks(&NETWORK, &mut run);
@@ -72,6 +78,7 @@ impl Translator<'_> {
             startup_interval: self.interval(&HEALTH_STARTUP_CMD, &HEALTH_STARTUP_INTERVAL),
             stop_timeout: self.text(&STOP_TIMEOUT).and_then(|seconds| seconds.parse().ok()),
             root,
+            on_demand,
         };
         self.more = self.engine().container(&mut self.service, &plan);
     }

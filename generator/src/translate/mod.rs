@@ -9,6 +9,7 @@
 //! A mistake doesn't stop a translation: it is noted and the rest is looked at too, so that a user
 //! sees all of them at once.
 
+mod activation;
 mod artifact;
 mod build;
 mod check;

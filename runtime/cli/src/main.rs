@@ -22,6 +22,7 @@ mod lsp;
 mod man;
 mod namespace;
 mod network;
+mod on_demand;
 mod output;
 mod pod;
 mod port;

@@ -33,14 +33,14 @@ fn single(port: &PortMapping) -> impl Iterator<Item = PortMapping> {
 
 /// See [`Networks::publish`].
 pub(crate) fn publish(networks: &Networks, id: &str, container_port: Option<u16>) -> Result<()> {
-    let _lock = networks.lock()?;
+    let lock = networks.lock()?;
     let Some(mut lease) = networks.lease(id)? else { return Ok(()) };
     lease.withheld.retain(|port| container_port.is_some_and(|number| number != port.container_port));
     files::write_json(&networks.lease_path(id), &lease, Durability::Volatile)?;
     let mut firewall = Firewall::open()?;
     match firewall.has_table()? {
         true => firewall.add(&elements::of_lease(&lease)),
-        false => firewall.load_table(&elements::of_leases(&networks.leases()?)),
+        false => firewall.load_table(&elements::of_leases(&networks.leases()?), &lock),
     }
 }
 

@@ -82,6 +82,8 @@ fn sockets_reach_the_program(machine: &Machine) -> Result<()> {
 }
 
 fn sockets_reach_every_kind(machine: &Machine) -> Result<()> {
+    // For UserNS=auto.
+    machine.shell("echo containers:2147483647:2147483648 | tee -a /etc/subuid >>/etc/subgid")?;
     for (name, more, uid) in [
         ("kbridge", "", "0"),
         ("khost", "Network=host", "0"),
@@ -148,9 +150,6 @@ fn nobody_else_keeps_a_socket(machine: &Machine) -> Result<()> {
     start(machine, "beside")?;
     done(machine, "held")?;
     ensure!(!machine.ok(&["pidof", "aardvark-dns"])?.is_empty(), "there is no name server to look at");
-    let holders = machine
-        .shell("for p in /proc/[0-9]*; do ls -l $p/fd 2>/dev/null | grep -q 7105 && echo $p; done; :")?;
-    ensure!(holders.is_empty(), "{holders}");
     let listening = machine.shell("cat /proc/net/tcp | grep ':1BC1 .* 0A ' || :")?; // 7105
     ensure!(listening.is_empty(), "somebody still listens: {listening}");
     machine.ok(&["systemctl", "stop", "beside"])?;

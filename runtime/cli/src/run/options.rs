@@ -64,6 +64,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) pidfile: Option<PathBuf>,
 
+    /// The ports are published later; until then this socket unit has them
+    #[arg(long, value_name = "SOCKET", hide = true)]
+    pub(crate) on_demand: Vec<String>,
+
     // -- image -------------------------------------------------------------------------------------
     /// When to fetch the image
     #[arg(long, value_name = "POLICY", default_value = "missing", value_parser = ["always", "missing", "never", "newer"])]

@@ -1,0 +1,154 @@
+//! The units of a container that is started when somebody connects.
+//!
+//! While the container is down, a socket unit has its published ports. A connection starts the service that is to pass
+//! it on, and that wants the container's service and waits for it. While the container runs, the firewall leads packets
+//! to it before the socket sees them; a timer looks whether it has anything to do.
+
+use super::companion::Names;
+use super::{ContainerPlan, Listener, OnDemand};
+use crate::service::Service;
+use crate::specifiers::resolve;
+use crate::syntax::words;
+
+/// How often it is looked whether a container is idle: often enough to stop it when its time is over, and as seldom as
+/// the kernel remembers connections that are over.
+const LOOKS: f64 = 5.0;
+const MOST_SECONDS: f64 = 30.0;
+
+/// The units beside a service, and what it needs to know of them.
+pub(super) fn units(service: &mut Service, plan: &ContainerPlan, demand: &OnDemand) -> Vec<Service> {
+    let own = service.name.clone();
+    let names = Names::of(&own);
+    let suffixes: Vec<String> = demand.listeners.iter().enumerate().map(suffix).collect();
+    let sockets = sockets(&own, demand);
+    let proxies: Vec<String> =
+        suffixes.iter().map(|suffix| names.unit(&format!("-proxy{suffix}"), "service")).collect();
+
+    service.add("Unit", "Wants", sockets.join(" "));
+    service.add("Unit", "After", sockets.join(" "));
+    // Who takes a socket out of service doesn't want its port to be answered any longer.
+    service.add("Unit", "PartOf", &sockets[0]);
+    service.add("Unit", "Wants", proxies.join(" "));
+    // Also where the container ends by itself: they lead to an address that others may have then.
+    service.add("Unit", "PropagatesStopTo", proxies.join(" "));
+
+    let mut units = Vec::new();
+    for (listener, suffix) in demand.listeners.iter().zip(&suffixes) {
+        units.push(socket(&names, listener, suffix));
+        units.push(proxy(&names, plan, listener, suffix));
+    }
+    let install = service.take_section("Install");
+    if let Some(first) = units.first_mut() {
+        for other in &sockets[1..] {
+            first.add("Unit", "Requires", other);
+            first.add("Unit", "After", other);
+        }
+        for (key, value) in install {
+            match key.as_str() {
+                "Alias" => service.add("Install", &key, value),
+                _ => first.add("Install", &key, value),
+            }
+        }
+    }
+    if let Some(timeout) = demand.timeout {
+        service.add("Unit", "Wants", names.unit("-idle", "timer"));
+        units.push(timer(&names, timeout));
+        units.push(look(&names, plan, timeout, &sockets, &proxies));
+    }
+    units
+}
+
+/// The socket units of a service, as others refer to them.
+pub(super) fn sockets(service: &str, demand: &OnDemand) -> Vec<String> {
+    let names = Names::of(service);
+    demand.listeners.iter().enumerate().map(|listener| names.unit(&suffix(listener), "socket")).collect()
+}
+
+/// The first port's units have the service's own name.
+fn suffix((at, listener): (usize, &Listener)) -> String {
+    if at == 0 { String::new() } else { format!("-{}", listener.port.replace('%', "")) }
+}
+
+fn socket(names: &Names<'_>, listener: &Listener, suffix: &str) -> Service {
+    let watched = names.watched();
+    let mut socket = Service::new(names.file(suffix, "socket"));
+    socket.add("Unit", "Description", format!("Port {} of {watched}, started on demand", listener.port));
+    if !suffix.is_empty() {
+        socket.add("Unit", "PartOf", names.unit("", "socket"));
+    }
+    for listen in &listener.listen {
+        socket.add("Socket", "ListenStream", listen);
+    }
+    socket.add("Socket", "Service", names.unit(&format!("-proxy{suffix}"), "service"));
+    if listener.listen.iter().any(|listen| listen.contains(':')) {
+        // An address that the host gets later must not keep it from booting.
+        socket.add("Socket", "FreeBind", "yes");
+    }
+    socket
+}
+
+/// What passes on the connections that came while the container was down.
+fn proxy(names: &Names<'_>, plan: &ContainerPlan, listener: &Listener, suffix: &str) -> Service {
+    let watched = names.watched();
+    let container = resolve(&plan.name, &watched);
+    let mut proxy = Service::new(names.file(&format!("-proxy{suffix}"), "service"));
+    proxy.add(
+        "Unit",
+        "Description",
+        format!("Connections that waited for port {} of {watched}", listener.port),
+    );
+    // Not Requires=: where the container can't be started, somebody has to send its clients away.
+    proxy.add("Unit", "Wants", watched.as_str());
+    proxy.add("Unit", "After", watched.as_str());
+    proxy.add("Unit", "StartLimitIntervalSec", "0");
+    proxy.add("Service", "SyslogIdentifier", words::quote(watched.trim_end_matches(".service")));
+    proxy.add("Service", "LogLevelMax", "notice");
+    proxy.add("Service", "SyslogLevel", "notice");
+    proxy.add(
+        "Service",
+        "ExecStart",
+        plan.base.with(["service", "forward", &container, &resolve(&listener.port, &watched)]).value(),
+    );
+    proxy
+}
+
+fn timer(names: &Names<'_>, timeout: f64) -> Service {
+    let watched = names.watched();
+    let interval = (timeout / LOOKS).clamp(1.0, MOST_SECONDS);
+    let mut timer = Service::new(names.file("-idle", "timer"));
+    timer.add("Unit", "Description", format!("Timer that stops {watched} when it is idle"));
+    timer.add("Unit", "BindsTo", watched.as_str());
+    timer.add("Unit", "After", watched.as_str());
+    timer.add("Timer", "OnActiveSec", format!("{interval}s"));
+    timer.add("Timer", "OnUnitActiveSec", format!("{interval}s"));
+    timer.add("Timer", "AccuracySec", if interval < 10.0 { "100ms" } else { "1s" });
+    timer.add("Timer", "Unit", names.unit("-idle", "service"));
+    timer
+}
+
+fn look(
+    names: &Names<'_>,
+    plan: &ContainerPlan,
+    timeout: f64,
+    sockets: &[String],
+    proxies: &[String],
+) -> Service {
+    let watched = names.watched();
+    let container = resolve(&plan.name, &watched);
+    let mut look = Service::new(names.file("-idle", "service"));
+    look.add("Unit", "Description", format!("Look whether {watched} is idle"));
+    look.add("Unit", "Requisite", watched.as_str());
+    look.add("Unit", "After", watched.as_str());
+    look.add("Unit", "StartLimitIntervalSec", "0");
+    look.add("Service", "Type", "oneshot");
+    look.add("Service", "SyslogIdentifier", words::quote(watched.trim_end_matches(".service")));
+    // Keeps out systemd's own lines about each start.
+    look.add("Service", "LogLevelMax", "notice");
+    look.add("Service", "SyslogLevel", "notice");
+    let mut command = plan.base.with(["service", "idle", "--timeout", &format!("{timeout}s")]);
+    sockets.iter().for_each(|socket| command.flag("--socket", socket));
+    proxies.iter().for_each(|proxy| command.flag("--proxy", proxy));
+    command.word(&container);
+    look.add("Service", "ExecStart", command.value());
+    look
+}

@@ -1,0 +1,108 @@
+//! `sampan service forward`: leads clients to a container that has just started.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use sampan_container::activation::Sockets;
+use sampan_container::process;
+use sampan_network::is_listened_on;
+
+use super::{Running, Turn, running};
+use crate::context::Context;
+
+/// As long as systemd waits for a service to start. After that it is for the container to answer, or not.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How long it is between two looks whether the program listens.
+const SHORTEST_LOOK: Duration = Duration::from_millis(2);
+const LONGEST_LOOK: Duration = Duration::from_millis(50);
+
+/// Who passes on what has come before.
+const PROXY: &str = "/usr/lib/systemd/systemd-socket-proxyd";
+/// Connections that come later don't go through it, so it isn't needed for long.
+const PROXY_IDLE: &str = "--exit-idle-time=1s";
+/// The user that owns nothing; systemd.exec(5) has it as the kernel's overflow user.
+const NOBODY: u32 = 65534;
+
+/// How long clients of a container that can't be started wait for the news: so often at most its start is tried.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Waits until the program listens on the port, publishes it, and passes on what waits in the socket that systemd has
+/// passed. Without a socket there is nothing to pass on.
+pub(crate) fn run(name: &str, port: u16, context: &Context) -> anyhow::Result<ExitCode> {
+    let sockets = Sockets::take(false);
+    let Some(container) = running(name, context)? else { return turn_away(&sockets, name) };
+    if !wait(&container, port)? {
+        return turn_away(&sockets, name);
+    }
+    let turn = Turn::take(&container)?;
+    let networks = context.networks()?;
+    networks
+        .publish(&container.state.id, Some(port))
+        .with_context(|| format!("publishing port {port} of {name}"))?;
+    let lease = networks.lease(&container.state.id)?;
+    let target = lease.and_then(|lease| lease.target(false).or_else(|| lease.target(true)));
+    // We are seen: whoever thinks of stopping the container asks whether this unit is active.
+    drop(turn);
+    match target {
+        Some(address) if !sockets.is_empty() => become_proxy(sockets, address, port),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Whether the container still runs when its program listens, or should have by now.
+fn wait(container: &Running, port: u16) -> anyhow::Result<bool> {
+    let begin = Instant::now();
+    let mut look = SHORTEST_LOOK;
+    while !is_listened_on(container.pid, port) {
+        if process::wait(container.pidfd.as_fd(), Some(look))? {
+            return Ok(false);
+        }
+        if begin.elapsed() > PATIENCE {
+            log::warn!(
+                "no program of {} listens on port {port} after {} s; connections to it are refused until one does",
+                container.state.name,
+                PATIENCE.as_secs()
+            );
+            break;
+        }
+        look = (look * 2).min(LONGEST_LOOK);
+    }
+    Ok(true)
+}
+
+/// Executes the proxy. Comes back only if that fails.
+fn become_proxy(sockets: Sockets, address: IpAddr, port: u16) -> anyhow::Result<ExitCode> {
+    sockets.give()?;
+    let target = SocketAddr::new(address, port).to_string();
+    let error = Command::new(PROXY).args([PROXY_IDLE, &target]).uid(NOBODY).gid(NOBODY).exec();
+    Err(error).with_context(|| {
+        format!("executing {PROXY}; it passes on the connections that waited for the container")
+    })
+}
+
+/// The container doesn't run: whoever waits for it shall not do so forever, and nothing shall start it again for them.
+fn turn_away(sockets: &Sockets, name: &str) -> anyhow::Result<ExitCode> {
+    std::thread::sleep(PAUSE);
+    let mut count = 0;
+    for socket in sockets.descriptors() {
+        fcntl_setfl(socket, fcntl_getfl(socket)? | OFlags::NONBLOCK)?;
+        loop {
+            match rustix::net::accept(socket) {
+                Ok(_) => count += 1,
+                Err(rustix::io::Errno::AGAIN) => break,
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNABORTED) => {}
+                Err(error) => {
+                    return Err(io::Error::from(error)).context("accepting who waits for the container");
+                }
+            }
+        }
+    }
+    bail!("{name} doesn't run: {count} waiting connections are closed; the next one starts it again")
+}
