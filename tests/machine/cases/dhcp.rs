@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use sampan_machine_tests::Machine;
 
-use crate::fixture::{BUSYBOX, busybox, install, networking_machine, start, test_in};
+use crate::fixture::{BUSYBOX, busybox, install, networking_machine, sampan_json, start, test_in};
 
 pub fn tests() -> Vec<Trial> {
     let test = |name: &str, case| test_in(networking_machine, &format!("dhcp::{name}"), case);
@@ -84,6 +84,12 @@ fn a_container(machine: &Machine) -> Result<()> {
     let said = machine.ok(&["sampan", "network", "renew", "systemd-web"])?;
     ensure!(said.contains("192.0.2.1 grants 192.0.2.5") && said.contains("for 120 s"), "{said}");
 
+    let network = sampan_json(machine, &["network", "inspect", "systemd-lan"])?;
+    let members = network[0]["containers"].as_object().into_iter().flat_map(|all| all.values());
+    let shown: Vec<_> = members.map(|member| &member["interfaces"]["eth0"]["dhcp"]).collect();
+    ensure!(shown.len() == 1 && shown[0]["server"] == "192.0.2.1", "{network:#}");
+    ensure!(shown[0]["expires"].as_str() > shown[0]["renews"].as_str(), "{network:#}");
+
     // The network becomes another.
     serve(machine, "198.51.100", "two.example")?;
     machine.wait("there is another address", SOON, |m| Ok(address(m)?.starts_with("198.51.100.")))?;
@@ -129,5 +135,17 @@ fn without_a_server(machine: &Machine) -> Result<()> {
     let status = machine.run(&["systemctl", "status", "web", "--no-pager", "--lines=20"])?.text();
     ensure!(status.contains("no DHCP server answered within 10 s: is lan connected"), "{status}");
     ensure!(machine.ok(&["sampan", "ps", "--all", "--quiet"])?.trim().is_empty(), "nothing is left");
+
+    // Killed while it waits for an answer, and started again.
+    machine.ok(&["systemctl", "start", "--no-block", "web"])?;
+    machine.wait("it asks for an address", SOON, |m| {
+        Ok(m.run(&["sh", "-c", "ls /run/sampan/network/leases/*.json"])?.success())
+    })?;
+    std::thread::sleep(Duration::from_millis(500));
+    machine.ok(&["systemctl", "kill", "--signal=KILL", "web"])?;
+    machine.wait("the unit is over", SOON, |m| Ok(m.property("web.service", "ActiveState")? == "failed"))?;
+    serve(machine, "192.0.2", "one.example")?;
+    start(machine, "web")?;
+    knows(machine, "192.0.2", "one.example")?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use sampan_network::{Lease, Network, Networks};
+use sampan_network::{Dhcp, Grant, Lease, Network, Networks};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -40,6 +40,22 @@ struct Member<'a> {
 struct Interface<'a> {
     subnets: Vec<Value>,
     mac_address: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dhcp: Option<Value>,
+}
+
+/// What the network's DHCP server has granted, and what the last conversation with it came to.
+fn granted(dhcp: &Dhcp) -> Value {
+    let grant = dhcp.granted.as_ref();
+    json!({
+        "client_id": dhcp.client,
+        "hostname": dhcp.hostname,
+        "server": grant.map(|grant| grant.terms.server),
+        "since": grant.map(|grant| &grant.since),
+        "renews": grant.and_then(Grant::renews),
+        "expires": grant.and_then(Grant::expires),
+        "outcome": dhcp.outcome,
+    })
 }
 
 impl<'a> Shown<'a> {
@@ -52,7 +68,11 @@ impl<'a> Shown<'a> {
                     let subnets = at.addresses.iter().map(|address| {
                         json!({"ipnet": address.to_string(), "gateway": gateway(address.address.is_ipv4())})
                     });
-                    (at.interface.as_str(), Interface { subnets: subnets.collect(), mac_address: &at.mac })
+                    let dhcp = at.dhcp.as_ref().map(granted);
+                    (
+                        at.interface.as_str(),
+                        Interface { subnets: subnets.collect(), mac_address: &at.mac, dhcp },
+                    )
                 })
                 .collect();
             let member = Member { name: &lease.holder.name, interfaces };

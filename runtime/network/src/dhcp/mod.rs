@@ -84,6 +84,21 @@ impl Grant {
         }
     }
 
+    /// When the server is asked for more time, RFC 3339; absent means never.
+    pub fn renews(&self) -> Option<String> {
+        self.after(self.terms.times?.renewal)
+    }
+
+    /// When the address is no longer the container's, RFC 3339; absent means never.
+    pub fn expires(&self) -> Option<String> {
+        self.after(self.terms.times?.expiry)
+    }
+
+    fn after(&self, seconds: u32) -> Option<String> {
+        let since: jiff::Timestamp = self.since.parse().ok()?;
+        Some(since.checked_add(Duration::from_secs(seconds.into())).ok()?.to_string())
+    }
+
     /// The seconds since it was granted.
     fn age(&self) -> u64 {
         since_boot().saturating_sub(self.since_boot)
