@@ -80,6 +80,31 @@ fn macvlan_containers_of_two_hosts_are_on_one_link() {
 }
 
 #[test]
+fn macvlan_containers_of_two_hosts_speak_ipv6() {
+    let Some(host) = Host::new() else { return };
+    let there = host.neighbour();
+    let both = |parent: &str, range4: &str, range6: &str| {
+        let mut config = lan("lan", Driver::Macvlan, parent, &[], range4);
+        config.subnets.push(SubnetConfig {
+            lease_range: Some(LeaseRange::parse(range6).unwrap()),
+            .."fd00:2::/64".parse::<Subnet>().unwrap().into()
+        });
+        config
+    };
+    let here = both("lan", "192.0.2.10-192.0.2.19", "fd00:2::10-fd00:2::1f");
+    host.networks.create(&here, false).unwrap();
+    let (one, _) = host.start("one", &[on("lan")], &[]);
+    one.serve(80);
+    let other = tempfile::tempdir().unwrap();
+    let config = both("lan0", "192.0.2.20-192.0.2.29", "fd00:2::20-fd00:2::2f");
+    let (far, _) = start_there(&there, other.path().to_owned(), config, "far");
+    assert_eq!(one.get("[fd00:2::20]:80").as_deref(), Some("far sees fd00:2::10"));
+    assert_eq!(far.get("[fd00:2::10]:80").as_deref(), Some("one sees fd00:2::20"));
+    let route = one.run(|| command("ip", &["-6", "route", "show", "default"]));
+    assert!(route.contains("fd00:2::1"), "{route}");
+}
+
+#[test]
 fn private_macvlan_containers_reach_the_link_and_not_each_other() {
     let Some(host) = Host::new() else { return };
     let there = host.neighbour();
@@ -174,6 +199,24 @@ fn a_name_that_the_host_uses_too_is_free_in_the_container() {
     host.networks.attach(&lease, one.netns.as_fd()).unwrap();
     assert!(one.get("192.0.2.9:8000").is_some());
     assert_eq!(one.run(interfaces), ["lo", "eth0"]);
+}
+
+/// The kernel dismantles a namespace some time after its last process has ended.
+#[test]
+fn a_container_that_starts_again_at_once_has_its_address() {
+    let Some(host) = Host::new() else { return };
+    let there = host.neighbour();
+    there.serve(8000);
+    let config = lan("lan", Driver::Macvlan, "lan", &[], "192.0.2.10-192.0.2.19");
+    host.networks.create(&config, false).unwrap();
+    let fixed = Request { ip: Some("192.0.2.15".parse().unwrap()), ..on("lan") };
+    let (one, _) = host.start("one", std::slice::from_ref(&fixed), &[]);
+    std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        drop(one);
+    });
+    let (again, _) = host.start("one", &[fixed], &[]);
+    assert_eq!(again.get("192.0.2.9:8000").as_deref(), Some("neighbour sees 192.0.2.15"));
 }
 
 #[test]

@@ -15,9 +15,9 @@ use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use host::{Container, Host, container, name_server, on, open, parse};
+use host::{Container, Host, container, ip, name_server, on, open, parse};
 use libtest_mimic::{Arguments, Failed, Trial};
-use sampan_network::{Config, Request};
+use sampan_network::{Config, Driver, Request, Subnet};
 
 const VERB: &str = "SAMPAN_TEST_VERB";
 const DIRECTORY: &str = "SAMPAN_TEST_DIRECTORY";
@@ -42,7 +42,7 @@ struct Situation {
     stride: usize,
 }
 
-const SITUATIONS: [Situation; 4] = [
+const SITUATIONS: [Situation; 5] = [
     Situation {
         name: "first_on_a_network",
         networks: &["one"],
@@ -75,7 +75,18 @@ const SITUATIONS: [Situation; 4] = [
         beside: true,
         stride: 5,
     },
+    Situation {
+        name: "first_on_a_link_of_the_hosts_and_a_bridge",
+        networks: &[LINK, "one"],
+        ports: &["8080:80"],
+        names: false,
+        beside: false,
+        stride: 2,
+    },
 ];
+
+/// The name of a network that is macvlan; the others are bridges.
+const LINK: &str = "link";
 
 fn main() -> ExitCode {
     if let Ok(verb) = std::env::var(VERB) {
@@ -120,7 +131,15 @@ impl Situation {
     fn host(&self) -> Option<(Host, Option<Container>)> {
         let host = Host::new()?;
         for name in self.networks {
-            let config = Config { name: (*name).to_owned(), disable_dns: !self.names, ..Config::default() };
+            let mut config =
+                Config { name: (*name).to_owned(), disable_dns: !self.names, ..Config::default() };
+            if *name == LINK {
+                ip("link add uplink type veth peer name beyond");
+                ip("link set uplink up");
+                config.driver = Driver::Macvlan;
+                config.interface = Some("uplink".to_owned());
+                config.subnets = vec!["192.0.2.0/24".parse::<Subnet>().unwrap().into()];
+            }
             host.networks.create(&config, false).unwrap();
         }
         let other = self.beside.then(|| host.start("other", &self.requests(), &["8081:80"]).0);
@@ -174,12 +193,15 @@ fn kill_at_every_step(situation: Situation, verb: &str) -> Result<(), Failed> {
                 None if status.success() => break,
                 None => return Err(format!("{verb} failed at {call} {n}: {status}").into()),
             }
+            let id = victim.holder.id.clone();
+            // Its namespace ends with its process, and with it what is in it.
+            drop(victim);
             // Half of them are never started again.
             start_again = !start_again;
             if start_again {
                 start_and_release(&host, &situation);
             } else {
-                host.networks.release(&victim.holder.id).unwrap();
+                host.networks.release(&id).unwrap();
             }
             let stays = more_than(&nothing, &host);
             if !stays.is_empty() {

@@ -216,13 +216,24 @@ pub(super) fn differences(kind: UnitType) -> &'static [&'static str] {
 pub(super) fn examples(kind: UnitType) -> &'static [Example] {
     match kind {
         UnitType::Container => CONTAINER,
-        UnitType::Network => &[Example {
-            about: "A network with a fixed range of addresses, whose containers don't reach those of other networks:",
-            files: &[(
-                "app.network",
-                "[Network]\nSubnet=10.90.7.0/24\nGateway=10.90.7.1\nOptions=isolate=true\n",
-            )],
-        }],
+        UnitType::Network => &[
+            Example {
+                about: "A network with a fixed range of addresses, whose containers don't reach those of other networks:",
+                files: &[(
+                    "app.network",
+                    "[Network]\nSubnet=10.90.7.0/24\nGateway=10.90.7.1\nOptions=isolate=true\n",
+                )],
+            },
+            Example {
+                about: "Containers that are on the link of the host's interface eth0, with addresses of a range that \
+                        nobody else there uses. The host itself doesn't reach them:",
+                files: &[(
+                    "lan.network",
+                    "[Network]\nDriver=macvlan\nInterfaceName=eth0\nSubnet=192.0.2.0/24\nGateway=192.0.2.1\n\
+                     IPRange=192.0.2.192/27\n",
+                )],
+            },
+        ],
         UnitType::Volume => &[
             Example {
                 about: "A volume for a container that runs as another user than root:",

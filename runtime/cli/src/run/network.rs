@@ -108,7 +108,7 @@ fn request(name: &str, options: &str) -> anyhow::Result<Request> {
     for option in options.split(',').filter(|option| !option.is_empty()) {
         let (key, value) = option.split_once('=').with_context(|| format!("\"{option}\" has no value"))?;
         match key {
-            "ip" => set_address(&mut request, value)?,
+            "ip" | "ip6" => set_address(&mut request, value)?,
             "mac" => request.mac = Some(value.to_owned()),
             "alias" => request.aliases.push(value.to_owned()),
             "interface_name" => request.interface = Some(value.to_owned()),

@@ -4,13 +4,15 @@
 //! It is made in the container's namespace and goes with it: there is nothing on the
 //! host to give back.
 
-use netlink_packet_route::link::{InfoKind, IpVlanMode, MacVlanMode};
 use std::io::ErrorKind;
 
-use crate::attach::{Sides, missing};
+use netlink_packet_route::link::{InfoKind, IpVlanMode, MacVlanMode};
+
+use crate::attach::{Sides, missing, run_when_free};
 use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::kernel::interface::{self, Interface};
+use crate::kernel::link;
 use crate::kernel::macvlan::{self, Child, Kind};
 use crate::kernel::netlink::Batch;
 use crate::lease::Attachment;
@@ -38,9 +40,13 @@ pub(super) fn connect(sides: &mut Sides<'_>, attachment: &Attachment) -> Result<
     sides.host.run(batch).map_err(|error| in_words(error, network.driver, &parent))?;
     let made = interface::find(&mut sides.inside, &attachment.host_interface)?;
     let made = made.ok_or_else(|| missing("find the new interface in the container"))?;
-    let mut batch = Batch::default();
-    macvlan::rename(&mut batch, made.index, &attachment.interface);
-    sides.inside.run(batch).map(drop)
+    // A DHCP client wants it up.
+    run_when_free(&mut sides.inside, |_| {
+        let mut batch = Batch::default();
+        macvlan::rename(&mut batch, made.index, &attachment.interface);
+        link::up(&mut batch, made.index, &attachment.interface, false);
+        Ok(batch)
+    })
 }
 
 /// What the kernel would refuse with less words.

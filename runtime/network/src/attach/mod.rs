@@ -8,9 +8,12 @@
 pub(crate) mod bridge;
 mod macvlan;
 
+use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::config::Network;
 use crate::converge;
@@ -28,6 +31,11 @@ const FIRST_METRIC: u32 = 100;
 
 /// The same for networks that lead out without the host: they come before bridges.
 const FIRST_DIRECT_METRIC: u32 = 50;
+
+/// How long the address of a container that has ended may be in use.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks at it.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Both ends of the work: the host, and the container's network namespace.
 struct Sides<'a> {
@@ -118,26 +126,53 @@ fn make_interface(sides: &mut Sides<'_>, attachment: &Attachment, lease: &Lease)
 /// The container's side: loopback, addresses and default routes. `first` is the place
 /// of the first attachment among all of the container.
 fn configure(inside: &mut Socket, attachments: &[Attachment], first: usize) -> Result<()> {
-    let mut batch = Batch::default();
-    link::loopback_up(&mut batch);
-    for (place, attachment) in (first..).zip(attachments) {
-        if attachment.dhcp.is_some() {
-            // It has all of it from the server.
-            continue;
+    run_when_free(inside, |inside| {
+        let mut batch = Batch::default();
+        link::loopback_up(&mut batch);
+        for (place, attachment) in (first..).zip(attachments) {
+            if attachment.dhcp.is_some() {
+                // It has all of it from the server.
+                continue;
+            }
+            let name = &attachment.interface;
+            let index = link::index(inside, name)?
+                .ok_or_else(|| missing(&format!("find interface {name} in the container")))?;
+            for address in &attachment.addresses {
+                link::add_address(&mut batch, index, address.address, address.subnet);
+            }
+            // Routes want the interface up.
+            link::up(&mut batch, index, name, false);
+            for gateway in &attachment.gateways {
+                link::add_default_route(&mut batch, index, *gateway, metric(&attachment.network, place));
+            }
         }
-        let name = &attachment.interface;
-        let index = link::index(inside, name)?
-            .ok_or_else(|| missing(&format!("find interface {name} in the container")))?;
-        for address in &attachment.addresses {
-            link::add_address(&mut batch, index, address.address, address.subnet);
-        }
-        // Routes want the interface up.
-        link::up(&mut batch, index, name, false);
-        for gateway in &attachment.gateways {
-            link::add_default_route(&mut batch, index, *gateway, metric(&attachment.network, place));
+        Ok(batch)
+    })
+}
+
+/// Does in the container what another interface on the same parent may stand in the way
+/// of: the kernel takes its time to dismantle the namespace of a container that has
+/// ended, and until then the same one, started again, finds its own address in use.
+///
+/// Every message that `batch` makes must be one that can be done twice.
+fn run_when_free(inside: &mut Socket, batch: impl Fn(&Socket) -> Result<Batch>) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let messages = batch(inside)?;
+        match inside.run(messages) {
+            Err(Error::Kernel { operation, cause }) if cause.kind() == ErrorKind::AddrInUse => {
+                if Instant::now() > deadline {
+                    let words = format!(
+                        "{cause}; another interface on the same parent has the address, of a container that \
+                         has not ended or that was given the same one"
+                    );
+                    return Err(Error::Kernel { operation, cause: io::Error::new(cause.kind(), words) });
+                }
+                sleep(PAUSE);
+            }
+            result => return result.map(drop),
         }
     }
-    inside.run(batch).map(drop)
 }
 
 /// The metric of a network's default routes; the lowest is the one that is taken.
