@@ -1,13 +1,15 @@
 //! Names through a real aardvark-dns.
 
+mod dns;
 mod host;
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use dns::{Answer, Kind, Upstream};
 use host::{Container, Host, address, name_server, on, resolve};
-use sampan_network::{Config, DNS_DOMAIN, Lease};
+use sampan_network::{Config, DNS_DOMAIN, Holder, Lease, Subnet};
 
 /// A host with a network that answers names, if the server is installed.
 fn host() -> Option<Host> {
@@ -43,11 +45,7 @@ fn containers_find_each_other_by_every_name() {
     }
     assert_eq!(ask(&server, &lease, "client"), [address(&client_lease)]);
     host.networks.release(&server.holder.id).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !ask(&client, &client_lease, "server.dns.sampan").is_empty() {
-        assert!(Instant::now() < deadline, "the name is still answered");
-        thread::sleep(Duration::from_millis(20));
-    }
+    assert!(ask(&client, &client_lease, "server.dns.sampan").is_empty(), "the name is still answered");
     host.networks.release(&client.holder.id).unwrap();
     // Without any network left, the server ends.
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -58,27 +56,10 @@ fn containers_find_each_other_by_every_name() {
     assert!(!host.traces().contains("run/dns/"), "{}", host.traces());
 }
 
-/// Answers every question with this address, and ends with the test.
-fn answer_all(server: &str, address: [u8; 4]) {
-    let socket = UdpSocket::bind((server, 53)).unwrap();
-    thread::spawn(move || {
-        let mut buffer = [0; 512];
-        while let Ok((length, asker)) = socket.recv_from(&mut buffer) {
-            let name_end = 12 + buffer[12..length].iter().position(|byte| *byte == 0).unwrap_or(0);
-            let mut answer = buffer[..name_end + 5].to_vec();
-            // A response, recursion available, one question, one answer, nothing else.
-            answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
-            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
-            answer.extend(address);
-            socket.send_to(&answer, asker).unwrap();
-        }
-    });
-}
-
 #[test]
 fn a_container_may_have_servers_of_its_own_for_other_names() {
     let Some(host) = host() else { return };
-    answer_all("127.9.9.9", [192, 0, 2, 9]);
+    let _upstream = Upstream::start("127.9.9.9", [192, 0, 2, 9]);
     let mut request = on("web");
     request.resolvers = vec![[127, 9, 9, 9].into()];
     let (asker, lease) = host.start("asker", &[request], &[]);
@@ -117,14 +98,132 @@ fn twenty_at_once_are_all_known() {
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    // The server may be reading its files for the last of them: ask as a resolver
-    // does, more than once.
     for (container, lease) in &started {
-        let known = (0..3).any(|_| ask(&client, &client_lease, &container.holder.name) == [address(lease)]);
-        assert!(known, "{}", container.holder.name);
+        assert_eq!(ask(&client, &client_lease, &container.holder.name), [address(lease)]);
     }
     for (container, _) in &started {
         host.networks.release(&container.holder.id).unwrap();
     }
     host.networks.release(&client.holder.id).unwrap();
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the first of the container's servers says.
+fn look_up(from: &Container, lease: &Lease, name: &str, kind: Kind) -> Answer {
+    let (server, name) = (lease.dns_servers[0], name.to_owned());
+    from.run(move || dns::ask(server, &name, kind, PATIENCE))
+}
+
+fn addresses(lease: &Lease) -> Vec<IpAddr> {
+    lease.attachments.iter().flat_map(|attachment| &attachment.addresses).map(|a| a.address).collect()
+}
+
+fn subnets(texts: &[&str]) -> Vec<sampan_network::SubnetConfig> {
+    texts.iter().map(|text| text.parse::<Subnet>().unwrap().into()).collect()
+}
+
+fn release(host: &Host, containers: &[&Container]) {
+    for container in containers {
+        host.networks.release(&container.holder.id).unwrap();
+    }
+}
+
+#[test]
+fn both_families_forward_and_reverse() {
+    let Some(host) = host() else { return };
+    let config = Config {
+        name: "many".to_owned(),
+        subnets: subnets(&["10.51.1.0/24", "10.51.2.0/24", "fd00:51::/64"]),
+        ..Config::default()
+    };
+    host.networks.create(&config, false).unwrap();
+    let (client, client_lease) = host.start("client", &[on("many")], &[]);
+    let (server, lease) = host.start("Server", &[on("many")], &[]);
+    let [first, second, third] = addresses(&lease)[..] else { panic!("{:?}", addresses(&lease)) };
+    let ask = |name: &str, kind| look_up(&client, &client_lease, name, kind);
+    // Capital letters are none in DNS.
+    for name in ["server", "SERVER", "Server"] {
+        assert_eq!(ask(name, Kind::A), Answer::of(&[first, second]), "{name}");
+        assert_eq!(ask(name, Kind::Aaaa), Answer::of(&[third]), "{name}");
+    }
+    for own in [first, second, third] {
+        let Answer::Records(names) = ask(&dns::reverse(own), Kind::Ptr) else { panic!("{own} has no name") };
+        assert_eq!(names.first().map(String::as_str), Some("server"), "{own}");
+    }
+    // A name with addresses of the other family alone exists.
+    let only = |name: &str, subnet: &str| Config {
+        name: name.to_owned(),
+        subnets: subnets(&[subnet]),
+        ..Config::default()
+    };
+    host.networks.create(&only("six", "fd00:52::/64"), false).unwrap();
+    let (lonely, lonely_lease) = host.start("lonely", &[on("six")], &[]);
+    assert!(lonely_lease.dns_servers.iter().all(IpAddr::is_ipv6), "{:?}", lonely_lease.dns_servers);
+    let own = addresses(&lonely_lease);
+    assert_eq!(look_up(&lonely, &lonely_lease, "lonely", Kind::Aaaa), Answer::of(&own));
+    assert_eq!(look_up(&lonely, &lonely_lease, "lonely", Kind::A), Answer::Records(Vec::new()));
+    release(&host, &[&client, &server, &lonely]);
+}
+
+#[test]
+fn names_are_those_of_shared_networks() {
+    let Some(host) = host() else { return };
+    host.networks.create(&Config { name: "other".to_owned(), ..Config::default() }, false).unwrap();
+    let (both, both_lease) = host.start("both", &[on("web"), on("other")], &[]);
+    let (left, left_lease) = host.start("left", &[on("web")], &[]);
+    let (right, right_lease) = host.start("right", &[on("other")], &[]);
+    let of = |lease: &Lease, place: usize| vec![lease.attachments[place].addresses[0].address];
+    assert_eq!(ask(&left, &left_lease, "both"), of(&both_lease, 0));
+    assert_eq!(ask(&right, &right_lease, "both"), of(&both_lease, 1));
+    for (name, lease) in [("left", &left_lease), ("right", &right_lease)] {
+        assert_eq!(ask(&both, &both_lease, name), of(lease, 0), "{name}");
+    }
+    assert_eq!(look_up(&left, &left_lease, "right.dns.sampan", Kind::A), Answer::NoSuchName);
+    // The default network answers nothing.
+    let (plain, plain_lease) = host.start("plain", &[on(sampan_network::DEFAULT_NETWORK)], &[]);
+    assert!(plain_lease.dns_servers.is_empty() && plain_lease.search.is_empty());
+    release(&host, &[&both, &left, &right, &plain]);
+}
+
+/// Guards against what was CVE-2025-8283 elsewhere: a container's name that the world was asked for.
+#[test]
+fn own_names_are_never_asked_outside() {
+    let Some(host) = host() else { return };
+    let upstream = Upstream::start("127.9.9.8", [192, 0, 2, 9]);
+    let servers = vec!["127.9.9.8".parse().unwrap()];
+    let config = |name: &str, internal| Config {
+        name: name.to_owned(),
+        internal,
+        dns_servers: servers.clone(),
+        ..Config::default()
+    };
+    host.networks.create(&config("open", false), false).unwrap();
+    host.networks.create(&config("closed", true), false).unwrap();
+    let (one, lease) = host.start("one", &[on("open")], &[]);
+    assert_eq!(look_up(&one, &lease, "www.example.org", Kind::A), Answer::of(&["192.0.2.9"]));
+    for name in ["nobody.dns.sampan", "a.nobody.dns.sampan", "x.one.dns.sampan"] {
+        for kind in [Kind::A, Kind::Aaaa] {
+            assert_eq!(look_up(&one, &lease, name, kind), Answer::NoSuchName, "{name}");
+        }
+    }
+    // Whose network has no way out asks nobody, and no server of its own either.
+    let mut request = on("closed");
+    request.resolvers.clone_from(&servers);
+    let (two, two_lease) = host.start("two", &[request], &[]);
+    assert_eq!(ask(&two, &two_lease, "two"), [address(&two_lease)]);
+    let server = two_lease.dns_servers[0];
+    let answer = two.run(move || dns::ask(server, "secret.example.org", Kind::A, Duration::from_secs(1)));
+    assert!(matches!(answer, Answer::NoSuchName | Answer::Lost), "{answer:?}");
+    let asked: Vec<String> = upstream.asked().into_iter().collect();
+    assert_eq!(asked, ["www.example.org"], "nothing else leaves the host");
+    release(&host, &[&one, &two]);
+}
+
+#[test]
+fn the_servers_own_question_is_no_name() {
+    let Some(host) = host() else { return };
+    let holder = Holder { name: "_Generation".to_owned(), ..host::container("x").holder };
+    let error = host.networks.reserve(&holder, &[on("web")], &[]).unwrap_err().to_string();
+    assert!(error.contains("_Generation") && error.contains("name server"), "{error}");
 }
