@@ -12,6 +12,7 @@ use sampan_image::{Policy, Registries, Store};
 use sampan_network::Networks;
 
 use crate::pod::Pods;
+use crate::settings;
 use crate::volumes::Volumes;
 
 /// Images, layers, writable layers, volumes and network configurations; survives a reboot.
@@ -112,8 +113,9 @@ impl Context {
     /// The networks and their leases.
     pub(crate) fn networks(&self) -> anyhow::Result<Networks> {
         let (configs, leases) = (self.root.join("networks"), self.runroot.join("network"));
-        Networks::open(&configs, &leases)
-            .with_context(|| format!("opening the networks in {}", configs.display()))
+        let networks = Networks::open(&configs, &leases)
+            .with_context(|| format!("opening the networks in {}", configs.display()))?;
+        Ok(networks.with_names_on_host(settings::load().network.host_names))
     }
 
     /// The named volumes.

@@ -37,6 +37,7 @@ mod rm;
 mod run;
 mod schema;
 mod service;
+mod settings;
 mod stop;
 mod system;
 mod terminal;

@@ -58,6 +58,13 @@ impl Networks {
         })
     }
 
+    /// Lets the host itself resolve the names of containers, if systemd-resolved runs on it.
+    #[must_use]
+    pub fn with_names_on_host(mut self, wanted: bool) -> Self {
+        self.names.on_host = wanted;
+        self
+    }
+
     /// Makes a network. The kernel learns of it when the first container joins.
     ///
     /// With `ignore_existing`, a network of that name is no error:

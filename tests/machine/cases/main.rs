@@ -22,6 +22,7 @@ mod kube;
 mod leftovers;
 mod login;
 mod many;
+mod names;
 mod network;
 mod networks;
 mod oci;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         transports::tests(),
         login::tests(),
         store::tests(),
+        names::tests(),
         network::tests(),
         networks::tests(),
         dhcp::tests(),

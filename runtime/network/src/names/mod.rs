@@ -2,8 +2,10 @@
 //!
 //! A change of names has two halves. [`Names::publish`] writes the files of the networks (`zone`); whoever needs the
 //! change to be known, as every start and stop does, then [settles](Names::settle) it (`settle`): the server is told
-//! to read its files again (`server`), once for all who are waiting, and asked what it knows (`query`).
+//! to read its files again (`server`), once for all who are waiting, and asked what it knows (`query`). If the host
+//! wants to know the names as well, it is told where to ask for them (`host`).
 
+mod host;
 mod query;
 mod server;
 mod settle;
@@ -31,6 +33,8 @@ pub(crate) struct Names {
     /// How many changes there have been.
     counter: PathBuf,
     scratch: PathBuf,
+    /// Whether the host resolves the names, too.
+    pub(crate) on_host: bool,
 }
 
 impl Names {
@@ -42,6 +46,7 @@ impl Names {
             reading: runtime_dir.join("dns.reading"),
             counter: runtime_dir.join("dns.changes"),
             scratch: runtime_dir.join(".dns"),
+            on_host: false,
         }
     }
 
@@ -54,7 +59,11 @@ impl Names {
     /// answered.
     pub(crate) fn join(&self, lease: &Lease) -> Result<()> {
         let pending = self.publish(lease)?;
-        self.settle(&pending)
+        self.settle(&pending)?;
+        if self.on_host {
+            pending.first_in.iter().for_each(host::route);
+        }
+        Ok(())
     }
 
     /// Writes down the names of a lease as they are now.
@@ -67,6 +76,9 @@ impl Names {
         let _lock = Lock::acquire(&self.lock)?;
         for attachment in answering(lease) {
             let line = zone::line(lease, attachment);
+            if !self.path(&attachment.network).exists() {
+                pending.first_in.push(attachment.network.clone());
+            }
             let generation = self.rewrite(&attachment.network, &lease.holder.id, Some(line))?;
             pending.add(&attachment.network, generation);
         }

@@ -30,26 +30,31 @@ const REMINDER: Duration = Duration::from_millis(400);
 const REST: u32 = 19;
 const LONGEST_REST: Duration = Duration::from_millis(500);
 
-/// Changes that the server may not know yet: whom to ask for which generation.
+/// Changes that the server may not know yet.
 #[derive(Debug, Default)]
 #[must_use = "the server has to be told"]
-pub(crate) struct Pending(Vec<(IpAddr, u32)>);
+pub(crate) struct Pending {
+    /// Whom to ask for which generation.
+    wanted: Vec<(IpAddr, u32)>,
+    /// The networks that had no container before.
+    pub(super) first_in: Vec<Network>,
+}
 
 impl Pending {
     /// Adds a network; without a generation it has no file, and nobody who could ask.
     pub(super) fn add(&mut self, network: &Network, generation: Option<u32>) {
         if let (Some(generation), Some((server, _))) = (generation, network.gateways().next()) {
-            self.0.push((server, generation));
+            self.wanted.push((server, generation));
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.wanted.is_empty()
     }
 
     /// A server that can't be asked, because its address is gone with its bridge, isn't asked.
     fn queries(&self) -> Vec<Query> {
-        self.0.iter().filter_map(|(server, generation)| Query::new(*server, *generation).ok()).collect()
+        self.wanted.iter().filter_map(|(server, generation)| Query::new(*server, *generation).ok()).collect()
     }
 }
 
