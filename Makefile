@@ -98,6 +98,13 @@ install: generated ## install below DESTDIR
 	$(INSTALL) -d $(unitdir)/user-generators
 	ln -sfn ../system-generators/sampan-generator $(unitdir)/user-generators/sampan-user-generator
 	$(INSTALL) -D -m 644 -t $(unitdir)/system packaging/systemd/*.service packaging/systemd/*.timer
+	for unit in nftables firewalld; do \
+		$(INSTALL) -d $(unitdir)/system/$$unit.service.wants && \
+		ln -sfn ../sampan-firewall@.service \
+			$(unitdir)/system/$$unit.service.wants/sampan-firewall@$$unit.service || exit 1; \
+	done
+	$(INSTALL) -D -m 644 packaging/firewalld/zone.xml $(DESTDIR)$(PREFIX)/lib/firewalld/zones/sampan.xml
+	$(INSTALL) -D -m 644 packaging/networkmanager/sampan.conf $(DESTDIR)$(PREFIX)/lib/NetworkManager/conf.d/22-sampan.conf
 	$(INSTALL) -D -m 644 -t $(unitdir)/system-preset packaging/systemd/90-sampan.preset
 	$(INSTALL) -D -m 644 packaging/systemd/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/sampan.conf
 	$(INSTALL) -D -m 644 -t $(datadir)/dbus-1/system.d packaging/dbus/*.conf

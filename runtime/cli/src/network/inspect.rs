@@ -7,12 +7,15 @@ use sampan_network::{Dhcp, Grant, Lease, Network, Networks};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::find;
+use super::{explain, find};
 use crate::context::Context;
 use crate::output;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Inspect {
+    /// Say in words what the firewall does: who reaches whom, and where published ports lead
+    #[arg(long, conflicts_with = "format")]
+    explain: bool,
     /// json, or a Go template for each network
     #[arg(long, short, value_name = "FORMAT")]
     format: Option<String>,
@@ -94,6 +97,10 @@ pub(super) fn run(options: &Inspect, context: &Context) -> anyhow::Result<ExitCo
     let leases = networks.leases()?;
     let found: Vec<Network> =
         options.names.iter().map(|name| find(&networks, name)).collect::<Result<_, _>>()?;
+    if options.explain {
+        output::emit(&explain::text(&found, &networks.list()?, &leases))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let all: Vec<_> = found.iter().map(|network| Shown::new(network, &leases)).collect();
     match output::template_or_json(options.format.as_deref()) {
         None => output::json(&all)?,

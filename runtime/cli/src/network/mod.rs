@@ -5,8 +5,10 @@
 mod connect;
 mod create;
 pub(crate) mod definition;
+mod explain;
 mod inspect;
 mod list;
+mod reload;
 mod remove;
 mod resolution;
 
@@ -21,7 +23,7 @@ use crate::dhcp;
 /// podman-network-rm(1), "Exit Status": there is no such network.
 const MISSING: u8 = 1;
 
-/// `sampan network create|ls|inspect|rm|exists|prune|connect|disconnect|renew`
+/// `sampan network create|ls|inspect|rm|exists|prune|connect|disconnect|reload|renew`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Command {
     #[command(subcommand)]
@@ -51,6 +53,8 @@ enum Verb {
     Connect(connect::Connect),
     /// Take a network away from a running container or pod
     Disconnect(connect::Disconnect),
+    /// Load the firewall of all networks again, after another program has flushed it
+    Reload(reload::Options),
     /// Ask the DHCP servers of a container's networks for more time, as its timer does
     Renew(dhcp::Renew),
 }
@@ -70,6 +74,7 @@ pub(crate) fn command(command: Command, context: &Context) -> anyhow::Result<Exi
         Verb::Prune(options) => remove::prune(&options, context),
         Verb::Connect(options) => connect::connect(&options, context),
         Verb::Disconnect(options) => connect::disconnect(&options, context),
+        Verb::Reload(options) => reload::run(&options, context),
         Verb::Renew(options) => dhcp::renew(&options, context),
     }
 }
