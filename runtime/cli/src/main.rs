@@ -8,6 +8,7 @@ mod check;
 mod containers_conf;
 mod context;
 mod dhcp;
+mod doctor;
 mod exec;
 mod fmt;
 mod healthcheck;
@@ -151,6 +152,8 @@ enum Command {
     Pod(pod::Command),
     /// Say what is wrong with Quadlet files, and what to write instead
     Check(Box<check::Options>),
+    /// Say what on this host stands in the way of containers, and what to do
+    Doctor(doctor::Options),
     /// Play Kubernetes YAML
     Kube(kube::Command),
     /// Check the health of a container
@@ -235,6 +238,7 @@ fn dispatch(command: Command, context: &Context, modules: &[PathBuf]) -> anyhow:
         Command::Volume(command) => volume::command(command, context),
         Command::Pod(command) => pod::command(command, context, modules),
         Command::Check(options) => check::run(*options, context),
+        Command::Doctor(options) => doctor::run(&options, context),
         Command::Kube(command) => kube::command(command, context, modules),
         Command::Healthcheck(command) => healthcheck::command(command, context),
         Command::Fmt(options) => fmt::run(options),

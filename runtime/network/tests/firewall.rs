@@ -74,11 +74,12 @@ fn networks_are_kept_apart_at_published_ports_too() {
 
 /// Sends from an address of its own choice; tells whether the neighbour heard of it.
 fn is_heard(from: &Container, source: &'static str, neighbour: &Container) -> bool {
-    let socket = neighbour.run(|| UdpSocket::bind("192.0.2.9:9000").unwrap());
+    let socket = neighbour.run(|| UdpSocket::bind("192.0.2.9:0").unwrap());
     socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let address = socket.local_addr().unwrap();
     from.run(move || {
         let socket = UdpSocket::bind((source, 0)).unwrap();
-        socket.send_to(b"hello", "192.0.2.9:9000").unwrap();
+        socket.send_to(b"hello", address).unwrap();
     });
     socket.recv_from(&mut [0; 8]).is_ok()
 }

@@ -13,6 +13,7 @@ mod cli;
 mod containerd;
 mod dhcp;
 mod failures;
+mod firewall;
 mod fixture;
 mod harness;
 mod health;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         dhcp::tests(),
         activation::tests(),
         on_demand::tests(),
+        firewall::tests(),
         pods::tests(),
         kube::tests(),
         oci::tests(),

@@ -110,6 +110,17 @@ pub(crate) fn run(options: Options, context: &Context) -> anyhow::Result<ExitCod
     outcome.map_err(|error| Coded { code: 2, message: format!("{error:#}") }.into())
 }
 
+/// What `sampan check --host` finds in the directories that the generator reads.
+///
+/// # Errors
+/// A directory can't be read.
+pub(crate) fn of_this_host(context: &Context) -> anyhow::Result<Vec<Diagnostic>> {
+    let (engine, mistake) = settings::engine(Path::new(settings::DEFAULT_PATH));
+    let mut selection = Selection::new(&[], Path::new("-"), engine, false)?;
+    selection.notes.extend(mistake);
+    Ok(checked(&selection, engine, false, Some(this_machine(context))).diagnostics)
+}
+
 fn examine(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
     let (configured, mistake) = settings::engine(Path::new(settings::DEFAULT_PATH));
     let engine = options.engine.unwrap_or(configured);
