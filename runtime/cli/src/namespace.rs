@@ -3,9 +3,14 @@
 use std::cell::LazyCell;
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+use std::thread;
+
+use anyhow::{Context as _, anyhow};
 
 use oci_spec::runtime::LinuxNamespaceType;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use sampan_container::state::State;
 use sampan_container::{process, shared};
 
@@ -41,4 +46,21 @@ pub(crate) fn of_container(state: &State) -> Option<OwnedFd> {
     // The number might have passed to another process in between.
     is_there()?;
     Some(namespace.into())
+}
+
+/// Makes sure that the file at `path` is a network namespace, by going there.
+///
+/// # Errors
+/// There is none, or it is something else.
+pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
+    let file = File::open(path).with_context(|| {
+        format!("there is no network namespace {}: `ip netns add` makes one below /run/netns", path.display())
+    })?;
+    let entered =
+        thread::spawn(move || move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)));
+    match entered.join() {
+        Ok(Err(rustix::io::Errno::INVAL)) => Err(anyhow!("{} is no network namespace", path.display())),
+        Ok(entered) => entered.with_context(|| format!("entering the network namespace {}", path.display())),
+        Err(_) => Err(anyhow!("entering the network namespace {} has failed", path.display())),
+    }
 }

@@ -18,6 +18,8 @@ pub fn tests() -> Vec<Trial> {
         test("an_edited_network_is_followed_by_the_next_start", an_edited_network_is_followed),
         test("a_network_comes_to_a_running_container_and_goes", a_network_comes_and_goes),
         test("a_pod_is_connected_with_all_its_containers", a_pod_is_connected),
+        test("another_containers_network_is_joined", anothers_network_is_joined),
+        test("a_file_that_is_no_network_namespace_is_refused", no_network_namespace_is_refused),
         test("ports_are_listed", ports_are_listed),
         test("a_reload_changes_what_can_and_names_who_holds_the_rest", a_reload_names_who_holds_the_rest),
     ]
@@ -65,13 +67,17 @@ fn an_edited_network_is_followed(machine: &Machine) -> Result<()> {
     ensure!(own.starts_with("10.121.2."), "its address is {own}");
     let labels = machine.ok(&["sampan", "network", "inspect", "-f", "{{.labels.tier}}", "systemd-edited"])?;
     ensure!(labels.trim() == "back", "its labels: {labels}");
-    let status = machine.run(&["systemctl", "status", "--no-pager", "edited-network"])?.stdout;
-    ensure!(status.contains("Subnet= from 10.121.1.0/24 to 10.121.2.0/24"), "the unit's status: {status}");
+    machine.wait("the network unit's status tells the change", READY, |m| {
+        let status = m.run(&["systemctl", "status", "--no-pager", "-l", "edited-network"])?.stdout;
+        Ok(status.contains("Subnet= from 10.121.1.0/24 to 10.121.2.0/24"))
+    })?;
     // A mistake in the new definition keeps no container from starting, and is told.
     edit(machine, "[Network]\nSubnet=10.121.3.0/24\nGateway=10.99.0.1\n")?;
     machine.ok(&["systemctl", "restart", "follower"])?;
-    let journal = machine.ok(&["journalctl", "-o", "cat", "-u", "follower"])?;
-    ensure!(journal.contains("10.99.0.1") && journal.contains("edited-network"), "its journal: {journal}");
+    machine.wait("the mistake is told", READY, |m| {
+        let journal = m.ok(&["journalctl", "-o", "cat", "-u", "follower"])?;
+        Ok(journal.contains("10.99.0.1") && journal.contains("edited-network"))
+    })?;
     done(machine, &["follower"], &["edited.network"])?;
     machine.ok(&["systemctl", "stop", "edited-network"])?;
     machine.ok(&["sampan", "network", "rm", "systemd-edited"]).map(drop)
@@ -84,11 +90,12 @@ fn a_reload_names_who_holds_the_rest(machine: &Machine) -> Result<()> {
     }
     edit(machine, "[Network]\nSubnet=10.121.4.0/24\nOptions=mtu=1400\n")?;
     machine.ok(&["systemctl", "reload", "edited-network"])?;
-    let journal = machine.ok(&["journalctl", "-o", "cat", "-u", "edited-network"])?;
     for words in
         ["mtu= from unset to 1400", "10.121.1.0/24 to 10.121.4.0/24", "\"first\", container \"second\""]
     {
-        ensure!(journal.contains(words), "{words}: {journal}");
+        machine.wait(&format!("its journal says {words}"), READY, |m| {
+            Ok(m.ok(&["journalctl", "-o", "cat", "-u", "edited-network"])?.contains(words))
+        })?;
     }
     let link = machine.ok(&["sampan", "exec", "first", "ip", "link", "show", "eth0"])?;
     ensure!(link.contains("mtu 1400"), "inside: {link}");
@@ -177,4 +184,56 @@ fn ports_are_listed(machine: &Machine) -> Result<()> {
     let missing = machine.run(&["sampan", "port", "listed", "53"])?;
     ensure!(!missing.success() && missing.stderr.contains("53/tcp"), "{}", missing.stderr);
     done(machine, &["listed"], &[])
+}
+
+fn anothers_network_is_joined(machine: &Machine) -> Result<()> {
+    install(machine, &[("joined.network", "[Network]\n")])?;
+    server(machine, "owner", "Network=joined.network\nPublishPort=8150:81")?;
+    busybox(machine, "sidecar", "httpd -f -p 81 -h /bin", "ContainerName=sidecar\nNetwork=owner.container")?;
+    start(machine, "sidecar")?;
+    // By the owner's loopback, its name, and its port.
+    reaches(machine, "sidecar", "127.0.0.1")?;
+    reaches(machine, "sidecar", "owner")?;
+    machine.wait("the owner's port leads to the sidecar", READY, |m| {
+        Ok(m.run(&["curl", "-sf", "-o", "/dev/null", "http://127.0.0.1:8150/busybox"])?.success())
+    })?;
+    let files = ["owner", "sidecar"]
+        .map(|name| machine.ok(&["sampan", "exec", name, "cat", "/etc/hosts", "/etc/resolv.conf"]));
+    let [owner, sidecar] = files;
+    ensure!(owner? == sidecar?, "the sidecar has other files about names");
+    // A new owner has a new network, and the sidecar is there again.
+    machine.ok(&["systemctl", "restart", "owner"])?;
+    machine.wait("the sidecar is in the new network", READY, |m| {
+        Ok(m.run(&["curl", "-sf", "-o", "/dev/null", "http://127.0.0.1:8150/busybox"])?.success())
+    })?;
+    done(machine, &["sidecar", "owner"], &["joined.network"])?;
+    // Of a container that doesn't run.
+    let run = ["sampan", "run", "--rm", "--network", "container:owner", "localhost:5000/busybox", "true"];
+    let refused = machine.run(&run)?.stderr;
+    ensure!(refused.contains("owner"), "{refused}");
+    Ok(())
+}
+
+fn no_network_namespace_is_refused(machine: &Machine) -> Result<()> {
+    machine.shell("ip netns add given; ip netns exec given ip link set lo up")?;
+    let run = |path: &str| {
+        let network = format!("ns:{path}");
+        machine.run(&[
+            "sampan",
+            "run",
+            "--rm",
+            "--network",
+            &network,
+            "localhost:5000/busybox",
+            "ls",
+            "/sys/class/net",
+        ])
+    };
+    let given = run("/run/netns/given")?;
+    ensure!(given.stdout.trim() == "lo", "in the namespace: {given:?}");
+    for (path, words) in [("/proc/1/ns/uts", "no network namespace"), ("/run/netns/none", "ip netns add")] {
+        let refused = run(path)?;
+        ensure!(!refused.success() && refused.stderr.contains(words), "{path}: {}", refused.stderr);
+    }
+    machine.shell("ip netns del given").map(drop)
 }

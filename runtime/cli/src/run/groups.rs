@@ -23,7 +23,7 @@ pub(crate) struct Users {
 /// Networks, addresses and ports.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Networking {
-    /// Network: NAME[:ip=…,mac=…,alias=…], bridge, host, none, ns:PATH
+    /// Network: NAME[:ip=…,mac=…,alias=…], bridge, host, none, container:NAME, ns:PATH
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     pub(crate) network: Vec<String>,
     /// Further name on the container's networks

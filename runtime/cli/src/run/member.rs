@@ -136,7 +136,7 @@ impl Membership {
             None if self.pod.host_network => Network::Host,
             None => return None,
         };
-        Some(Plan { network, ports: Vec::new() })
+        Some(Plan { network, ports: Vec::new(), names: Vec::new() })
     }
 
     /// The pod's users; `None` is the host's.

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context as _, bail, ensure};
+use oci_spec::runtime::Mount;
 use sampan_container::state;
 use sampan_network::{Attachment, DEFAULT_NETWORK, Lease, PortMapping, Request, parse_ports};
 
 use super::groups::Networking;
 use crate::blame::{Blamed as _, Key};
+use crate::context::Context;
+use crate::namespace;
 
 /// The network of a container or pod, decided once.
 #[derive(Debug)]
@@ -23,11 +27,21 @@ pub(crate) enum Network {
     Joined(Vec<Request>),
 }
 
+/// What `--network` says.
+#[derive(Debug)]
+enum Asked {
+    Network(Network),
+    /// That of a container of this name.
+    Container(String),
+}
+
 /// What to make and to publish.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) network: Network,
     pub(crate) ports: Vec<PortMapping>,
+    /// The files about names of the container whose network is joined.
+    pub(crate) names: Vec<Mount>,
 }
 
 /// Reads the network options together. `resolvers` are asked for names that no network knows; `hostname` is one that
@@ -39,8 +53,21 @@ pub(crate) fn plan(
     options: &Networking,
     resolvers: &[IpAddr],
     hostname: Option<&str>,
+    context: &Context,
 ) -> anyhow::Result<Plan> {
-    let network = modes(&options.network).blame("Network", "")?;
+    let mut names = Vec::new();
+    let network = match modes(&options.network).blame("Network", "")? {
+        Asked::Container(name) => {
+            let other = other(&name, context).blame("Network", name)?;
+            names = other.1;
+            Network::Path(other.0)
+        }
+        Asked::Network(Network::Path(path)) => {
+            namespace::check(Path::new(&path)).blame("Network", path.as_str())?;
+            Network::Path(path)
+        }
+        Asked::Network(network) => network,
+    };
     let mut ports = Vec::new();
     for text in &options.publish {
         ports.extend(parse_ports(text).blame("PublishPort", text)?);
@@ -68,20 +95,34 @@ pub(crate) fn plan(
             other
         }
     };
-    Ok(Plan { network, ports })
+    Ok(Plan { network, ports, names })
 }
 
-fn modes(texts: &[String]) -> anyhow::Result<Network> {
+/// The network namespace of a container that runs, and its files about names, whosever they are.
+fn other(name: &str, context: &Context) -> anyhow::Result<(String, Vec<Mount>)> {
+    let container = context.containers()?.get(name)?;
+    let state = container.read()?;
+    let pid = state.pid.filter(|_| namespace::of_container(&state).is_some());
+    let pid = pid.with_context(|| {
+        let unit = state.unit.map_or(String::new(), |unit| format!(": systemctl start {unit}"));
+        format!("container {name} doesn't run, so there is no network to join{unit}")
+    })?;
+    let is_about_names = |mount: &Mount| {
+        ["/etc/hosts", "/etc/resolv.conf"].map(Path::new).contains(&mount.destination().as_path())
+    };
+    let mounts = container.read_spec()?.mounts().clone().unwrap_or_default();
+    Ok((format!("/proc/{pid}/ns/net"), mounts.into_iter().filter(is_about_names).collect()))
+}
+
+fn modes(texts: &[String]) -> anyhow::Result<Asked> {
     let mut joined = Vec::new();
     for text in texts {
         let (mode, rest) = text.split_once(':').unwrap_or((text, ""));
         let alone = match mode {
-            "host" => Some(Network::Host),
-            "none" => Some(Network::None),
-            "ns" => Some(Network::Path(rest.to_owned())),
-            "container" => {
-                bail!("sharing another container's network is not available; put both on one .network")
-            }
+            "host" => Some(Asked::Network(Network::Host)),
+            "none" => Some(Asked::Network(Network::None)),
+            "ns" => Some(Asked::Network(Network::Path(rest.to_owned()))),
+            "container" => Some(Asked::Container(rest.to_owned())),
             "slirp4netns" | "pasta" => {
                 bail!("{mode} serves users without privileges; use a bridge network here")
             }
@@ -96,7 +137,7 @@ fn modes(texts: &[String]) -> anyhow::Result<Network> {
     if joined.is_empty() {
         joined.push(request(DEFAULT_NETWORK, "")?);
     }
-    Ok(Network::Joined(joined))
+    Ok(Asked::Network(Network::Joined(joined)))
 }
 
 fn request(name: &str, options: &str) -> anyhow::Result<Request> {
@@ -220,7 +261,9 @@ mod tests {
             options: Networking,
         }
         let line = <Line as clap::Parser>::parse_from(["run"].iter().chain(arguments));
-        plan(&line.options, &[], Some("front"))
+        let empty = tempfile::tempdir()?;
+        let context = Context::new(empty.path().join("root"), empty.path().join("runroot"));
+        plan(&line.options, &[], Some("front"), &context)
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub(crate) fn start(
         Some(shared) => shared,
         None => {
             let resolvers = files::resolv_conf::servers(&options.names, conf)?;
-            network::plan(&options.net, &resolvers, options.hostname.as_deref())?
+            network::plan(&options.net, &resolvers, options.hostname.as_deref(), context)?
         }
     };
     let security = Security::read(options, conf)?;
@@ -140,7 +140,9 @@ pub(crate) fn start(
         files::write_names(directory, &options.names, conf, &facts.borrow(&plan.network, root.as_fd()))?;
     }
     let names = member.as_ref().filter(|_| shares_names).map_or(directory, Membership::path);
-    let mut mounts = files::name_mounts(names, &is_taken)?;
+    let is_others = |place: &Path| plan.names.iter().any(|mount| mount.destination() == place);
+    let mut mounts = files::name_mounts(names, &|place| is_taken(place) || is_others(place))?;
+    mounts.extend(plan.names.iter().filter(|mount| !is_taken(mount.destination())).cloned());
     mounts.extend(files::write_own(
         directory,
         options,
