@@ -53,7 +53,7 @@ pub(crate) fn forget(lease: &Lease) {
     if ports.is_empty() {
         return;
     }
-    if let Err(error) = forget_flows(&ports) {
+    if let Err(error) = forget_flows(lease, &ports) {
         log::warn!(
             "UDP clients of container {:?} that keep sending may not find it: {error}",
             lease.holder.name
@@ -61,10 +61,17 @@ pub(crate) fn forget(lease: &Lease) {
     }
 }
 
-fn forget_flows(ports: &[&PortMapping]) -> Result<()> {
+/// The kernel goes through all of its table for each family, often 262,144 places and some
+/// milliseconds: only for those that the container has addresses of.
+fn forget_flows(lease: &Lease, ports: &[&PortMapping]) -> Result<()> {
     let mut socket = Socket::open(netlink_sys::protocols::NETLINK_NETFILTER)?;
     let mut flows = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let ipv6 = family == AddressFamily::Inet6;
+        let mut addresses = lease.attachments.iter().flat_map(|attachment| &attachment.addresses);
+        if !addresses.any(|address| address.address.is_ipv6() == ipv6) {
+            continue;
+        }
         let request = udp_flows(family.into());
         flows.extend(socket.dump_raw(IPCTNL_MSG_CT_GET, &request, "list the UDP flows")?);
     }
