@@ -98,6 +98,35 @@ pub enum Error {
         holder: String,
     },
 
+    /// Every host port that may be chosen is taken.
+    #[error(
+        "no host port is free for {port}/{protocol}{on}: {first} to {last} are all in use; stop containers, or widen `sysctl net.ipv4.ip_local_port_range`",
+        on = on(*.address)
+    )]
+    NoPort {
+        /// The container's port.
+        port: u16,
+        /// The protocol.
+        protocol: Protocol,
+        /// The host address that was asked for; absent means every address.
+        address: Option<IpAddr>,
+        /// The first port that may be chosen.
+        first: u16,
+        /// The last one.
+        last: u16,
+    },
+
+    /// The bridge has no place for one more interface.
+    #[error(
+        "network {network:?} is full: a bridge carries {most} interfaces at most; spread the containers over several networks"
+    )]
+    NoPlace {
+        /// The network.
+        network: String,
+        /// The kernel's limit.
+        most: usize,
+    },
+
     /// The host has no such address, or refuses the port for another reason.
     #[error("port {port}/{protocol}{on} can't be published: {cause}", on = on(*.address))]
     PortRefused {

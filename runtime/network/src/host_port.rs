@@ -68,6 +68,15 @@ pub(crate) fn suggest(protocol: Protocol, host_ip: Option<IpAddr>) -> Result<u16
         .map_err(|errno| Error::PortRefused { address: host_ip, port: 0, protocol, cause: errno.into() })
 }
 
+/// The first and the last port that the kernel may suggest (ip-sysctl.rst in the kernel's
+/// documentation).
+pub(crate) fn range() -> (u16, u16) {
+    const USUAL: (u16, u16) = (32768, 60999);
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut numbers = text.split_ascii_whitespace().map_while(|number| number.parse().ok());
+    numbers.next().zip(numbers.next()).unwrap_or(USUAL)
+}
+
 /// The addresses to try: none given means both families.
 fn addresses(host_ip: Option<IpAddr>) -> Vec<IpAddr> {
     match host_ip {

@@ -23,7 +23,7 @@ use crate::networks::Networks;
 use crate::port::PortMapping;
 use crate::{claims, converge, names, on_demand, parent};
 
-/// How many ports the kernel may suggest before we give up.
+/// How many ports the kernel may suggest before we look for one ourselves.
 const SUGGESTIONS: usize = 100;
 
 /// See [`Networks::reserve`].
@@ -382,21 +382,41 @@ fn choose_ports(
         check_ports(networks, chosen, port, held)?;
         return Ok(port.clone());
     }
-    let mut refusal = None;
     for _ in 0..SUGGESTIONS {
-        let candidate =
-            PortMapping { host_port: host_port::suggest(port.protocol, port.host_ip)?, ..port.clone() };
-        match check_ports(networks, chosen, &candidate, &[]) {
-            Ok(()) => return Ok(candidate),
-            Err(error @ Error::PortInUse { .. }) => refusal = Some(error),
-            Err(error) => return Err(error),
+        let first = host_port::suggest(port.protocol, port.host_ip)?;
+        if let Some(chosen) = unless_in_use(networks, chosen, port, first)? {
+            return Ok(chosen);
         }
     }
-    Err(refusal.unwrap_or_else(|| Error::Invalid {
-        what: "published port",
-        value: port.to_string(),
-        why: "the host has no free port left".to_owned(),
-    }))
+    // Nearly all are taken: one after the other.
+    let (first, last) = host_port::range();
+    for first in first..=last {
+        if let Some(chosen) = unless_in_use(networks, chosen, port, first)? {
+            return Ok(chosen);
+        }
+    }
+    Err(Error::NoPort {
+        port: port.container_port,
+        protocol: port.protocol,
+        address: port.host_ip,
+        first,
+        last,
+    })
+}
+
+/// The mapping with this host port, if that is free.
+fn unless_in_use(
+    networks: &Networks,
+    chosen: &[PortMapping],
+    port: &PortMapping,
+    first: u16,
+) -> Result<Option<PortMapping>> {
+    let candidate = PortMapping { host_port: first, ..port.clone() };
+    match check_ports(networks, chosen, &candidate, &[]) {
+        Ok(()) => Ok(Some(candidate)),
+        Err(Error::PortInUse { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// `held` are sockets of the host that wait for this very container.

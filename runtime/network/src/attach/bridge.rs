@@ -8,6 +8,7 @@
 use std::io::ErrorKind;
 
 use netlink_packet_route::link::InfoKind;
+use rustix::io::Errno;
 
 use crate::attach::{Sides, missing};
 use crate::config::Network;
@@ -46,7 +47,7 @@ fn connect_to_own(sides: &mut Sides<'_>, attachment: &Attachment, name: &str, le
     if !lease.ports.is_empty() {
         link::allow_hairpin(&mut batch, &attachment.host_interface);
     }
-    sides.host.run(batch).map(drop)
+    sides.host.run(batch).map_err(|error| full(error, network)).map(drop)
 }
 
 /// A port on a bridge that isn't ours.
@@ -64,7 +65,7 @@ fn connect_to_foreign(sides: &mut Sides<'_>, attachment: &Attachment) -> Result<
     let mtu = network.options.mtu.or(bridge.mtu);
     let mut batch = Batch::default();
     add_pair(&mut batch, sides, attachment, bridge.index, mtu)?;
-    sides.host.run(batch)?;
+    sides.host.run(batch).map_err(|error| full(error, network))?;
     let Some((vlan, default)) = vlan else {
         return Ok(());
     };
@@ -157,6 +158,18 @@ fn vrf(host: &mut Socket, network: &Network) -> Result<Option<u32>> {
             "the interface {name} is no VRF; make one with `ip link add NAME type vrf table NUMBER`"
         ),
     })
+}
+
+/// A bridge that has as many ports as there can be (`BR_MAX_PORTS` in the kernel, of which
+/// none has the number 0).
+fn full(error: Error, network: &Network) -> Error {
+    const MOST: usize = 1023;
+    match error {
+        Error::Kernel { cause, .. } if cause.raw_os_error() == Some(Errno::XFULL.raw_os_error()) => {
+            Error::NoPlace { network: network.name.clone(), most: MOST }
+        }
+        error => error,
+    }
 }
 
 /// A kernel whose bridges don't know VLANs.
