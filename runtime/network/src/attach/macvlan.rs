@@ -8,11 +8,10 @@ use std::io::ErrorKind;
 
 use netlink_packet_route::link::{InfoKind, IpVlanMode, MacVlanMode};
 
-use crate::attach::{Sides, missing, run_when_free};
+use crate::attach::{Sides, missing};
 use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::kernel::interface::{self, Interface};
-use crate::kernel::link;
 use crate::kernel::macvlan::{self, Child, Kind};
 use crate::kernel::netlink::Batch;
 use crate::lease::Attachment;
@@ -40,13 +39,9 @@ pub(super) fn connect(sides: &mut Sides<'_>, attachment: &Attachment) -> Result<
     sides.host.run(batch).map_err(|error| in_words(error, network.driver, &parent))?;
     let made = interface::find(&mut sides.inside, &attachment.host_interface)?;
     let made = made.ok_or_else(|| missing("find the new interface in the container"))?;
-    // A DHCP client wants it up.
-    run_when_free(&mut sides.inside, |_| {
-        let mut batch = Batch::default();
-        macvlan::rename(&mut batch, made.index, &attachment.interface);
-        link::up(&mut batch, made.index, &attachment.interface, false);
-        Ok(batch)
-    })
+    let mut batch = Batch::default();
+    macvlan::rename(&mut batch, made.index, &attachment.interface);
+    sides.inside.run(batch).map(drop)
 }
 
 /// What the kernel would refuse with less words.

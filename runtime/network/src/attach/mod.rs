@@ -155,7 +155,7 @@ fn configure(inside: &mut Socket, attachments: &[Attachment], first: usize) -> R
 /// ended, and until then the same one, started again, finds its own address in use.
 ///
 /// Every message that `batch` makes must be one that can be done twice.
-fn run_when_free(inside: &mut Socket, batch: impl Fn(&Socket) -> Result<Batch>) -> Result<()> {
+pub(crate) fn run_when_free(inside: &mut Socket, batch: impl Fn(&Socket) -> Result<Batch>) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let messages = batch(inside)?;

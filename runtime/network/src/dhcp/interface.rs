@@ -1,21 +1,16 @@
 //! What a server has granted, in the kernel: address, routes, packet size.
 
-use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::BorrowedFd;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use super::terms::Terms;
 use super::wire::Wire;
+use crate::attach;
 use crate::error::{Error, Result};
 use crate::kernel::netlink::{Batch, Socket};
 use crate::kernel::{dynamic, link, namespace, sysctl};
 use crate::lease::Attachment;
 use crate::subnet::Subnet;
-
-/// How long the removal of an earlier interface may take.
-const TAKE_OVER: Duration = Duration::from_secs(5);
 
 /// Brings the interface up, as one that listens to the routers of its network, and opens a socket on it.
 pub(super) fn open(inside: &mut Socket, attachment: &Attachment, netns: BorrowedFd<'_>) -> Result<Wire> {
@@ -29,22 +24,13 @@ pub(super) fn open(inside: &mut Socket, attachment: &Attachment, netns: Borrowed
     })
 }
 
-/// Brings the interface up. The one that the container had before has the same MAC address, and the kernel takes its
-/// time to remove it with its namespace: until then this one stays down.
+/// Brings the interface up.
 fn up(inside: &mut Socket, index: u32, name: &str) -> Result<()> {
-    let deadline = Instant::now() + TAKE_OVER;
-    loop {
+    attach::run_when_free(inside, |_| {
         let mut batch = Batch::default();
         link::up(&mut batch, index, name, false);
-        match inside.run(batch) {
-            Err(Error::Kernel { cause, .. })
-                if cause.kind() == ErrorKind::AddrInUse && Instant::now() < deadline =>
-            {
-                sleep(Duration::from_millis(5));
-            }
-            result => return result.map(drop),
-        }
-    }
+        Ok(batch)
+    })
 }
 
 /// Opens a socket on an interface that is up.
