@@ -305,6 +305,11 @@ fn port_in_use(
     if owner.is_some() && owner == own {
         return;
     }
+    // systemd itself has the sockets of containers on demand, among others.
+    let waits = view.text("Activation").is_some_and(|activation| activation.text == "on-demand");
+    if waits && owner.as_deref() == Some("init.scope") {
+        return;
+    }
     // Whose it is can be seen by root alone; it may be this unit's own.
     let severity = if owner.is_some() { Severity::Error } else { Severity::Warning };
     let by = owner.map_or_else(String::new, |owner| format!(" by {owner}"));

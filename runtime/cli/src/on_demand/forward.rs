@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -37,9 +38,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// passed. Without a socket there is nothing to pass on.
 pub(crate) fn run(name: &str, port: u16, context: &Context) -> anyhow::Result<ExitCode> {
     let sockets = Sockets::take(false);
-    let Some(container) = running(name, context)? else { return turn_away(&sockets, name) };
+    let not_running = || format!("{name} doesn't run");
+    let Some(container) = running(name, context)? else { return turn_away(&sockets, &not_running()) };
     if !wait(&container, port)? {
-        return turn_away(&sockets, name);
+        return turn_away(&sockets, &not_running());
     }
     let turn = Turn::take(&container)?;
     let networks = context.networks()?;
@@ -51,8 +53,12 @@ pub(crate) fn run(name: &str, port: u16, context: &Context) -> anyhow::Result<Ex
     // We are seen: whoever thinks of stopping the container asks whether this unit is active.
     drop(turn);
     match target {
-        Some(address) if !sockets.is_empty() => become_proxy(sockets, address, port),
-        _ => Ok(ExitCode::SUCCESS),
+        _ if sockets.is_empty() => Ok(ExitCode::SUCCESS),
+        Some(_) if !Path::new(PROXY).exists() => {
+            turn_away(&sockets, &format!("{PROXY} is missing, which would pass them on to {name}"))
+        }
+        Some(address) => become_proxy(sockets, address, port),
+        None => turn_away(&sockets, &format!("{name} has no address that this host can lead connections to")),
     }
 }
 
@@ -87,8 +93,8 @@ fn become_proxy(sockets: Sockets, address: IpAddr, port: u16) -> anyhow::Result<
     })
 }
 
-/// The container doesn't run: whoever waits for it shall not do so forever, and nothing shall start it again for them.
-fn turn_away(sockets: &Sockets, name: &str) -> anyhow::Result<ExitCode> {
+/// Nobody can be led to the container: whoever waits shall not do so forever, and nothing shall start it again for them.
+fn turn_away(sockets: &Sockets, why: &str) -> anyhow::Result<ExitCode> {
     std::thread::sleep(PAUSE);
     let mut count = 0;
     for socket in sockets.descriptors() {
@@ -104,5 +110,5 @@ fn turn_away(sockets: &Sockets, name: &str) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    bail!("{name} doesn't run: {count} waiting connections are closed; the next one starts it again")
+    bail!("{why}: {count} waiting connections are closed; the next one starts it again")
 }

@@ -20,7 +20,7 @@ const SEEN: &str = "last-seen-in-use";
 /// A packet that has passed the firewall before the port was taken back is a flow by then.
 const SETTLING: Duration = Duration::from_millis(20);
 
-/// How long a stop that something else has replaced may still be under way.
+/// How much longer than the container's own time a stop that something else has replaced may still be under way.
 const ENDING: Duration = Duration::from_secs(10);
 
 /// `sampan service idle --timeout 5m --socket web.socket --proxy web-proxy.service NAME`
@@ -107,7 +107,8 @@ fn stop(unit: &str, container: &Running) -> anyhow::Result<()> {
     let output =
         Command::new("systemctl").args(["stop", "--", unit]).output().context("running systemctl stop")?;
     // A connection that came meanwhile replaces the stop by a start, which follows the end.
-    if process::wait(container.pidfd.as_fd(), Some(ENDING))? {
+    let patience = ENDING + Duration::from_secs(container.state.stop_timeout.into());
+    if process::wait(container.pidfd.as_fd(), Some(patience))? {
         return Ok(());
     }
     bail!("systemctl stop {unit}: {}", String::from_utf8_lossy(&output.stderr).trim())
