@@ -137,7 +137,7 @@ fn look(
     let container = resolve(&plan.name, &watched);
     let mut look = Service::new(names.file("-idle", "service"));
     look.add("Unit", "Description", format!("Look whether {watched} is idle"));
-    look.add("Unit", "Requisite", watched.as_str());
+    // Not Requisite=: that would end it with the service that it stops, and nobody may be led there until then.
     look.add("Unit", "After", watched.as_str());
     look.add("Unit", "StartLimitIntervalSec", "0");
     look.add("Service", "Type", "oneshot");

@@ -132,6 +132,8 @@ fn no_connection_is_lost(machine: &Machine) -> Result<()> {
     ensure!(said == "0 lost\n", "{said}");
     let starts = machine.journal("race.service")?.matches("Started race.service").count();
     ensure!(starts >= 6, "it was started {starts} times only: nothing was tried");
+    let looks = machine.journal("race-idle.service")?;
+    ensure!(!looks.contains("Failed"), "who stops it must last until it has ended: {looks}");
     done(machine, "race")
 }
 

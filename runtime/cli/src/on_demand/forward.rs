@@ -44,6 +44,10 @@ pub(crate) fn run(name: &str, port: u16, context: &Context) -> anyhow::Result<Ex
         return turn_away(&sockets, &not_running());
     }
     let turn = Turn::take(&container)?;
+    if process::wait(container.pidfd.as_fd(), Some(Duration::ZERO))? {
+        // It was stopped meanwhile. Whoever waits starts it again.
+        return Ok(ExitCode::SUCCESS);
+    }
     let networks = context.networks()?;
     networks
         .publish(&container.state.id, Some(port))

@@ -219,10 +219,11 @@ impl Lives {
         Self { by_state: states.map(read), pending: ["unacknowledged", "max_retrans"].map(read) }
     }
 
-    /// How many seconds ago a flow's last packet was, at the least: which of the lives it has isn't told.
+    /// How many seconds ago a flow's last packet was, at the least: which of the lives it has isn't told, and what is
+    /// left of it is rounded down.
     fn age(&self, flow: &Flow) -> u32 {
         let life = self.by_state.get(usize::from(flow.state)).into_iter().chain(&self.pending);
-        life.filter_map(|life| life.checked_sub(flow.left)).min().unwrap_or(0)
+        life.filter_map(|life| life.checked_sub(flow.left)).min().unwrap_or(0).saturating_sub(1)
     }
 }
 
@@ -235,9 +236,10 @@ mod tests {
         let lives =
             Lives { by_state: [120, 120, 60, 432_000, 120, 60, 30, 120, 10, 120], pending: [300, 300] };
         let age = |state, left| lives.age(&Flow { port: 80, state, left });
-        assert_eq!(age(3, 431_900), 100, "established");
-        assert_eq!(age(3, 290), 10, "established, and data is under way");
-        assert_eq!(age(7, 30), 90, "closed");
+        assert_eq!(age(3, 431_999), 0, "just now");
+        assert_eq!(age(3, 431_899), 100, "established");
+        assert_eq!(age(3, 289), 10, "established, and data is under way");
+        assert_eq!(age(7, 29), 90, "closed");
         assert_eq!(age(200, 500_000), 0, "unknown: never old");
     }
 }
