@@ -170,6 +170,24 @@ fn so_is_a_port_of_a_bridge_of_the_host() {
 }
 
 #[test]
+fn a_container_that_runs_comes_and_goes() {
+    let Some(host) = Host::new() else { return };
+    let neighbour = host.neighbour();
+    let range = "--dhcp-range=192.0.2.50,192.0.2.59,255.255.255.0,1h";
+    let Some(server) = Server::start(&host, &neighbour, range) else { return };
+    macvlan(&host);
+    let (web, _) = host.start("web", &[on(sampan_network::DEFAULT_NETWORK)], &[]);
+    let lease = host.networks.connect(&web.holder.id, &on("net"), web.netns.as_fd()).unwrap();
+    let own = lease.attachments[1].addresses[0].address.to_string();
+    assert!(lease.is_dynamic() && own.starts_with("192.0.2.5"), "{own}");
+    assert!(inside(&web, "addr show dev eth1").contains(&own));
+    let lease = host.networks.disconnect(&web.holder.id, "net", Some(web.netns.as_fd())).unwrap();
+    assert!(!lease.is_dynamic());
+    is_free_soon(&server);
+    assert!(!inside(&web, "addr").contains(&own));
+}
+
+#[test]
 fn a_network_that_becomes_another_gives_another_address() {
     let Some(host) = Host::new() else { return };
     let neighbour = host.neighbour();

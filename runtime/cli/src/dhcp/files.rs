@@ -1,67 +1,13 @@
-//! `/etc/hosts` and `/etc/resolv.conf` of a container whose address has become another.
+//! The name servers and domains of DHCP servers in `/etc/resolv.conf`, while a container runs.
 //!
-//! Line by line: the container may have written to them too. In place: it has these very files mounted.
+//! Line by line: the container may have written to the file too.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
 use std::net::IpAddr;
-use std::path::Path;
 
-use anyhow::Context as _;
 use sampan_network::Lease;
 
-use crate::run::files::{HOSTS, RESOLV_CONF};
-
-/// A container won't fill our memory by them.
-const MAX: u64 = 1 << 20;
-
-/// Puts the addresses of `after` in the place of those of `before`, in the files below `directory`.
-///
-/// # Errors
-/// A file can't be read or written; one that isn't there is none.
-pub(super) fn renumber(
-    directory: &Path,
-    hostname: &str,
-    name: &str,
-    before: &Lease,
-    after: &Lease,
-) -> anyhow::Result<()> {
-    edit(&directory.join(HOSTS), |text| hosts(text, hostname, name, after))?;
-    edit(&directory.join(RESOLV_CONF), |text| resolv_conf(text, before, after))
-}
-
-fn edit(path: &Path, change: impl FnOnce(&str) -> String) -> anyhow::Result<()> {
-    let mut file = match File::options().read(true).write(true).open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        file => file.with_context(|| format!("opening {}", path.display()))?,
-    };
-    let edit = || -> std::io::Result<()> {
-        let mut bytes = Vec::new();
-        (&file).take(MAX).read_to_end(&mut bytes)?;
-        let old = String::from_utf8_lossy(&bytes);
-        let new = change(&old);
-        if new == old {
-            return Ok(());
-        }
-        file.rewind()?;
-        file.write_all(new.as_bytes())?;
-        file.set_len(new.len() as u64)
-    };
-    edit().with_context(|| format!("changing {}", path.display()))
-}
-
-/// The lines of the container's own name, which are known by it.
-fn hosts(text: &str, hostname: &str, name: &str, after: &Lease) -> String {
-    let own = format!("\t{hostname} {name}");
-    let mut lines: Vec<String> =
-        text.lines().filter(|line| !line.ends_with(&own)).map(str::to_owned).collect();
-    let addresses = after.attachments.iter().flat_map(|attachment| &attachment.addresses);
-    lines.extend(addresses.map(|address| format!("{}{own}", address.address)));
-    lines.into_iter().map(|line| line + "\n").collect()
-}
-
 /// The servers and domains of the networks' DHCP servers, if it is those that stand there.
-fn resolv_conf(text: &str, before: &Lease, after: &Lease) -> String {
+pub(crate) fn resolv_conf(text: &str, before: &Lease, after: &Lease) -> String {
     let servers = |lease: &Lease| -> Vec<IpAddr> {
         lease.terms().flat_map(|terms| terms.dns_servers.iter().copied()).collect()
     };
@@ -69,6 +15,10 @@ fn resolv_conf(text: &str, before: &Lease, after: &Lease) -> String {
         lease.terms().flat_map(|terms| terms.search.iter().cloned()).collect()
     };
     let server = |line: &str| line.strip_prefix("nameserver ").and_then(|rest| rest.trim().parse().ok());
+    if after.terms().next().is_none() {
+        // Better servers of a network that is gone than none.
+        return text.to_owned();
+    }
     let is_theirs = text.lines().filter_map(server).collect::<Vec<IpAddr>>() == servers(before);
     let mut lines: Vec<String> = Vec::new();
     let mut new_servers = Some(servers(after));
@@ -121,18 +71,6 @@ mod tests {
             }],
         });
         serde_json::from_value(lease).unwrap()
-    }
-
-    #[test]
-    fn own_lines_change_and_others_stay() {
-        let after = lease("10.9.0.7", "10.9.0.1", "10.9.0.2", "b.example");
-        let old = "127.0.0.1\tlocalhost\n10.3.0.1\thost.containers.internal host.docker.internal\n\
-                   10.3.0.5\tweb systemd-web\n127.0.0.1\tmember\n10.1.1.1\tother web\n";
-        assert_eq!(
-            hosts(old, "web", "systemd-web", &after),
-            "127.0.0.1\tlocalhost\n10.3.0.1\thost.containers.internal host.docker.internal\n\
-             127.0.0.1\tmember\n10.1.1.1\tother web\n10.9.0.7\tweb systemd-web\n"
-        );
     }
 
     #[test]

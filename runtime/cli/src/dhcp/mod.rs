@@ -1,25 +1,27 @@
 //! Addresses from DHCP servers while a container runs: `sampan network renew`, the timer that calls for it, and what
 //! changes with a new address.
 //!
-//! The conversation itself is `sampan-network`'s; [`files`] keeps `/etc/hosts` and `/etc/resolv.conf` true.
+//! The conversation itself is `sampan-network`'s; [`resolution`] keeps `/etc/hosts` and `/etc/resolv.conf` true.
 
-mod files;
+pub(crate) mod files;
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use oci_spec::runtime::LinuxNamespaceType;
-use sampan_container::state::{ContainerDir, Status};
-use sampan_container::{Error, process, shared};
+use sampan_container::state::ContainerDir;
+use sampan_container::{Error, shared};
 use sampan_network::{Lease, Renewal};
 use systemd_journal_logger::JournalLog;
 
 use crate::context::Context;
-use crate::pod::PodDir;
+use crate::namespace;
+use crate::network::resolution;
+use crate::pod::{self, PodDir};
 use crate::run::network;
 use crate::timer::{self, Transient};
 
@@ -79,10 +81,10 @@ pub(crate) fn renew(options: &Renew, context: &Context) -> anyhow::Result<ExitCo
     let after = networks.lease(&holder.id)?;
     if let Some(after) = after.filter(|_| !renewals.is_empty()) {
         if renewals.iter().any(|renewal| renewal.changed) {
-            files::renumber(&holder.directory, &holder.hostname, &holder.name, &before, &after)?;
-            holder.note(&after)?;
+            resolution::follow(&holder.directory, &holder.hostname, Some(&before), &after)?;
+            holder.note(&after, context)?;
         }
-        holder.retime(&before, &after, context);
+        retime(Some(&before), &after, holder.unit.as_deref(), &holder.name, context);
     }
     let failed = !options.due && renewals.iter().any(|renewal| !renewal.succeeded);
     Ok(ExitCode::from(u8::from(failed)))
@@ -136,21 +138,14 @@ fn of_container(container: ContainerDir) -> anyhow::Result<Option<Holder>> {
     {
         bail!("{} has the network of its pod: write `sampan network renew {}`", state.name, pod.name);
     }
-    let Some(pid) = state.pid.filter(|_| state.live_status() != Status::Stopped) else { return Ok(None) };
-    let Some(pidfd) = process::open(pid, state.start_time)? else { return Ok(None) };
-    let path = format!("/proc/{pid}/ns/net");
-    let netns = File::open(&path).with_context(|| format!("opening {path}"))?;
-    // Its number may be another's by now.
-    if process::wait(pidfd.as_fd(), Some(Duration::ZERO))? {
-        return Ok(None);
-    }
+    let Some(netns) = namespace::of_container(&state) else { return Ok(None) };
     Ok(Some(Holder {
         id: state.id,
         name: state.name,
         hostname: state.hostname,
         unit: state.unit,
         directory: container.path().to_owned(),
-        netns: netns.into(),
+        netns,
         owner: Owner::Container(container),
     }))
 }
@@ -191,7 +186,7 @@ impl Holder {
     }
 
     /// Writes the new addresses where `inspect` looks for them.
-    fn note(&self, lease: &Lease) -> anyhow::Result<()> {
+    fn note(&self, lease: &Lease, context: &Context) -> anyhow::Result<()> {
         match &self.owner {
             Owner::Container(container) => {
                 // Who holds the lock of a container that runs holds it to its end, and writes no networks.
@@ -207,23 +202,36 @@ impl Holder {
                 let mut pod = directory.read()?;
                 if pod.id == self.id {
                     pod.networks = network::shown(lease).0;
+                    for (container, mut member) in pod::containers(context, &pod)? {
+                        let _lock = container.try_lock()?;
+                        member.networks.clone_from(&pod.networks);
+                        container.write(&member)?;
+                    }
                     directory.write(&pod)?;
                 }
             }
         }
         Ok(())
     }
+}
 
-    /// Lets the timer follow the times of the new lease.
-    fn retime(&self, before: &Lease, after: &Lease, context: &Context) {
-        let (old, new) = (before.renewal_interval(), after.renewal_interval());
-        let Some(unit) = self.unit.as_deref().filter(|_| old != new) else { return };
-        begin(after, Some(unit), &self.name, context);
-        if let Some(old) = old
-            && let Err(error) = timer::execute(&mut timer::systemctl("stop", &stem(unit, old)))
-        {
-            log::debug!("an old timer goes on: {error:#}");
-        }
+/// Lets the timer follow the times of a lease that has changed.
+pub(crate) fn retime(
+    before: Option<&Lease>,
+    after: &Lease,
+    unit: Option<&str>,
+    name: &str,
+    context: &Context,
+) {
+    let (old, new) = (before.and_then(Lease::renewal_interval), after.renewal_interval());
+    if old == new {
+        return;
+    }
+    begin(after, unit, name, context);
+    if let (Some(old), Some(unit)) = (old, unit)
+        && let Err(error) = timer::execute(&mut timer::systemctl("stop", &stem(unit, old)))
+    {
+        log::debug!("an old timer goes on: {error:#}");
     }
 }
 

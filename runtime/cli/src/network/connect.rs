@@ -11,6 +11,7 @@ use sampan_network::{Error, Lease, Request};
 
 use super::{find, resolution};
 use crate::context::Context;
+use crate::dhcp;
 use crate::namespace;
 use crate::pod::{self, Pod, PodDir};
 use crate::run::network;
@@ -159,6 +160,11 @@ impl Target {
                 (directory.path().to_owned(), now.hostname)
             }
         };
+        let (unit, name) = match self {
+            Self::Container(_, state) => (&state.unit, &state.name),
+            Self::Pod(_, pod) => (&pod.unit, &pod.name),
+        };
+        dhcp::retime(before, after, unit.as_deref(), name, context);
         resolution::follow(&path, &hostname, before, after)
     }
 }

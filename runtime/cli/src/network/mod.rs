@@ -10,7 +10,7 @@ mod inspect;
 mod list;
 mod reload;
 mod remove;
-mod resolution;
+pub(crate) mod resolution;
 
 use std::process::ExitCode;
 

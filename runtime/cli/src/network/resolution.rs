@@ -12,9 +12,9 @@ use std::path::Path;
 use anyhow::Context as _;
 use sampan_network::Lease;
 
-use crate::run::files::HOSTS;
+use crate::dhcp::files;
+use crate::run::files::{HOSTS, RESOLV_CONF};
 
-const RESOLV_CONF: &str = "resolv.conf";
 /// A file that is longer is nothing that we have made.
 const MAX: u64 = 1 << 20;
 
@@ -22,7 +22,7 @@ const MAX: u64 = 1 << 20;
 ///
 /// # Errors
 /// A file can't be read or written. One that the container doesn't have is no error.
-pub(super) fn follow(
+pub(crate) fn follow(
     directory: &Path,
     hostname: &str,
     before: Option<&Lease>,
@@ -33,7 +33,9 @@ pub(super) fn follow(
     edit(&directory.join(HOSTS), |text| hosts(text, &old, &new, &names))?;
     let servers = before.map(|lease| lease.dns_servers.clone()).unwrap_or_default();
     edit(&directory.join(RESOLV_CONF), |text| {
-        resolv_conf(text, &servers, &after.dns_servers, after.search.first().map(String::as_str))
+        let search = after.search.first().map(String::as_str);
+        let text = resolv_conf(text, &servers, &after.dns_servers, search);
+        before.map_or(text.clone(), |before| files::resolv_conf(&text, before, after))
     })
 }
 

@@ -22,12 +22,7 @@ pub(crate) fn leave(networks: &Networks, attachment: &Attachment) {
         );
         return;
     }
-    match networks.lock() {
-        Ok(_lock) => {
-            memory::remember(networks, &attachment.network.name, client, &grant.terms, false);
-        }
-        Err(error) => log::debug!("{error}"),
-    }
+    memory::remember(networks, &attachment.network.name, client, &grant.terms, false);
 }
 
 fn tell(attachment: &Attachment, client: &str, grant: &Grant) -> Result<()> {

@@ -43,8 +43,13 @@ pub(super) fn remember(networks: &Networks, network: &str, client: &str, terms: 
     let remembered = Remembered { address, is_held, until };
     let write = || {
         files::make_directory(&networks.config_dir.join(DIRECTORY).join(network))?;
+        let path = path(networks, network, client);
+        // A name of its own, because not every caller holds the lock.
+        let scratch = path.with_file_name(format!(".{client}"));
+        let bytes =
+            serde_json::to_vec(&remembered).map_err(|cause| Error::Damaged { path: path.clone(), cause })?;
         // After a power cut an empty file is as good as none.
-        files::write_json(&path(networks, network, client), &remembered, Durability::Volatile)
+        files::write(&path, &scratch, &bytes, Durability::Volatile)
     };
     if let Err(error) = write() {
         log::warn!("the next start asks for another address than {address}: {error}");
