@@ -347,7 +347,7 @@ mod tests {
     use crate::options::Options;
 
     fn nobody() -> Neighbours<'static> {
-        Neighbours { networks: &[], routes: &[] }
+        Neighbours { networks: &[], routes: &[], foreign: &[] }
     }
 
     fn named(name: &str) -> Config {

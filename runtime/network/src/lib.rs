@@ -39,6 +39,7 @@ mod error;
 mod examine;
 mod files;
 mod firewall;
+mod foreign;
 mod host_port;
 mod kernel;
 mod lease;

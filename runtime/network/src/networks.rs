@@ -14,6 +14,7 @@ use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::files::{self, Durability, Lock};
 use crate::firewall::{Firewall, elements, firewalld};
+use crate::foreign::Foreign;
 use crate::kernel::{link, namespace, netlink::Batch, sysctl};
 use crate::lease::{Holder, Lease, Request};
 use crate::names::Names;
@@ -132,7 +133,8 @@ impl Networks {
                     && network.subnets.iter().any(|subnet| subnet.subnet == route.destination)
             })
         });
-        let neighbours = Neighbours { networks: &networks, routes: &routes };
+        let foreign = Foreign::all();
+        let neighbours = Neighbours { networks: &networks, routes: &routes, foreign: &foreign };
         let is_taken = |name: &str| {
             let is_own = existing.is_some_and(|network| network.own_bridge() == Some(name));
             Ok(!is_own && link::index(&socket, name)?.is_some())

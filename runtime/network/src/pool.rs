@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{DEFAULT_NETWORK, Network};
 use crate::error::{Error, Result};
+use crate::foreign::Foreign;
 use crate::kernel::link::Route;
 use crate::subnet::Subnet;
 
@@ -28,6 +29,8 @@ pub(crate) struct Neighbours<'a> {
     pub(crate) networks: &'a [Network],
     /// The host's routes.
     pub(crate) routes: &'a [Route],
+    /// What others have defined: a subnet of our choice keeps clear of it.
+    pub(crate) foreign: &'a [Foreign],
 }
 
 impl Neighbours<'_> {
@@ -48,6 +51,15 @@ impl Neighbours<'_> {
                 .find(|route| route.destination.overlaps(&subnet) && !by_gateway_and_wider(route))
                 .map(|route| format!("the host's route to {}", route.destination))
         });
+        if other.is_none()
+            && let Some(foreign) = self.foreign.iter().find(|foreign| foreign.overlaps(&subnet))
+        {
+            // Whoever comes from Podman has the same file with the same subnet.
+            log::warn!(
+                "subnet {subnet} of network {name:?} is also that of Podman's network {:?}: only one of them can be up",
+                foreign.name
+            );
+        }
         match other {
             None => Ok(()),
             Some(other) => {
@@ -109,6 +121,7 @@ impl Neighbours<'_> {
     fn is_free(&self, subnet: Subnet) -> bool {
         self.network_at(subnet).is_none()
             && !self.routes.iter().any(|route| route.destination.overlaps(&subnet))
+            && !self.foreign.iter().any(|foreign| foreign.overlaps(&subnet))
     }
 
     fn network_at(&self, subnet: Subnet) -> Option<String> {
@@ -131,7 +144,7 @@ mod tests {
     }
 
     fn with_routes(routes: &[Route]) -> Neighbours<'_> {
-        Neighbours { networks: &[], routes }
+        Neighbours { networks: &[], routes, foreign: &[] }
     }
 
     #[test]
@@ -154,6 +167,28 @@ mod tests {
         let routes = [route("10.0.0.0/8", false), route("172.16.0.0/12", false)];
         let error = with_routes(&routes).free_ipv4("web").unwrap_err();
         assert!(matches!(error, Error::NoSubnet(_)), "{error}");
+    }
+
+    #[test]
+    fn what_podman_has_defined_is_not_chosen_but_may_be_named() {
+        let text = r#"{"name":"app","subnets":[{"subnet":"10.84.0.0/23"}]}"#;
+        let foreign = [serde_json::from_str::<Foreign>(text).unwrap()];
+        let neighbours = Neighbours { foreign: &foreign, ..with_routes(&[]) };
+        assert_eq!(neighbours.free_ipv4("web").unwrap().to_string(), "10.84.2.0/24");
+        neighbours.check("web", "10.84.0.0/24".parse().unwrap()).unwrap();
+    }
+
+    /// Podman: 10.88.0.0/16, 10.89.0.0 to 10.255.255.255; Docker: 172.17.0.0 to 172.31.255.255, 192.168.0.0/16.
+    #[test]
+    fn our_pools_keep_clear_of_podmans_and_dockers() {
+        let own = POOLS.map(|(address, prefix, _)| Subnet::new(address.into(), prefix).unwrap());
+        let default = Subnet::new(DEFAULT_SUBNET.0.into(), DEFAULT_SUBNET.1).unwrap();
+        let podmans = (88..=255).map(|second| format!("10.{second}.0.0/16"));
+        let dockers = (17..=31).map(|second| format!("172.{second}.0.0/16"));
+        for theirs in podmans.chain(dockers).chain(["192.168.0.0/16".to_owned()]) {
+            let theirs: Subnet = theirs.parse().unwrap();
+            assert!(own.iter().chain([&default]).all(|own| !own.overlaps(&theirs)), "{theirs}");
+        }
     }
 
     #[test]

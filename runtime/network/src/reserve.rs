@@ -54,7 +54,9 @@ pub(crate) fn reserve(
     }
     set_name_servers(networks, &mut lease);
     if !ports.is_empty() && publishes(&lease) {
-        for port in ports {
+        // The same port twice is one, as Podman has it.
+        let first = |place: usize| !ports[..place].contains(&ports[place]) || ports[place].host_port == 0;
+        for port in (0..ports.len()).filter(|place| first(*place)).map(|place| &ports[place]) {
             let port = choose_ports(networks, &lease.ports, port, held.unwrap_or_default())?;
             lease.ports.push(port);
         }

@@ -152,6 +152,20 @@ fn a_port_in_use_names_its_holder() {
 }
 
 #[test]
+fn the_same_port_twice_is_published_once() {
+    let Some(host) = Host::new() else { return };
+    let (web, lease) = host.start("web", &[on(DEFAULT_NETWORK)], &["8080:80", "8080:80", "8080:80/udp"]);
+    assert_eq!(lease.ports.len(), 2);
+    web.serve(80);
+    assert!(get("127.0.0.1:8080").is_some());
+    host.networks.release(&web.holder.id).unwrap();
+    let twice = parse(&["8080:80", "8080:81"]);
+    let error = host.networks.reserve(&web.holder, &[on(DEFAULT_NETWORK)], &twice).unwrap_err().to_string();
+    assert!(error.contains("this container's own"), "{error}");
+    assert_nothing_left(&host);
+}
+
+#[test]
 fn a_full_network_says_so_and_leaks_nothing() {
     let Some(host) = Host::new() else { return };
     let config = sampan_network::Config {

@@ -207,7 +207,7 @@ mod tests {
             ..Config::default()
         };
         change(&mut config);
-        define(&config, &Neighbours { networks: &[], routes: &[] }, |_| Ok(false)).unwrap()
+        define(&config, &Neighbours { networks: &[], routes: &[], foreign: &[] }, |_| Ok(false)).unwrap()
     }
 
     fn texts(changes: &[Change]) -> Vec<String> {

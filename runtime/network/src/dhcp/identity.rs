@@ -67,7 +67,8 @@ mod tests {
     #[test]
     fn identifiers_are_those_of_names() {
         let config = Config { name: "lan".to_owned(), ..Config::default() };
-        let network = define(&config, &Neighbours { networks: &[], routes: &[] }, |_| Ok(false)).unwrap();
+        let network =
+            define(&config, &Neighbours { networks: &[], routes: &[], foreign: &[] }, |_| Ok(false)).unwrap();
         let id = client_id(&holder("web"), &network, "eth0");
         let again = Holder { id: "another".to_owned(), ..holder("web") };
         assert_eq!(id, client_id(&again, &network, "eth0"));
