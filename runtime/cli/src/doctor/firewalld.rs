@@ -88,12 +88,13 @@ fn strict_ports(host: &Host<'_>) -> Option<Finding> {
             key.trim() == "StrictForwardPorts" && matches!(value.trim(), "yes" | "true")
         })
     });
-    let published: Vec<&str> = host
+    let mut published: Vec<&str> = host
         .leases
         .iter()
         .filter(|lease| !lease.ports.is_empty())
         .map(|lease| lease.holder.name.as_str())
         .collect();
+    published.sort_unstable();
     if !is_on || published.is_empty() {
         return None;
     }
