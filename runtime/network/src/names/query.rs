@@ -1,9 +1,12 @@
 //! One question to a name server: which generation of its file does it know? (RFC 1035)
 
+use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::zone::MARKER;
 
@@ -14,8 +17,10 @@ const CLASS_IN: u16 = 1;
 /// Length of a message's header.
 const HEADER: usize = 12;
 
-/// How long to wait for one answer; servers before 1.11 drop questions while they read their files.
-const ANSWER: Duration = Duration::from_millis(10);
+/// How long to wait for an answer, at first and at most: servers before 1.11 drop questions while they read their
+/// files. One that comes late is read the next time.
+const ANSWER: Duration = Duration::from_millis(1);
+const LONGEST_ANSWER: Duration = Duration::from_millis(16);
 /// How long to wait before the same question again, at first and at most.
 const PAUSE: Duration = Duration::from_micros(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(2);
@@ -27,6 +32,8 @@ pub(super) struct Query {
     wanted: u32,
     message: Vec<u8>,
     socket: UdpSocket,
+    has_answered: Cell<bool>,
+    fell_deaf: Cell<bool>,
 }
 
 impl Query {
@@ -42,8 +49,15 @@ impl Query {
         };
         let socket = UdpSocket::bind((any, 0))?;
         socket.connect(server)?;
-        socket.set_read_timeout(Some(ANSWER))?;
-        Ok(Self { server, wanted, message: question(), socket })
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            server,
+            wanted,
+            message: question(),
+            socket,
+            has_answered: Cell::new(false),
+            fell_deaf: Cell::new(false),
+        })
     }
 
     /// The server that is asked.
@@ -51,13 +65,26 @@ impl Query {
         self.server
     }
 
+    /// Whether the server has answered, and then refused a question.
+    pub(super) fn fell_deaf(&self) -> bool {
+        self.fell_deaf.get()
+    }
+
     /// Asks again and again until the answer is right or the time is over; without any time, once.
     pub(super) fn is_answered_within(&self, time: Duration) -> bool {
         let deadline = Instant::now() + time;
+        let mut patience = if time.is_zero() { LONGEST_ANSWER } else { ANSWER };
         let mut pause = PAUSE;
         loop {
             // While the server isn't there, the question is refused.
-            if self.ask().is_ok_and(|answer| answer.is_some_and(|known| reaches(known, self.wanted))) {
+            let answer = self.ask(patience);
+            let is_refusal = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+            if answer.as_ref().is_err_and(is_refusal) && self.has_answered.get() {
+                self.fell_deaf.set(true);
+            }
+            let answer = answer.ok().flatten();
+            self.has_answered.set(self.has_answered.get() || answer.is_some());
+            if answer.is_some_and(|known| reaches(known, self.wanted)) {
                 return true;
             }
             if Instant::now() >= deadline {
@@ -65,15 +92,26 @@ impl Query {
             }
             sleep(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
+            patience = (patience * 2).min(LONGEST_ANSWER);
         }
     }
 
-    fn ask(&self) -> io::Result<Option<u32>> {
+    /// Asks, and reads all answers that are there: also those to earlier questions, with an older generation.
+    fn ask(&self, patience: Duration) -> io::Result<Option<u32>> {
         self.socket.send(&self.message)?;
+        let mut ready = [PollFd::new(&self.socket, PollFlags::IN)];
+        let patience = Timespec { tv_sec: 0, tv_nsec: patience.as_nanos() as _ };
+        // Finer than the socket's own timeout, which the kernel counts in ticks.
+        poll(&mut ready, Some(&patience))?;
         let mut answer = [0; 512];
-        // It may be the answer to an earlier question of ours: an older generation, then.
-        let length = self.socket.recv(&mut answer)?;
-        Ok(generation(&self.message, &answer[..length]))
+        let mut known = None;
+        loop {
+            match self.socket.recv(&mut answer) {
+                Ok(length) => known = generation(&self.message, &answer[..length]).or(known),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(known),
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 //! Servers before 1.11 close their sockets while they read their files, and any server needs time for it. So whoever
 //! waits for a change first waits for its turn; by then the server may have read the change on behalf of another.
 //! Two hundred containers that start at once so need a handful of readings. And between two readings there is a
-//! pause, as many times as long as the last one took: a server is never busy with reading alone. A single container
-//! finds no queue and no pause.
+//! pause, as many times as long as the last one took: short for a server that goes on answering, long for an old one,
+//! which is told by its refusals. A single container finds no queue and no pause.
 
 use std::fs;
 use std::net::IpAddr;
@@ -26,8 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// After so long without the right answer, the server is told (or started) again.
 const REMINDER: Duration = Duration::from_millis(400);
 
-/// The pause between two readings, as a multiple of the first one's time, and at most.
-const REST: u32 = 19;
+/// The pause between two readings, as a multiple of the first one's time: for a server that hears all the while, and
+/// for one that was seen to be deaf.
+const REST: u32 = 1;
+const REST_OF_DEAF: u32 = 19;
 const LONGEST_REST: Duration = Duration::from_millis(500);
 
 /// Changes that the server may not know yet.
@@ -79,11 +81,14 @@ impl Names {
                 log::warn!("aardvark-dns doesn't answer on {server}; see `systemctl status {UNIT}`");
                 return Ok(());
             }
-            sleep(self.last_reading().map_or(Duration::ZERO, |reading| reading.rest(boot_time())));
+            let last = self.last_reading();
+            sleep(last.as_ref().map_or(Duration::ZERO, |reading| reading.rest(boot_time())));
             let begin = boot_time();
             self.server.refresh()?;
             let is_known = first_late(&queries, REMINDER).is_none();
-            self.note(&Reading { begin, end: boot_time() })?;
+            let was_deaf =
+                last.is_some_and(|reading| reading.is_deaf) || queries.iter().any(Query::fell_deaf);
+            self.note(&Reading { begin, end: boot_time(), is_deaf: was_deaf })?;
             if is_known {
                 return Ok(());
             }
@@ -93,14 +98,15 @@ impl Names {
     /// When the server read last. A note that can't be read is none.
     fn last_reading(&self) -> Option<Reading> {
         let text = fs::read_to_string(&self.reading).ok()?;
-        let (begin, end) = text.trim_end().split_once(' ')?;
-        let time = |text: &str| text.parse().ok().map(Duration::from_micros);
-        Some(Reading { begin: time(begin)?, end: time(end)? })
+        let mut words = text.split_whitespace();
+        let mut time = || words.next()?.parse().ok().map(Duration::from_micros);
+        Some(Reading { begin: time()?, end: time()?, is_deaf: words.next() == Some(DEAF) })
     }
 
     /// The note stands in the very file that is locked.
     fn note(&self, reading: &Reading) -> Result<()> {
-        let text = format!("{} {}\n", reading.begin.as_micros(), reading.end.as_micros());
+        let deaf = if reading.is_deaf { DEAF } else { "" };
+        let text = format!("{} {} {deaf}\n", reading.begin.as_micros(), reading.end.as_micros());
         fs::write(&self.reading, text).map_err(Error::file("write", &self.reading))
     }
 }
@@ -115,12 +121,18 @@ fn first_late(queries: &[Query], time: Duration) -> Option<&Query> {
 struct Reading {
     begin: Duration,
     end: Duration,
+    /// Whether the server was ever seen to hear nothing while it reads.
+    is_deaf: bool,
 }
+
+/// How a deaf server is noted.
+const DEAF: &str = "deaf";
 
 impl Reading {
     /// How long to leave the server in peace, seen from `now`.
     fn rest(&self, now: Duration) -> Duration {
-        let rest = (self.end.saturating_sub(self.begin) * REST).min(LONGEST_REST);
+        let factor = if self.is_deaf { REST_OF_DEAF } else { REST };
+        let rest = (self.end.saturating_sub(self.begin) * factor).min(LONGEST_REST);
         (self.end + rest).saturating_sub(now).min(rest)
     }
 }
@@ -138,10 +150,12 @@ mod tests {
     #[test]
     fn the_pause_is_a_multiple_of_the_reading() {
         let at = Duration::from_millis;
-        let reading = Reading { begin: at(1000), end: at(1002) };
-        assert_eq!(reading.rest(at(1002)), at(2) * REST);
-        assert_eq!(reading.rest(at(1012)), at(2) * REST - at(10));
+        let of = |begin, is_deaf| Reading { begin: at(begin), end: at(1002), is_deaf };
+        let reading = of(1000, true);
+        assert_eq!(reading.rest(at(1002)), at(2) * REST_OF_DEAF);
+        assert_eq!(reading.rest(at(1012)), at(2) * REST_OF_DEAF - at(10));
         assert_eq!(reading.rest(at(5000)), Duration::ZERO, "a single start finds no pause");
-        assert_eq!(Reading { begin: at(0), end: at(1002) }.rest(at(1002)), LONGEST_REST);
+        assert_eq!(of(1000, false).rest(at(1002)), at(2) * REST);
+        assert_eq!(of(0, false).rest(at(1002)), LONGEST_REST);
     }
 }
