@@ -212,6 +212,9 @@ fn several_networks_at_once() {
         let config = Config { name: name.to_owned(), disable_dns: true, ..Config::default() };
         host.networks.create(&config, false).unwrap();
     }
+    let neighbour = host.neighbour();
+    // As RHEL has it: packets must come by the interface that leads back.
+    std::fs::write("/proc/sys/net/ipv4/conf/default/rp_filter", "1").unwrap();
     let (both, lease) = host.start("both", &[on("front"), on("back")], &["8080:80"]);
     let (front, _) = host.start("front", &[on("front")], &[]);
     let (back, _) = host.start("back", &[on("back")], &[]);
@@ -220,6 +223,8 @@ fn several_networks_at_once() {
     assert_eq!(lease.attachments[1].interface, "eth1");
     assert!(front.get(&at(0)).is_some() && back.get(&at(1)).is_some());
     assert!(get("127.0.0.1:8080").is_some());
+    // It answers over its first network, whichever it was asked by.
+    assert!(neighbour.get(&at(0)).is_some() && neighbour.get(&at(1)).is_some());
     let routes = both.run(|| command("ip", &["route"]));
     assert_eq!(routes.matches("default").count(), 2, "{routes}");
     for container in [both, front, back] {

@@ -42,7 +42,7 @@ fn connect_to_own(sides: &mut Sides<'_>, attachment: &Attachment, name: &str, le
     for (gateway, subnet) in network.gateways() {
         link::add_address(&mut batch, bridge, gateway, subnet);
     }
-    link::up(&mut batch, bridge, name, elements::is_on_loopback(lease));
+    link::bridge_up(&mut batch, bridge, name, elements::is_on_loopback(lease));
     add_pair(&mut batch, sides, attachment, bridge, mtu)?;
     if !lease.ports.is_empty() {
         link::allow_hairpin(&mut batch, &attachment.host_interface);

@@ -141,7 +141,7 @@ fn configure(inside: &mut Socket, attachments: &[Attachment], first: usize) -> R
                 link::add_address(&mut batch, index, address.address, address.subnet);
             }
             // Routes want the interface up.
-            link::up(&mut batch, index, name, false);
+            link::up(&mut batch, index, name);
             for gateway in &attachment.gateways {
                 link::add_default_route(&mut batch, index, *gateway, metric(&attachment.network, place));
             }

@@ -28,7 +28,7 @@ pub(super) fn open(inside: &mut Socket, attachment: &Attachment, netns: Borrowed
 fn up(inside: &mut Socket, index: u32, name: &str) -> Result<()> {
     attach::run_when_free(inside, |_| {
         let mut batch = Batch::default();
-        link::up(&mut batch, index, name, false);
+        link::up(&mut batch, index, name);
         Ok(batch)
     })
 }

@@ -24,6 +24,9 @@ use crate::subnet::Subnet;
 /// The longest name of an interface, in bytes (`IFNAMSIZ` less the final zero).
 pub(crate) const LONGEST_NAME: usize = 15;
 
+/// An address must have a way back, by whatever interface (ip-sysctl.rst in the kernel's documentation).
+const RP_FILTER_LOOSE: i32 = 2;
+
 /// The index of the loopback interface in every namespace.
 const LOOPBACK: u32 = 1;
 
@@ -149,25 +152,37 @@ pub(crate) fn set_vlan(batch: &mut Batch, port: u32, name: &str, vlan: u16, defa
     }
 }
 
-/// Brings an interface up; `route_localnet` also lets it carry packets of
-/// 127.0.0.0/8, which a port published on the host's loopback address needs.
-pub(crate) fn up(batch: &mut Batch, index: u32, name: &str, route_localnet: bool) {
+/// Brings an interface up.
+pub(crate) fn up(batch: &mut Batch, index: u32, name: &str) {
+    bring_up(batch, index, name, None);
+}
+
+/// Brings a bridge up; `route_localnet` also lets it carry packets of 127.0.0.0/8, which
+/// a port published on the host's loopback address needs.
+///
+/// A container on two networks answers by one of them, whichever it was asked by: to a
+/// host that filters strictly by the way back (`rp_filter` is 1 on RHEL) that is no way.
+/// Who may send as whom is decided by the firewall's table.
+pub(crate) fn bridge_up(batch: &mut Batch, index: u32, name: &str, route_localnet: bool) {
+    let mut conf = InetDevConf::default();
+    conf.rp_filter = RP_FILTER_LOOSE;
+    conf.route_localnet = i32::from(route_localnet);
+    bring_up(batch, index, name, Some(conf));
+}
+
+fn bring_up(batch: &mut Batch, index: u32, name: &str, conf: Option<InetDevConf>) {
     let mut message = LinkMessage::default();
     message.header.index = index;
     set_up(&mut message);
-    if route_localnet {
-        let mut conf = InetDevConf::default();
-        conf.route_localnet = 1;
-        message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![
-            AfSpecInet::DevConfRequest(conf),
-        ])]));
-    }
+    message.attributes.extend(conf.map(|conf| {
+        LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![AfSpecInet::DevConfRequest(conf)])])
+    }));
     batch.push(&RouteNetlinkMessage::SetLink(message), 0, &[], format!("bring up interface {name}"));
 }
 
 /// Brings up the loopback interface.
 pub(crate) fn loopback_up(batch: &mut Batch) {
-    up(batch, LOOPBACK, "lo", false);
+    up(batch, LOOPBACK, "lo");
 }
 
 /// Both ends of a veth pair (veth(4)).
