@@ -66,6 +66,8 @@ pub(crate) fn release(networks: &Networks, id: &str) -> Result<()> {
     for network in empty {
         converge::settle_free(networks, &network.name)?;
     }
+    // Of a change that was killed while it wrote a lease.
+    files::remove(&files::scratch(&networks.lease_path(id)))?;
     files::remove(&networks.lease_path(id))
 }
 
