@@ -15,6 +15,10 @@ use crate::syntax::words;
 const LOOKS: f64 = 5.0;
 const MOST_SECONDS: f64 = 30.0;
 
+/// How often the service may be started in ten seconds: more often than the shortest idle time lets it be stopped, and
+/// few enough for a container that fails again and again to be given up.
+const STARTS: &str = "10";
+
 /// The units beside a service, and what it needs to know of them.
 pub(super) fn units(service: &mut Service, plan: &ContainerPlan, demand: &OnDemand) -> Vec<Service> {
     let own = service.name.clone();
@@ -31,6 +35,9 @@ pub(super) fn units(service: &mut Service, plan: &ContainerPlan, demand: &OnDema
     service.add("Unit", "Wants", proxies.join(" "));
     // Also where the container ends by itself: they lead to an address that others may have then.
     service.add("Unit", "PropagatesStopTo", proxies.join(" "));
+
+    // Five starts in ten seconds, systemd's own bound, are no sign of trouble here.
+    service.set_default("Unit", "StartLimitBurst", STARTS);
 
     let mut units = Vec::new();
     for (listener, suffix) in demand.listeners.iter().zip(&suffixes) {

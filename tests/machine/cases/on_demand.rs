@@ -53,7 +53,7 @@ my ($port, $count, $least, $most) = @ARGV; my $lost = 0;
 for (1 .. $count) {
     my $socket = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => $port, Timeout => 20);
     my $answer = $socket && print($socket "ask\n") ? <$socket> : undef;
-    unless ($answer) { $lost++; print "lost at ", time, ": $!\n" }
+    unless ($answer) { $lost++; print "lost at ", time, ": $!\n"; last } # the journal ends here then
     close $socket if $socket;
     select(undef, undef, undef, $least + rand($most - $least));
 }
