@@ -19,16 +19,28 @@ pub(crate) const LISTEN: &str = "0A";
 /// Proves that nobody on the host listens on this port.
 ///
 /// Nothing keeps it free afterwards: packets for a published port are redirected
-/// before any socket could see them.
+/// before any socket could see them. Listeners on addresses for which `is_kept` is true
+/// do no harm to a port of every address: the firewall leaves them their packets.
 ///
 /// # Errors
 /// [`Error::PortInUse`] names the process that has it, if that can be found out;
 /// [`Error::PortRefused`] if the host has no such address.
-pub(crate) fn check(protocol: Protocol, port: u16, host_ip: Option<IpAddr>) -> Result<()> {
+pub(crate) fn check(
+    protocol: Protocol,
+    port: u16,
+    host_ip: Option<IpAddr>,
+    is_kept: &dyn Fn(IpAddr) -> bool,
+) -> Result<()> {
+    let everywhere = host_ip.is_none_or(|address| address.is_unspecified());
     for address in addresses(host_ip) {
         match bound(protocol, SocketAddr::new(address, port)) {
             Ok(_) => {}
             Err(Errno::ADDRINUSE) => {
+                let sockets = sockets_on(protocol, port, Some(address));
+                let is_harmless = |socket: &Bound| socket.address.is_some_and(is_kept);
+                if everywhere && !sockets.is_empty() && sockets.iter().all(is_harmless) {
+                    continue;
+                }
                 return Err(Error::PortInUse {
                     address: host_ip,
                     port,
@@ -114,7 +126,8 @@ fn bound(protocol: Protocol, address: SocketAddr) -> rustix::io::Result<OwnedFd>
 
 /// The process that has a socket on this port, in words: `nginx (pid 812, nginx.service)`.
 fn process_on(protocol: Protocol, port: u16, host_ip: Option<IpAddr>) -> Option<String> {
-    let inodes = sockets_on(protocol, port, host_ip);
+    let sockets = sockets_on(protocol, port, host_ip);
+    let inodes: Vec<String> = sockets.into_iter().map(|socket| socket.inode).collect();
     fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
         name.parse::<u32>().ok()?;
@@ -122,9 +135,17 @@ fn process_on(protocol: Protocol, port: u16, host_ip: Option<IpAddr>) -> Option<
     })
 }
 
-/// The inodes of the sockets on this port, from `/proc/net` (proc_pid_net(5)).
-fn sockets_on(protocol: Protocol, port: u16, host_ip: Option<IpAddr>) -> Vec<String> {
-    let mut inodes = Vec::new();
+/// A socket that has a port.
+struct Bound {
+    /// Absent if it isn't one that we can read.
+    address: Option<IpAddr>,
+    /// As a link in `/proc/<pid>/fd` has it.
+    inode: String,
+}
+
+/// The sockets on this port, from `/proc/net` (proc_pid_net(5)).
+fn sockets_on(protocol: Protocol, port: u16, host_ip: Option<IpAddr>) -> Vec<Bound> {
+    let mut sockets = Vec::new();
     for suffix in ["", "6"] {
         let path = format!("/proc/thread-self/net/{protocol}{suffix}");
         for line in fs::read_to_string(path).unwrap_or_default().lines().skip(1) {
@@ -133,16 +154,15 @@ fn sockets_on(protocol: Protocol, port: u16, host_ip: Option<IpAddr>) -> Vec<Str
             else {
                 continue;
             };
-            let here = local.rsplit_once(':').is_some_and(|(address, number)| {
-                u16::from_str_radix(number, 16) == Ok(port)
-                    && shares_packets(&parse_address(address), host_ip)
-            });
+            let Some((address, number)) = local.rsplit_once(':') else { continue };
+            let address = parse_address(address);
+            let here = u16::from_str_radix(number, 16) == Ok(port) && shares_packets(&address, host_ip);
             if here && (protocol != Protocol::Tcp || *state == LISTEN) {
-                inodes.push(format!("socket:[{inode}]"));
+                sockets.push(Bound { address, inode: format!("socket:[{inode}]") });
             }
         }
     }
-    inodes
+    sockets
 }
 
 /// A socket on `::` has IPv4's packets as well, unless it says otherwise.
@@ -196,6 +216,21 @@ fn describe(process: &Path, pid: &str) -> String {
 mod tests {
     use super::*;
     use std::net::{TcpListener, UdpSocket};
+
+    fn check(protocol: Protocol, port: u16, host_ip: Option<IpAddr>) -> Result<()> {
+        super::check(protocol, port, host_ip, &|_| false)
+    }
+
+    #[test]
+    fn a_kept_listener_is_no_obstacle_to_a_port_of_all_addresses() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let localhost = Some(Ipv4Addr::LOCALHOST.into());
+        super::check(Protocol::Tcp, port, None, &|address| Some(address) == localhost).unwrap();
+        assert!(super::check(Protocol::Tcp, port, localhost, &|_| true).is_err());
+        let _other = TcpListener::bind(("127.0.0.2", port)).unwrap();
+        assert!(super::check(Protocol::Tcp, port, None, &|address| Some(address) == localhost).is_err());
+    }
 
     #[test]
     fn a_listener_is_found_and_named() {

@@ -23,6 +23,9 @@ use crate::networks::Networks;
 use crate::port::PortMapping;
 use crate::{claims, converge, names, on_demand, parent};
 
+/// The port of name servers.
+const DNS_PORT: u16 = 53;
+
 /// How many ports the kernel may suggest before we look for one ourselves.
 const SUGGESTIONS: usize = 100;
 
@@ -457,8 +460,17 @@ fn check_ports(
             socket.port() == number && (socket.ip().is_unspecified() || Some(socket.ip()) == port.host_ip)
         };
         if !held.iter().any(waits) {
-            host_port::check(port.protocol, number, port.host_ip)?;
+            let is_kept = |address| number == DNS_PORT && is_resolver(networks, address);
+            host_port::check(port.protocol, number, port.host_ip, &is_kept)?;
         }
     }
     Ok(())
+}
+
+/// Whether the name server listens on an address: a container that is a name server too
+/// leaves it its packets.
+fn is_resolver(networks: &Networks, address: IpAddr) -> bool {
+    let all = networks.list().unwrap_or_default();
+    let mut gateways = all.iter().filter(|network| network.dns_enabled).flat_map(Network::gateways);
+    gateways.any(|(gateway, _)| gateway == address)
 }

@@ -111,10 +111,11 @@ fn a_published_port_53_leaves_the_others_their_names() {
     let Some(host) = Host::new() else { return };
     let config = Config { name: "named".to_owned(), ..Config::default() };
     let network = host.networks.create(&config, false).unwrap();
+    let gateway = network.subnets[0].gateway.unwrap();
+    // The name server has the gateway's port already when it starts.
+    let (client, _) = host.start("client", &[on("named")], &[]);
     let (server, lease) = host.start("server", &[on("named")], &["53:53/udp"]);
     server.serve_udp(53);
-    let gateway = network.subnets[0].gateway.unwrap();
-    let (client, _) = host.start("client", &[on("named")], &[]);
     let names = client.run(move || resolve(gateway, "server.dns.sampan"));
     assert_eq!(names, [address(&lease)]);
     let by_port = host.neighbour().run(|| get_udp("192.0.2.1:53"));
