@@ -35,6 +35,7 @@ mod slow_registry;
 mod stacks;
 mod start_stop;
 mod store;
+mod traffic;
 mod transports;
 mod unit_files;
 mod updates;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         podman::tests(),
         leftovers::tests(),
         many::tests(),
+        traffic::tests(),
         start_stop::tests(),
         failures::tests(),
         images::tests(),
