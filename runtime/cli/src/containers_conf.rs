@@ -1,5 +1,5 @@
-//! The `[containers]` table of containers.conf(5), and of `[engine]` what fetching is about: the host's defaults for what
-//! a unit leaves open.
+//! The `[containers]` table of containers.conf(5), of `[engine]` what fetching is about, and of `[network]` where
+//! containers and subnets belong: the host's defaults for what a unit leaves open.
 //!
 //! Read, never written: `/usr/share/containers/containers.conf`, then `/etc`, then the drop-ins of both, then the
 //! modules that `--module` names; a later value replaces an earlier one. Keys that configure Podman's own helpers
@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
+use sampan_network::{DEFAULT_NETWORK, Defaults, Error, Pool};
 use serde::Deserialize;
 
 const DIRECTORIES: [&str; 2] = ["/usr/share/containers", "/etc/containers"];
@@ -21,6 +22,9 @@ pub(crate) struct ContainersConf {
     /// The `[engine]` table.
     #[serde(default)]
     pub(crate) engine: Engine,
+    /// The `[network]` table.
+    #[serde(default)]
+    pub(crate) network: Network,
 }
 
 /// Defaults of fetching.
@@ -29,6 +33,64 @@ pub(crate) struct ContainersConf {
 pub(crate) struct Engine {
     pub(crate) retry: Option<u32>,
     pub(crate) retry_delay: Option<String>,
+}
+
+/// The keys of `[network]` that mean something here; the others are netavark's and pasta's.
+const NETWORK_KEYS: [&str; 3] = ["default_network", "default_subnet", "default_subnet_pools"];
+
+/// Defaults of networks.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Network {
+    pub(crate) default_network: Option<String>,
+    pub(crate) default_subnet: Option<String>,
+    pub(crate) default_subnet_pools: Vec<SubnetPool>,
+}
+
+/// A block of addresses, and the prefix length of the parts that networks get of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct SubnetPool {
+    base: String,
+    size: u8,
+}
+
+impl Network {
+    /// The network of containers that name none. The name that Podman has built in stands in files as an example, and
+    /// means the one that we have built in.
+    pub(crate) fn default_name(&self) -> &str {
+        match self.default_network.as_deref() {
+            None | Some("" | "podman") => DEFAULT_NETWORK,
+            Some(name) => name,
+        }
+    }
+
+    /// As networks take it.
+    fn defaults(&self) -> anyhow::Result<Defaults> {
+        let subnet = self.default_subnet.as_deref().filter(|text| !text.is_empty());
+        let pool = |pool: &SubnetPool| anyhow::Ok(Pool::new(pool.base.parse()?, pool.size)?);
+        Ok(Defaults {
+            network: self.default_name().to_owned(),
+            subnet: subnet.map(str::parse).transpose().context("default_subnet")?,
+            pools: self
+                .default_subnet_pools
+                .iter()
+                .map(pool)
+                .collect::<Result<_, _>>()
+                .context("default_subnet_pools")?,
+        })
+    }
+}
+
+/// What the host's files say of networks. Modules have no part in it: networks are there for everyone.
+///
+/// # Errors
+/// As [`load`]; a value that can't be.
+pub(crate) fn network_defaults() -> Result<Defaults, Error> {
+    load(&[]).and_then(|conf| conf.network.defaults()).map_err(|error| Error::Invalid {
+        what: "file",
+        value: "containers.conf".to_owned(),
+        why: format!("{error:#}"),
+    })
 }
 
 /// Defaults of new containers. Absent means: what Podman has built in.
@@ -67,7 +129,7 @@ pub(crate) struct Containers {
 /// # Errors
 /// A file that is not TOML or has a value of the wrong type, or a module that is not there.
 pub(crate) fn load(modules: &[PathBuf]) -> anyhow::Result<ContainersConf> {
-    let (mut merged, mut engine) = (toml::Table::new(), toml::Table::new());
+    let (mut merged, mut engine, mut network) = Default::default();
     for path in files(modules)? {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
@@ -79,15 +141,22 @@ pub(crate) fn load(modules: &[PathBuf]) -> anyhow::Result<ContainersConf> {
         if let Some(toml::Value::Table(containers)) = table.get("containers") {
             merge(&mut merged, containers.clone());
         }
-        if let Some(toml::Value::Table(table)) = table.get("engine") {
-            let ours = table.iter().filter(|(key, _)| ["retry", "retry_delay"].contains(&key.as_str()));
-            engine.extend(ours.map(|(key, value)| (key.clone(), value.clone())));
-        }
+        replace(&mut engine, &table, "engine", &["retry", "retry_delay"]);
+        replace(&mut network, &table, "network", &NETWORK_KEYS);
     }
     let containers =
         merged.try_into().context("containers.conf has a value of the wrong type in [containers]")?;
     let engine = engine.try_into().context("containers.conf has a value of the wrong type in [engine]")?;
-    Ok(ContainersConf { containers, engine })
+    let network = network.try_into().context("containers.conf has a value of the wrong type in [network]")?;
+    Ok(ContainersConf { containers, engine, network })
+}
+
+/// Lets a file's values of these keys replace earlier ones.
+fn replace(into: &mut toml::Table, file: &toml::Table, table: &str, keys: &[&str]) {
+    if let Some(toml::Value::Table(table)) = file.get(table) {
+        let ours = table.iter().filter(|(key, _)| keys.contains(&key.as_str()));
+        into.extend(ours.map(|(key, value)| (key.clone(), value.clone())));
+    }
 }
 
 fn files(modules: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
@@ -150,6 +219,32 @@ fn merge(into: &mut toml::Table, from: toml::Table) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn networks_have_a_default_and_pools() {
+        let of = |text: &str| {
+            let mut network = toml::Table::new();
+            replace(&mut network, &text.parse().unwrap(), "network", &NETWORK_KEYS);
+            let network: Network = network.try_into().unwrap();
+            network.defaults()
+        };
+        let defaults =
+            of("[network]\ndefault_network = 'podman'\nnetwork_backend = 'netavark'\ndns_bind_port = 1\n");
+        assert_eq!(defaults.unwrap(), Defaults::default());
+        let defaults = of("[network]\ndefault_network = 'main'\ndefault_subnet = '10.200.0.0/16'\n\
+                           default_subnet_pools = [{'base' = '10.201.0.0/16', 'size' = 24}]\n");
+        let defaults = defaults.unwrap();
+        assert_eq!(defaults.network, "main");
+        assert_eq!(defaults.subnet.unwrap().to_string(), "10.200.0.0/16");
+        assert_eq!(defaults.pools, [Pool::new("10.201.0.0/16".parse().unwrap(), 24).unwrap()]);
+        for (wrong, words) in [
+            ("default_subnet = '10.0.0.0'", "default_subnet"),
+            ("default_subnet_pools = [{'base' = '10.0.0.0/24', 'size' = 16}]", "10.0.0.0/24 in parts of /16"),
+        ] {
+            let error = of(&format!("[network]\n{wrong}\n")).unwrap_err();
+            assert!(format!("{error:#}").contains(words), "{error:#}");
+        }
+    }
 
     #[test]
     fn a_later_array_replaces_or_appends() {

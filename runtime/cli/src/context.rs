@@ -11,6 +11,7 @@ use sampan_container::state::Containers;
 use sampan_image::{Policy, Registries, Store};
 use sampan_network::Networks;
 
+use crate::containers_conf;
 use crate::pod::Pods;
 use crate::settings;
 use crate::volumes::Volumes;
@@ -115,6 +116,7 @@ impl Context {
         let (configs, leases) = (self.root.join("networks"), self.runroot.join("network"));
         let networks = Networks::open(&configs, &leases)
             .with_context(|| format!("opening the networks in {}", configs.display()))?;
+        let networks = networks.with_defaults(containers_conf::network_defaults);
         Ok(networks.with_names_on_host(settings::load().network.host_names))
     }
 

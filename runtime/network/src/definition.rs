@@ -17,8 +17,8 @@ const DEFAULT_INTERFACE: &str = "sampan0";
 
 /// The default network, as if a user had asked for it. It answers no names, as
 /// Podman's default network doesn't.
-pub(crate) fn default_network() -> Config {
-    Config { name: DEFAULT_NETWORK.to_owned(), disable_dns: true, ..Config::default() }
+pub(crate) fn default_network(name: &str) -> Config {
+    Config { name: name.to_owned(), disable_dns: true, ..Config::default() }
 }
 
 /// Makes a network of a configuration; `interface_exists` tells of interfaces of
@@ -343,11 +343,16 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::options::Options;
+    use crate::pool::Defaults;
+
+    static BUILT_IN: LazyLock<Defaults> = LazyLock::new(Defaults::default);
 
     fn nobody() -> Neighbours<'static> {
-        Neighbours { networks: &[], routes: &[], foreign: &[] }
+        Neighbours { networks: &[], routes: &[], foreign: &[], defaults: &BUILT_IN }
     }
 
     fn named(name: &str) -> Config {
@@ -356,7 +361,7 @@ mod tests {
 
     #[test]
     fn the_default_network_is_complete() {
-        let network = define(&default_network(), &nobody(), |_| Ok(false)).unwrap();
+        let network = define(&default_network(DEFAULT_NETWORK), &nobody(), |_| Ok(false)).unwrap();
         assert_eq!(network.network_interface, "sampan0");
         assert!(!network.dns_enabled && !network.internal && !network.ipv6_enabled);
         let gateways: Vec<_> = network.gateways().map(|(ip, _)| ip.to_string()).collect();

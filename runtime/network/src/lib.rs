@@ -65,5 +65,6 @@ pub use lease::{Address, Attachment, Holder, Lease, Request};
 pub use networks::{DEFAULT_CONFIG_DIR, DEFAULT_RUNTIME_DIR, Networks, loopback_up};
 pub use on_demand::is_listened_on;
 pub use options::{Isolate, Mode, Options};
+pub use pool::{Defaults, Pool};
 pub use port::{PortMapping, Protocol, parse_ports};
 pub use subnet::Subnet;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::claims::Claims;
-use crate::config::{Config, DEFAULT_NETWORK, Network};
+use crate::config::{Config, Network};
 use crate::converge::{Converged, Namespaces};
 use crate::definition::{check_name, default_network, define, keep};
 use crate::dhcp::{self, Renewal};
@@ -18,7 +18,7 @@ use crate::foreign::Foreign;
 use crate::kernel::{link, namespace, netlink::Batch, sysctl};
 use crate::lease::{Holder, Lease, Request};
 use crate::names::Names;
-use crate::pool::Neighbours;
+use crate::pool::{Defaults, Neighbours};
 use crate::port::PortMapping;
 use crate::{attach, connect, converge, names, on_demand, parent, release, reserve};
 
@@ -41,6 +41,8 @@ pub struct Networks {
     pub(crate) runtime_dir: PathBuf,
     pub(crate) claims: Claims,
     pub(crate) names: Names,
+    /// Asked when a network is made: a start reads no more files than it needs.
+    defaults: fn() -> Result<Defaults>,
 }
 
 impl Networks {
@@ -56,6 +58,7 @@ impl Networks {
             runtime_dir: runtime_dir.to_owned(),
             claims: Claims::new(runtime_dir),
             names: Names::new(runtime_dir),
+            defaults: || Ok(Defaults::default()),
         })
     }
 
@@ -64,6 +67,22 @@ impl Networks {
     pub fn with_names_on_host(mut self, wanted: bool) -> Self {
         self.names.on_host = wanted;
         self
+    }
+
+    /// Lets the administrator choose the default network's name and where subnets come from. It is asked when a network
+    /// is made or not found; its error is then that of the call.
+    #[must_use]
+    pub fn with_defaults(mut self, defaults: fn() -> Result<Defaults>) -> Self {
+        self.defaults = defaults;
+        self
+    }
+
+    /// The name of the network that containers join when they name none.
+    ///
+    /// # Errors
+    /// Those of the function that [`with_defaults`](Self::with_defaults) was given.
+    pub fn default_name(&self) -> Result<String> {
+        (self.defaults)().map(|defaults| defaults.network)
     }
 
     /// Makes a network. The kernel learns of it when the first container joins.
@@ -134,7 +153,9 @@ impl Networks {
             })
         });
         let foreign = Foreign::all();
-        let neighbours = Neighbours { networks: &networks, routes: &routes, foreign: &foreign };
+        let defaults = (self.defaults)()?;
+        let neighbours =
+            Neighbours { networks: &networks, routes: &routes, foreign: &foreign, defaults: &defaults };
         let is_taken = |name: &str| {
             let is_own = existing.is_some_and(|network| network.own_bridge() == Some(name));
             Ok(!is_own && link::index(&socket, name)?.is_some())
@@ -163,8 +184,8 @@ impl Networks {
         if let Some(network) = self.read(name)? {
             return Ok(network);
         }
-        if name == DEFAULT_NETWORK {
-            return self.create(&default_network(), true);
+        if name == self.default_name()? {
+            return self.create(&default_network(name), true);
         }
         if name.len() < SHORT_ID {
             return Err(missing());

@@ -22,7 +22,53 @@ const DEFAULT_SUBNET: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 87, 0, 0), 22);
 const POOLS: [(Ipv4Addr, u8, u8); 2] =
     [(Ipv4Addr::new(10, 84, 0, 0), 14, 24), (Ipv4Addr::new(172, 16, 0, 0), 16, 24)];
 
-/// What a new subnet must keep clear of.
+/// The prefix length of a subnet with room for a gateway and one container.
+const SMALLEST_PART: u8 = 30;
+
+/// A block of IPv4 addresses of which new networks get parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    base: Subnet,
+    size: u8,
+}
+
+impl Pool {
+    /// A pool; `size` is the prefix length of its parts.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a block of IPv6 addresses, and for parts that are wider than it or hold no container.
+    pub fn new(base: Subnet, size: u8) -> Result<Self> {
+        if base.is_ipv6() || !(base.prefix()..=SMALLEST_PART).contains(&size) {
+            return Err(Error::Invalid {
+                what: "subnet pool",
+                value: format!("{base} in parts of /{size}"),
+                why: format!(
+                    "a pool is a block of IPv4 addresses, its size between the block's own and {SMALLEST_PART}"
+                ),
+            });
+        }
+        Ok(Self { base, size })
+    }
+}
+
+/// What the host's administrator has chosen instead of what is built in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    /// The name of the network that containers join when they name none. It is made when the first one does.
+    pub network: String,
+    /// The subnet of that network; absent means one of ours.
+    pub subnet: Option<Subnet>,
+    /// Where other networks get theirs; empty means the built-in ones.
+    pub pools: Vec<Pool>,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self { network: DEFAULT_NETWORK.to_owned(), subnet: None, pools: Vec::new() }
+    }
+}
+
+/// What a new subnet must keep clear of, and where it comes from.
 #[derive(Debug)]
 pub(crate) struct Neighbours<'a> {
     /// The other networks.
@@ -31,6 +77,8 @@ pub(crate) struct Neighbours<'a> {
     pub(crate) routes: &'a [Route],
     /// What others have defined: a subnet of our choice keeps clear of it.
     pub(crate) foreign: &'a [Foreign],
+    /// Where subnets come from.
+    pub(crate) defaults: &'a Defaults,
 }
 
 impl Neighbours<'_> {
@@ -68,20 +116,38 @@ impl Neighbours<'_> {
         }
     }
 
-    /// A free IPv4 subnet of our own pools for the network `name`.
+    /// A free IPv4 subnet for the network `name`: of the pools, or the default network's own.
     ///
     /// # Errors
     /// [`Error::NoSubnet`] if there is none left.
     pub(crate) fn free_ipv4(&self, name: &str) -> Result<Subnet> {
-        let default = Subnet::new(DEFAULT_SUBNET.0.into(), DEFAULT_SUBNET.1)?;
-        if name == DEFAULT_NETWORK && self.is_free(default) {
-            return Ok(default);
+        let default = match self.defaults.subnet {
+            Some(subnet) => subnet,
+            None => Subnet::new(DEFAULT_SUBNET.0.into(), DEFAULT_SUBNET.1)?,
+        };
+        if name == self.defaults.network {
+            if self.is_free(default) {
+                return Ok(default);
+            }
+            if self.defaults.subnet.is_some() {
+                log::warn!(
+                    "default_subnet {default} of containers.conf is taken on this host: network {name:?} gets another subnet"
+                );
+            }
         }
-        for (address, prefix, part) in POOLS {
-            let pool = Subnet::new(address.into(), prefix)?;
-            let step = 1_u128 << (32 - part);
-            for address in (0..).map_while(|n| pool.nth(n * step)) {
-                let subnet = Subnet::new(address, part)?;
+        let pools = match &self.defaults.pools[..] {
+            [] => {
+                let pool = |(address, prefix, part): (Ipv4Addr, _, _)| {
+                    Pool::new(Subnet::new(address.into(), prefix)?, part)
+                };
+                POOLS.into_iter().map(pool).collect::<Result<Vec<_>>>()?
+            }
+            chosen => chosen.to_vec(),
+        };
+        for Pool { base, size } in pools {
+            let step = 1_u128 << (32 - size);
+            for address in (0..).map_while(|n| base.nth(n * step)) {
+                let subnet = Subnet::new(address, size)?;
                 if !subnet.overlaps(&default) && self.is_free(subnet) {
                     return Ok(subnet);
                 }
@@ -137,14 +203,42 @@ impl Neighbours<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
     fn route(destination: &str, direct: bool) -> Route {
         Route { destination: destination.parse().unwrap(), direct }
     }
 
+    static BUILT_IN: LazyLock<Defaults> = LazyLock::new(Defaults::default);
+
     fn with_routes(routes: &[Route]) -> Neighbours<'_> {
-        Neighbours { networks: &[], routes, foreign: &[] }
+        Neighbours { networks: &[], routes, foreign: &[], defaults: &BUILT_IN }
+    }
+
+    #[test]
+    fn the_administrators_pools_replace_ours() {
+        let pool = |base: &str, size| Pool::new(base.parse().unwrap(), size);
+        let defaults = Defaults {
+            network: "main".to_owned(),
+            subnet: "10.200.0.0/16".parse().ok(),
+            pools: vec![pool("10.201.0.0/23", 24).unwrap(), pool("10.202.0.0/16", 20).unwrap()],
+        };
+        let free = |name: &str, taken: &[&str]| {
+            let routes: Vec<_> = taken.iter().map(|subnet| route(subnet, true)).collect();
+            let neighbours = Neighbours { defaults: &defaults, ..with_routes(&routes) };
+            neighbours.free_ipv4(name).unwrap().to_string()
+        };
+        assert_eq!(free("main", &[]), "10.200.0.0/16");
+        assert_eq!(free("web", &[]), "10.201.0.0/24");
+        assert_eq!(free("web", &["10.201.0.0/24"]), "10.201.1.0/24");
+        assert_eq!(free("web", &["10.201.0.0/16", "10.202.3.0/24"]), "10.202.16.0/20");
+        assert_eq!(free("main", &["10.200.7.0/24"]), "10.201.0.0/24");
+        for (base, size) in [("10.0.0.0/24", 23), ("10.0.0.0/24", 31), ("fd00::/48", 64)] {
+            let text = pool(base, size).unwrap_err().to_string();
+            assert!(text.contains(base), "{text}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub fn tests() -> Vec<Trial> {
         test("a_pod_is_connected_with_all_its_containers", a_pod_is_connected),
         test("another_containers_network_is_joined", anothers_network_is_joined),
         test("a_file_that_is_no_network_namespace_is_refused", no_network_namespace_is_refused),
+        test("the_administrators_pools_are_used", administrators_pools_are_used),
         test("ports_are_listed", ports_are_listed),
         test("a_reload_changes_what_can_and_names_who_holds_the_rest", a_reload_names_who_holds_the_rest),
     ]
@@ -172,6 +173,33 @@ fn a_pod_is_connected(machine: &Machine) -> Result<()> {
     ensure!(reaches(machine, "sailor", "port").is_err(), "still connected");
     machine.ok(&["systemctl", "stop", "crew-pod"])?;
     done(machine, &["sailor", "port"], &["crew.pod", "near.network", "far.network"])
+}
+
+fn administrators_pools_are_used(machine: &Machine) -> Result<()> {
+    let conf = "/etc/containers/containers.conf.d/networks.conf";
+    let write =
+        |text: &str| machine.shell(&format!("mkdir -p $(dirname {conf})\nprintf %s '{text}' >{conf}"));
+    write(
+        "[network]\ndefault_network = \"main\"\ndefault_subnet = \"10.122.0.0/24\"\nnetwork_backend = \"x\"\n\
+         default_subnet_pools = [{base = \"10.123.0.0/16\", size = 28}]\n",
+    )?;
+    server(machine, "plain", "")?;
+    let own = address(machine, "plain")?;
+    ensure!(own.starts_with("10.122.0."), "its address is {own}");
+    let names = machine.ok(&["sampan", "network", "ls", "--quiet"])?;
+    ensure!(names.lines().any(|name| name == "main"), "networks: {names}");
+    let refused = machine.run(&["sampan", "network", "rm", "main"])?.stderr;
+    ensure!(refused.contains("default network main"), "{refused}");
+    machine.ok(&["sampan", "network", "create", "pooled"])?;
+    let subnet =
+        machine.ok(&["sampan", "network", "inspect", "-f", "{{(index .subnets 0).subnet}}", "pooled"])?;
+    ensure!(subnet.trim() == "10.123.0.0/28", "its subnet: {subnet}");
+    write("[network]\ndefault_subnet = \"10.0.0.0\"\n")?;
+    let refused = machine.run(&["sampan", "network", "create", "wrong"])?.stderr;
+    ensure!(refused.contains("containers.conf") && refused.contains("10.0.0.0"), "{refused}");
+    machine.ok(&["rm", conf])?;
+    done(machine, &["plain"], &[])?;
+    machine.ok(&["sampan", "network", "rm", "pooled", "main"]).map(drop)
 }
 
 fn ports_are_listed(machine: &Machine) -> Result<()> {

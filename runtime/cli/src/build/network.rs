@@ -36,7 +36,8 @@ impl Network {
     /// No such network; whatever keeps it from being joined.
     pub(super) fn prepare(options: &Options, tags: &[Reference], context: &Context) -> anyhow::Result<Self> {
         let wanted = Networking { network: options.networks.clone(), ..Networking::default() };
-        let plan = network::plan(&wanted, &[], None, context)?;
+        let default = context.networks()?.default_name()?;
+        let plan = network::plan(&wanted, &default, &[], None, context)?;
         let mut dns = options.dns.clone();
         let (word, made) = match plan.network {
             Asked::Host => ("host".to_owned(), None),

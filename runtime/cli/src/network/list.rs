@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use sampan_network::{DEFAULT_NETWORK, Network};
+use sampan_network::Network;
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -33,7 +33,7 @@ pub(super) fn run(options: &List, context: &Context) -> anyhow::Result<ExitCode>
     let filters = Filters::parse(&options.filter, &["name", "id", "label", "driver", "dangling"])?;
     let networks = context.networks()?;
     // The default network is always there, though its file is only made when somebody asks for it.
-    networks.get(DEFAULT_NETWORK)?;
+    networks.get(&networks.default_name()?)?;
     let mut shown = Vec::new();
     for network in networks.list()? {
         let dangling = networks.holders(&network.name)?.is_empty();

@@ -14,7 +14,7 @@ pub(crate) mod resolution;
 
 use std::process::ExitCode;
 
-use sampan_network::{DEFAULT_NETWORK, Error, Network, Networks};
+use sampan_network::{Error, Network, Networks};
 
 pub(crate) use self::inspect::shown;
 use crate::context::Context;
@@ -83,7 +83,7 @@ pub(crate) fn command(command: Command, context: &Context) -> anyhow::Result<Exi
 pub(crate) fn find(networks: &Networks, name: &str) -> Result<Network, Error> {
     match networks.get(name) {
         Err(Error::NoNetwork(_)) if matches!(name, "podman" | "bridge" | "default") => {
-            networks.get(DEFAULT_NETWORK)
+            networks.get(&networks.default_name()?)
         }
         other => other,
     }

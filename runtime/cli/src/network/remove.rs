@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::ensure;
 use sampan_container::state::{ContainerDir, State};
-use sampan_network::{DEFAULT_NETWORK, Error, Network, Networks};
+use sampan_network::{Error, Network, Networks};
 
 use super::{MISSING, definition, find};
 use crate::context::Context;
@@ -63,7 +63,7 @@ fn remove(name: &str, force: bool, context: &Context) -> anyhow::Result<()> {
         }
         Err(error) => return Err(error.into()),
     };
-    ensure!(network.name != DEFAULT_NETWORK, "default network {} cannot be removed", network.name);
+    ensure!(network.name != networks.default_name()?, "default network {} cannot be removed", network.name);
     if force {
         users::remove(context, users_of(&networks, &network, context)?)?;
     }
@@ -87,8 +87,9 @@ pub(super) fn prune(options: &Prune, context: &Context) -> anyhow::Result<ExitCo
         return Ok(ExitCode::SUCCESS);
     }
     let networks = context.networks()?;
+    let default = networks.default_name()?;
     for network in networks.list()? {
-        if network.name == DEFAULT_NETWORK || !filters.labels(&network.labels) {
+        if network.name == default || !filters.labels(&network.labels) {
             continue;
         }
         match networks.remove(&network.name, false) {

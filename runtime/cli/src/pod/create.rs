@@ -112,7 +112,13 @@ pub(super) fn run(options: &Options, context: &Context, modules: &[PathBuf]) -> 
 pub(crate) fn make(options: &Options, context: &Context, conf: &ContainersConf) -> anyhow::Result<Pod> {
     // What can be wrong with the options is found before anything is made.
     let resolvers = files::resolv_conf::servers(&options.names, conf)?;
-    let plan = network::plan(&options.net, &resolvers, options.hostname.as_deref(), context)?;
+    let plan = network::plan(
+        &options.net,
+        conf.network.default_name(),
+        &resolvers,
+        options.hostname.as_deref(),
+        context,
+    )?;
     let mut pod = described(options, conf, &plan)?;
     let (directory, _lock) = claim(&pod.name, options.replace, context)?;
     let made = build(&mut pod, &plan, options, conf, &directory, context);

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail, ensure};
 use oci_spec::runtime::Mount;
 use sampan_container::state;
-use sampan_network::{Attachment, DEFAULT_NETWORK, Lease, PortMapping, Request, parse_ports};
+use sampan_network::{Attachment, Lease, PortMapping, Request, parse_ports};
 
 use super::groups::Networking;
 use crate::blame::{Blamed as _, Key};
@@ -44,19 +44,20 @@ pub(crate) struct Plan {
     pub(crate) names: Vec<Mount>,
 }
 
-/// Reads the network options together. `resolvers` are asked for names that no network knows; `hostname` is one that
+/// Reads the network options together. `default` is the network of those who name none; `resolvers` are asked for names that no network knows; `hostname` is one that
 /// the user gave, and so a name for the neighbours.
 ///
 /// # Errors
 /// An unknown mode, options that contradict each other, a malformed address or port.
 pub(crate) fn plan(
     options: &Networking,
+    default: &str,
     resolvers: &[IpAddr],
     hostname: Option<&str>,
     context: &Context,
 ) -> anyhow::Result<Plan> {
     let mut names = Vec::new();
-    let network = match modes(&options.network).blame("Network", "")? {
+    let network = match modes(&options.network, default).blame("Network", "")? {
         Asked::Container(name) => {
             let other = other(&name, context).blame("Network", name)?;
             names = other.1;
@@ -114,7 +115,7 @@ fn other(name: &str, context: &Context) -> anyhow::Result<(String, Vec<Mount>)> 
     Ok((format!("/proc/{pid}/ns/net"), mounts.into_iter().filter(is_about_names).collect()))
 }
 
-fn modes(texts: &[String]) -> anyhow::Result<Asked> {
+fn modes(texts: &[String], default: &str) -> anyhow::Result<Asked> {
     let mut joined = Vec::new();
     for text in texts {
         let (mode, rest) = text.split_once(':').unwrap_or((text, ""));
@@ -132,17 +133,17 @@ fn modes(texts: &[String]) -> anyhow::Result<Asked> {
             ensure!(texts.len() == 1, "Network={text} can't be combined with another network");
             return Ok(network);
         }
-        joined.push(request(mode, rest).blame("Network", text)?);
+        joined.push(request(mode, rest, default).blame("Network", text)?);
     }
     if joined.is_empty() {
-        joined.push(request(DEFAULT_NETWORK, "")?);
+        joined.push(request("", "", default)?);
     }
     Ok(Asked::Network(Network::Joined(joined)))
 }
 
-fn request(name: &str, options: &str) -> anyhow::Result<Request> {
+fn request(name: &str, options: &str, default: &str) -> anyhow::Result<Request> {
     let name = match name {
-        "" | "bridge" | "default" | "podman" | "private" => DEFAULT_NETWORK,
+        "" | "bridge" | "default" | "podman" | "private" => default,
         name => name,
     };
     let mut request = Request { network: name.to_owned(), ..Request::default() };
@@ -263,7 +264,7 @@ mod tests {
         let line = <Line as clap::Parser>::parse_from(["run"].iter().chain(arguments));
         let empty = tempfile::tempdir()?;
         let context = Context::new(empty.path().join("root"), empty.path().join("runroot"));
-        plan(&line.options, &[], Some("front"), &context)
+        plan(&line.options, "main", &[], Some("front"), &context)
     }
 
     #[test]
@@ -278,7 +279,7 @@ mod tests {
             (&["db".to_owned(), "x".into(), "front".into()][..], &["x".to_owned(), "front".into()][..])
         );
         let Network::Joined(requests) = plan_of(&[]).unwrap().network else { panic!("joined") };
-        assert_eq!(requests[0].network, DEFAULT_NETWORK);
+        assert_eq!(requests[0].network, "main");
     }
 
     #[test]

@@ -76,7 +76,13 @@ pub(crate) fn start(
         Some(shared) => shared,
         None => {
             let resolvers = files::resolv_conf::servers(&options.names, conf)?;
-            network::plan(&options.net, &resolvers, options.hostname.as_deref(), context)?
+            network::plan(
+                &options.net,
+                conf.network.default_name(),
+                &resolvers,
+                options.hostname.as_deref(),
+                context,
+            )?
         }
     };
     let security = Security::read(options, conf)?;

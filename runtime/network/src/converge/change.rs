@@ -198,7 +198,7 @@ mod tests {
     use crate::config::Config;
     use crate::definition::define;
     use crate::options::Isolate;
-    use crate::pool::Neighbours;
+    use crate::pool::{Defaults, Neighbours};
 
     fn network(change: impl FnOnce(&mut Config)) -> Network {
         let mut config = Config {
@@ -207,7 +207,12 @@ mod tests {
             ..Config::default()
         };
         change(&mut config);
-        define(&config, &Neighbours { networks: &[], routes: &[], foreign: &[] }, |_| Ok(false)).unwrap()
+        define(
+            &config,
+            &Neighbours { networks: &[], routes: &[], foreign: &[], defaults: &Defaults::default() },
+            |_| Ok(false),
+        )
+        .unwrap()
     }
 
     fn texts(changes: &[Change]) -> Vec<String> {

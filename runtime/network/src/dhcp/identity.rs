@@ -58,7 +58,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::definition::define;
-    use crate::pool::Neighbours;
+    use crate::pool::{Defaults, Neighbours};
 
     fn holder(name: &str) -> Holder {
         Holder { id: name.repeat(12), name: name.to_owned() }
@@ -67,8 +67,12 @@ mod tests {
     #[test]
     fn identifiers_are_those_of_names() {
         let config = Config { name: "lan".to_owned(), ..Config::default() };
-        let network =
-            define(&config, &Neighbours { networks: &[], routes: &[], foreign: &[] }, |_| Ok(false)).unwrap();
+        let network = define(
+            &config,
+            &Neighbours { networks: &[], routes: &[], foreign: &[], defaults: &Defaults::default() },
+            |_| Ok(false),
+        )
+        .unwrap();
         let id = client_id(&holder("web"), &network, "eth0");
         let again = Holder { id: "another".to_owned(), ..holder("web") };
         assert_eq!(id, client_id(&again, &network, "eth0"));
