@@ -234,6 +234,25 @@ fn anothers_network_is_joined(machine: &Machine) -> Result<()> {
     machine.wait("the sidecar is in the new network", READY, |m| {
         Ok(m.run(&["curl", "-sf", "-o", "/dev/null", "http://127.0.0.1:8150/busybox"])?.success())
     })?;
+    // So it is when the owner dies, and systemd starts it again.
+    let drop_in = "/etc/containers/systemd/owner.container.d/restart.conf";
+    machine.write(drop_in, "[Service]\nRestart=always\nRestartSec=100ms\n")?;
+    machine.ok(&["systemctl", "daemon-reload"])?;
+    let before = machine.ok(&["systemctl", "show", "-P", "MainPID", "owner"])?;
+    machine.ok(&["kill", "-9", before.trim()])?;
+    machine.wait("the owner runs again", READY, |m| {
+        let now = m.ok(&["systemctl", "show", "-P", "MainPID", "owner"])?;
+        Ok(now != before && now.trim() != "0")
+    })?;
+    machine.wait("the sidecar is in the network of the owner's next life", READY, |m| {
+        Ok(m.run(&["curl", "-sf", "-o", "/dev/null", "http://127.0.0.1:8150/busybox"])?.success())
+    })?;
+    let both = "for c in owner sidecar; do readlink /proc/$(systemctl show -P MainPID $c)/ns/net; done | uniq | wc -l";
+    ensure!(machine.shell(both)?.trim() == "1", "they are in two networks");
+    // An ordinary stop of the owner is one of the sidecar.
+    machine.ok(&["systemctl", "stop", "owner"])?;
+    ensure!(!machine.run(&["systemctl", "is-active", "sidecar"])?.success(), "the sidecar is left alone");
+    machine.shell("rm -r /etc/containers/systemd/owner.container.d")?;
     done(machine, &["sidecar", "owner"], &["joined.network"])?;
     // Of a container that doesn't run.
     let run = ["sampan", "run", "--rm", "--network", "container:owner", "localhost:5000/busybox", "true"];
