@@ -211,6 +211,22 @@ fn ports_are_listed(machine: &Machine) -> Result<()> {
     ensure!(machine.ok(&["sampan", "port", "--all"])?.contains("\t80/tcp -> 127.0.0.1:8140"));
     let missing = machine.run(&["sampan", "port", "listed", "53"])?;
     ensure!(!missing.success() && missing.stderr.contains("53/tcp"), "{}", missing.stderr);
+    done(machine, &["listed"], &[])?;
+    // All that are exposed, but for one that has its port already.
+    let exposed = "ExposeHostPort=80-81\nExposeHostPort=53/udp\nPublishPort=8143:81\n";
+    server(machine, "listed", &format!("{exposed}PodmanArgs=-P"))?;
+    let ports = machine.ok(&["sampan", "port", "listed"])?;
+    ensure!(ports.lines().count() == 3 && ports.contains("81/tcp -> 0.0.0.0:8143"), "its ports: {ports}");
+    ensure!(ports.contains("53/udp -> 0.0.0.0:"), "its ports: {ports}");
+    let port = machine.ok(&["sampan", "port", "listed", "80/tcp"])?;
+    let url = format!("http://{}/busybox", port.trim().replace("0.0.0.0", "127.0.0.1"));
+    machine.wait("the port leads to the program", READY, |m| {
+        Ok(m.run(&["curl", "-sf", "-o", "/dev/null", &url])?.success())
+    })?;
+    done(machine, &["listed"], &[])?;
+    server(machine, "listed", exposed)?;
+    let ports = machine.ok(&["sampan", "port", "listed"])?;
+    ensure!(ports.trim() == "81/tcp -> 0.0.0.0:8143", "without -P: {ports}");
     done(machine, &["listed"], &[])
 }
 
@@ -254,6 +270,19 @@ fn anothers_network_is_joined(machine: &Machine) -> Result<()> {
     ensure!(!machine.run(&["systemctl", "is-active", "sidecar"])?.success(), "the sidecar is left alone");
     machine.shell("rm -r /etc/containers/systemd/owner.container.d")?;
     done(machine, &["sidecar", "owner"], &["joined.network"])?;
+    // The files about names are the owner's.
+    let run = [
+        "sampan",
+        "run",
+        "--rm",
+        "--network",
+        "container:owner",
+        "--dns",
+        "192.0.2.53",
+        "localhost:5000/busybox",
+    ];
+    let refused = machine.run(&run)?.stderr;
+    ensure!(refused.contains("DNS=192.0.2.53") && refused.contains("container owner"), "{refused}");
     // Of a container that doesn't run.
     let run = ["sampan", "run", "--rm", "--network", "container:owner", "localhost:5000/busybox", "true"];
     let refused = machine.run(&run)?.stderr;

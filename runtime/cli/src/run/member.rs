@@ -70,6 +70,11 @@ impl Membership {
             ("SubUIDMap", users.subuidname.as_ref()),
             ("SubGIDMap", users.subgidname.as_ref()),
         ];
+        ensure!(
+            !options.publish_all || !self.pod.shares(Network),
+            "--publish-all: the containers of the pod {} share its network; write PublishPort= into the .pod file",
+            self.name()
+        );
         // Without namespaces of its own the pod is the host's network, which a container can't leave either.
         let shares_network = self.pod.shares(Network) || self.pod.host_network;
         let refused = [

@@ -13,6 +13,7 @@ mod artifacts;
 mod claim;
 mod detached;
 mod environment;
+mod expose;
 pub(crate) mod files;
 pub(crate) mod groups;
 pub(crate) mod health;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use oci_spec::runtime::Mount;
 use sampan_container::state;
 use sampan_network::{Attachment, Lease, PortMapping, Request, parse_ports};
 
-use super::groups::Networking;
+use super::groups::{Naming, Networking};
 use crate::blame::{Blamed as _, Key};
 use crate::context::Context;
 use crate::namespace;
@@ -97,6 +97,31 @@ pub(crate) fn plan(
         }
     };
     Ok(Plan { network, ports, names })
+}
+
+/// Refuses what belongs to the container whose network is joined: its files about names are shared, and so are its
+/// names in networks. The host name is the container's own.
+///
+/// # Errors
+/// The first such option, and where it belongs.
+pub(crate) fn check_names(options: &Networking, names: &Naming) -> anyhow::Result<()> {
+    let Some(other) = options.network.iter().find_map(|text| text.strip_prefix("container:")) else {
+        return Ok(());
+    };
+    let given = [
+        ("AddHost", &names.add_host),
+        ("DNS", &names.dns),
+        ("DNSOption", &names.dns_option),
+        ("DNSSearch", &names.dns_search),
+        ("NetworkAlias", &options.network_alias),
+    ];
+    match given.iter().find_map(|(key, values)| Some((*key, values.first()?))) {
+        None => Ok(()),
+        Some((key, value)) => Err(anyhow!(
+            "{key}={value}: this container has the network and the names of container {other}; write {key}= there"
+        ))
+        .blame(key, value),
+    }
 }
 
 /// The network namespace of a container that runs, and its files about names, whosever they are.
@@ -280,6 +305,32 @@ mod tests {
         );
         let Network::Joined(requests) = plan_of(&[]).unwrap().network else { panic!("joined") };
         assert_eq!(requests[0].network, "main");
+    }
+
+    #[test]
+    fn what_belongs_to_the_other_container_is_refused() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            options: Networking,
+            #[command(flatten)]
+            names: Naming,
+        }
+        let check = |words: &[&str]| {
+            let line = <Line as clap::Parser>::parse_from(["run"].iter().chain(words));
+            check_names(&line.options, &line.names).map_err(|error| format!("{error:#}"))
+        };
+        for (option, value, key) in [
+            ("--dns", "192.0.2.53", "DNS="),
+            ("--dns-search", "lan", "DNSSearch="),
+            ("--dns-option", "ndots:2", "DNSOption="),
+            ("--add-host", "a:192.0.2.1", "AddHost="),
+            ("--network-alias", "web", "NetworkAlias="),
+        ] {
+            let error = check(&["--network", "container:owner", option, value]).unwrap_err();
+            assert!(error.contains(&format!("{key}{value}")) && error.contains("container owner"), "{error}");
+            check(&["--network", "lan", option, value]).unwrap();
+        }
     }
 
     #[test]

@@ -232,9 +232,12 @@ pub(crate) struct Options {
     pub(crate) pod_id_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) net: Networking,
-    /// Say that a port is used, PORT[/PROTOCOL]
+    /// Say that a port is used, PORT[-END][/PROTOCOL]
     #[arg(long, value_name = "PORT")]
     pub(crate) expose: Vec<String>,
+    /// Publish all ports that the image and --expose name, on ports of the host that are free
+    #[arg(long, short = 'P', num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub(crate) publish_all: bool,
     /// Host name
     #[arg(long, short = 'h', value_name = "NAME")]
     pub(crate) hostname: Option<String>,

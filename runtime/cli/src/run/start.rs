@@ -23,7 +23,9 @@ use super::service_user::{self, ServiceUser};
 use super::unit::Unit;
 use super::user_namespace::Mappings;
 use super::volumes::{self, Ground};
-use super::{environment, health, limits, output, scope, secrets, selinux, signal, spec, user_namespace};
+use super::{
+    environment, expose, health, limits, output, scope, secrets, selinux, signal, spec, user_namespace,
+};
 use crate::Coded;
 use crate::blame::{Blamed as _, Key};
 use crate::containers_conf::ContainersConf;
@@ -67,15 +69,12 @@ pub(crate) fn start(
 ) -> anyhow::Result<Started> {
     let Surroundings { unit, is_ours, sockets } = surroundings;
     // What can be wrong with the options is found before anything is made.
-    for text in &options.expose {
-        // Only a remark about the image, but a malformed one is a mistake.
-        sampan_network::parse_ports(text).blame("ExposeHostPort", text)?;
-    }
     let member = Membership::find(options, context)?;
-    let plan = match member.as_ref().and_then(Membership::plan) {
+    let mut plan = match member.as_ref().and_then(Membership::plan) {
         Some(shared) => shared,
         None => {
             let resolvers = files::resolv_conf::servers(&options.names, conf)?;
+            network::check_names(&options.net, &options.names)?;
             network::plan(
                 &options.net,
                 conf.network.default_name(),
@@ -92,6 +91,8 @@ pub(crate) fn start(
             .blame("Notify", "");
     }
     let image = base.config();
+    let exposed = image.and_then(|config| config.exposed_ports().clone()).unwrap_or_default();
+    expose::publish(&mut plan, options, &exposed)?;
     let stop_signal = stop_signal(options, image)?;
     let read_only = options.read_only.unwrap_or(conf.containers.read_only.unwrap_or(false));
     let image_volumes = image.and_then(|config| config.volumes().clone()).unwrap_or_default();
