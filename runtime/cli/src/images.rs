@@ -163,7 +163,7 @@ fn remove_one(
     let mut mount = mount::path_of(&image.id, context)?;
     // With other names left the image stays, whoever uses it.
     if force && (image.names.len() <= 1 || image.id.starts_with(name)) {
-        users::remove(context, std::mem::take(&mut users))?;
+        users::remove(context, std::mem::take(&mut users), None)?;
         if mount.take().is_some() {
             mount::unmount_image(&image.id, true, context)?;
         }

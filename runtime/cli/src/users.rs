@@ -1,6 +1,7 @@
 //! Containers that use an image, a network or a volume, which can't be removed before they are.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use sampan_container::state::{ContainerDir, State};
 
@@ -37,13 +38,17 @@ pub(crate) fn ids(users: &[(ContainerDir, State)]) -> Vec<String> {
     users.iter().map(|(_, state)| state.id.clone()).collect()
 }
 
-/// Stops and removes them, as `rm --force` does.
+/// Stops and removes them, as `rm --force` does; `time` is how long one may take to end instead of its own.
 ///
 /// # Errors
 /// One doesn't end or can't be removed.
-pub(crate) fn remove(context: &Context, users: Vec<(ContainerDir, State)>) -> anyhow::Result<()> {
+pub(crate) fn remove(
+    context: &Context,
+    users: Vec<(ContainerDir, State)>,
+    time: Option<Duration>,
+) -> anyhow::Result<()> {
     for (container, state) in users {
-        stop::stop(&state, None)?;
+        stop::stop(&state, time)?;
         // A unit's own clean-up may have been here already.
         if container.path().exists() {
             let _lock = container.lock()?;

@@ -296,7 +296,7 @@ fn remove_one(name: &str, force: bool, context: &Context) -> anyhow::Result<()> 
         );
         return Err(Coded { code: IN_USE, message }.into());
     }
-    users::remove(context, users)?;
+    users::remove(context, users, None)?;
     volumes.remove(&volume)?;
     output::lines([name])
 }

@@ -21,6 +21,8 @@ pub fn tests() -> Vec<Trial> {
         test("another_containers_network_is_joined", anothers_network_is_joined),
         test("a_file_that_is_no_network_namespace_is_refused", no_network_namespace_is_refused),
         test("the_administrators_pools_are_used", administrators_pools_are_used),
+        test("a_networks_servers_are_changed", networks_servers_are_changed),
+        test("networks_are_chosen_by_their_age", networks_are_chosen_by_age),
         test("ports_are_listed", ports_are_listed),
         test("a_reload_changes_what_can_and_names_who_holds_the_rest", a_reload_names_who_holds_the_rest),
     ]
@@ -200,6 +202,79 @@ fn administrators_pools_are_used(machine: &Machine) -> Result<()> {
     machine.ok(&["rm", conf])?;
     done(machine, &["plain"], &[])?;
     machine.ok(&["sampan", "network", "rm", "pooled", "main"]).map(drop)
+}
+
+fn networks_servers_are_changed(machine: &Machine) -> Result<()> {
+    let create = [
+        "sampan",
+        "network",
+        "create",
+        "--ipv6",
+        "--label",
+        "a=b",
+        "--opt",
+        "mtu=1400",
+        "--dns",
+        "192.0.2.1",
+    ];
+    machine.ok(&[&create[..], &["served"]].concat())?;
+    server(machine, "asker", "Network=served")?;
+    let inspect = || -> Result<String> {
+        let format = "{{.network_dns_servers}} {{.labels}} {{.options}} {{.network_interface}} {{.subnets}}";
+        machine.ok(&["sampan", "network", "inspect", "-f", format, "served"])
+    };
+    let before = inspect()?;
+    let update = [
+        "sampan",
+        "network",
+        "update",
+        "--dns-drop",
+        "192.0.2.1",
+        "--dns-add",
+        "192.0.2.2,192.0.2.3",
+        "served",
+    ];
+    let told = machine.run(&update)?;
+    ensure!(
+        told.success() && told.stderr.contains("DNS= from 192.0.2.1 to 192.0.2.2 192.0.2.3"),
+        "{}",
+        told.stderr
+    );
+    let after = inspect()?;
+    ensure!(after == before.replace("192.0.2.1", "192.0.2.2 192.0.2.3"), "from {before} to {after}");
+    done(machine, &["asker"], &[])?;
+    let refused = machine.run(&["sampan", "network", "update", "--dns-add", "192.0.2.2", "sampan"])?.stderr;
+    ensure!(refused.contains("answers no names"), "{refused}");
+    machine.ok(&["sampan", "network", "rm", "served"]).map(drop)
+}
+
+fn networks_are_chosen_by_age(machine: &Machine) -> Result<()> {
+    machine.ok(&["sampan", "network", "create", "--label", "age=test", "young"])?;
+    let list = |until: &str| {
+        let filter = format!("until={until}");
+        machine.ok(&["sampan", "network", "ls", "-q", "--filter", "label=age=test", "--filter", &filter])
+    };
+    ensure!(list("1h")?.is_empty() && list("2100-01-01T00:00:00Z")?.trim() == "young");
+    let prune = |until: &str| {
+        let filter = format!("until={until}");
+        machine.ok(&["sampan", "network", "prune", "-f", "--filter", "label=age=test", "--filter", &filter])
+    };
+    ensure!(prune("1h")?.is_empty(), "a young network was removed");
+    // A container without a service ends when it is told to, or in the time that it is given.
+    machine.shell(
+        "sampan run --name lasting --network young --stop-timeout 600 localhost:5000/busybox \\
+             sh -c 'trap : TERM; while :; do sleep 1; done' </dev/null >/dev/null 2>&1 &",
+    )?;
+    machine.wait("the container runs", READY, |m| {
+        Ok(m.run(&["sampan", "exec", "lasting", "true"])?.success())
+    })?;
+    ensure!(
+        !machine.run(&["sampan", "network", "rm", "--time", "1", "young"])?.success(),
+        "--time without --force"
+    );
+    machine.ok(&["timeout", "20", "sampan", "network", "rm", "--force", "--time", "1", "young"])?;
+    ensure!(list("2100-01-01T00:00:00Z")?.is_empty(), "it is still there");
+    Ok(())
 }
 
 fn ports_are_listed(machine: &Machine) -> Result<()> {

@@ -13,7 +13,6 @@ use crate::context::Context;
 use crate::output::filter::Filters;
 use crate::output::{self, human};
 use crate::quadlet::place;
-use crate::run::size;
 use crate::users;
 
 /// `sampan image prune [options]`
@@ -57,13 +56,7 @@ impl Choice {
     /// An unknown filter; an `until` that is no time.
     pub(crate) fn wanted(&self) -> anyhow::Result<Wanted> {
         let filters = Filters::parse(&self.filter, &["label", "until"])?;
-        let mut until: Option<Timestamp> = None;
-        for text in self.filter.iter().filter_map(|filter| filter.strip_prefix("until=")) {
-            let moment = moment(text)?;
-            // All of them hold: the earliest says it.
-            until = Some(until.map_or(moment, |other| other.min(moment)));
-        }
-        Ok(Wanted { filters, until })
+        Ok(Wanted { until: filters.until()?, filters })
     }
 
     /// Whether there is a filter by time.
@@ -92,25 +85,6 @@ impl Wanted {
         };
         self.filters.labels(labels) && self.until.is_none_or(is_older)
     }
-}
-
-/// `24h` ago, or a moment as RFC 3339 or seconds since 1970 write it.
-fn moment(text: &str) -> anyhow::Result<Timestamp> {
-    if let Ok(moment) = text.parse::<Timestamp>() {
-        return Ok(moment);
-    }
-    if let Ok(zoned) = text.parse::<jiff::civil::DateTime>() {
-        return Ok(zoned.to_zoned(jiff::tz::TimeZone::system())?.timestamp());
-    }
-    if let Some(seconds) = text.parse::<i64>().ok().filter(|seconds| *seconds > 100_000_000) {
-        return Ok(Timestamp::from_second(seconds)?);
-    }
-    let ago = size::duration(text).map_err(|_| {
-        anyhow::anyhow!(
-            "--filter until={text}: write how long ago, as 24h, or a moment, as 2026-01-31T12:00:00Z"
-        )
-    })?;
-    Ok(Timestamp::now().checked_sub(jiff::SignedDuration::try_from(ago)?)?)
 }
 
 /// Asks, removes, and says what.

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use jiff::Timestamp;
 use sampan_network::Network;
 use serde_json::{Value, json};
 
@@ -11,7 +12,8 @@ use crate::output::{self, Format};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
-    /// Only some: name=, id=, label=, driver=, dangling=true|false
+    /// Only some: name=, id=, label=, driver=, dangling=true|false, until= (a moment, or how
+    /// long ago, as 24h)
     #[arg(long, short, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     /// json, or a Go template for each network
@@ -30,7 +32,8 @@ pub(super) struct List {
 
 /// Lists them.
 pub(super) fn run(options: &List, context: &Context) -> anyhow::Result<ExitCode> {
-    let filters = Filters::parse(&options.filter, &["name", "id", "label", "driver", "dangling"])?;
+    let filters = Filters::parse(&options.filter, &["name", "id", "label", "driver", "dangling", "until"])?;
+    let until = filters.until()?;
     let networks = context.networks()?;
     // The default network is always there, though its file is only made when somebody asks for it.
     networks.get(&networks.default_name()?)?;
@@ -42,6 +45,7 @@ pub(super) fn run(options: &List, context: &Context) -> anyhow::Result<ExitCode>
             && filters.any("driver", |driver| network.driver.to_string() == driver)
             && filters.any("dangling", |wanted| wanted == dangling.to_string())
             && filters.labels(&network.labels)
+            && until.is_none_or(|until| is_older(&network, until))
         {
             shown.push(network);
         }
@@ -59,6 +63,11 @@ pub(super) fn run(options: &List, context: &Context) -> anyhow::Result<ExitCode>
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a network was made before; so no network whose file doesn't say when.
+pub(super) fn is_older(network: &Network, until: Timestamp) -> bool {
+    network.created.parse::<Timestamp>().is_ok_and(|created| created < until)
 }
 
 /// What templates of `network ls` see: Podman's Go names, which differ from the JSON names.

@@ -11,6 +11,7 @@ mod list;
 mod reload;
 mod remove;
 pub(crate) mod resolution;
+mod update;
 
 use std::process::ExitCode;
 
@@ -23,7 +24,7 @@ use crate::dhcp;
 /// podman-network-rm(1), "Exit Status": there is no such network.
 const MISSING: u8 = 1;
 
-/// `sampan network create|ls|inspect|rm|exists|prune|connect|disconnect|reload|renew`
+/// `sampan network create|ls|inspect|rm|exists|update|prune|connect|disconnect|reload|renew`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Command {
     #[command(subcommand)]
@@ -47,6 +48,8 @@ enum Verb {
         /// The network
         name: String,
     },
+    /// Change the servers that a network asks for names
+    Update(update::Update),
     /// Remove all networks that no container is on
     Prune(remove::Prune),
     /// Connect a running container or pod to a network
@@ -71,6 +74,7 @@ pub(crate) fn command(command: Command, context: &Context) -> anyhow::Result<Exi
             Err(Error::NoNetwork(_)) => Ok(ExitCode::from(MISSING)),
             Err(error) => Err(error.into()),
         },
+        Verb::Update(options) => update::run(&options, context),
         Verb::Prune(options) => remove::prune(&options, context),
         Verb::Connect(options) => connect::connect(&options, context),
         Verb::Disconnect(options) => connect::disconnect(&options, context),

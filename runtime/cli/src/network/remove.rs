@@ -1,11 +1,13 @@
 //! `sampan network rm` and `prune`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::ensure;
 use sampan_container::state::{ContainerDir, State};
 use sampan_network::{Error, Network, Networks};
 
+use super::list::is_older;
 use super::{MISSING, definition, find};
 use crate::context::Context;
 use crate::output::filter::Filters;
@@ -19,6 +21,9 @@ pub(super) struct Remove {
     /// Also stop and remove the containers on them; one that doesn't exist is no error
     #[arg(long, short)]
     force: bool,
+    /// With --force: seconds for a container to end, instead of its own; a service has those of its unit
+    #[arg(long, short, value_name = "SECONDS", requires = "force")]
+    time: Option<u32>,
     /// Their names or ids
     #[arg(value_name = "NETWORK", required = true)]
     names: Vec<String>,
@@ -26,7 +31,7 @@ pub(super) struct Remove {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Prune {
-    /// Only some: label=
+    /// Only some: label=, until= (a moment, or how long ago, as 24h)
     #[arg(long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     /// Don't ask
@@ -36,7 +41,7 @@ pub(super) struct Prune {
 
 /// Removes them one after the other.
 pub(super) fn run(options: &Remove, context: &Context) -> anyhow::Result<ExitCode> {
-    output::each(&options.names, |name| remove(name, options.force, context))
+    output::each(&options.names, |name| remove(name, options, context))
 }
 
 /// The containers that hold addresses of a network.
@@ -52,7 +57,9 @@ fn users_of(
     users::of(context, |state| holders.contains(&state.id))
 }
 
-fn remove(name: &str, force: bool, context: &Context) -> anyhow::Result<()> {
+fn remove(name: &str, options: &Remove, context: &Context) -> anyhow::Result<()> {
+    let force = options.force;
+    let time = options.time.map(|seconds| Duration::from_secs(seconds.into()));
     let networks = context.networks()?;
     let network = match find(&networks, name) {
         Ok(network) => network,
@@ -65,7 +72,7 @@ fn remove(name: &str, force: bool, context: &Context) -> anyhow::Result<()> {
     };
     ensure!(network.name != networks.default_name()?, "default network {} cannot be removed", network.name);
     if force {
-        users::remove(context, users_of(&networks, &network, context)?)?;
+        users::remove(context, users_of(&networks, &network, context)?, time)?;
     }
     match networks.remove(&network.name, force) {
         Ok(()) => {
@@ -81,7 +88,8 @@ fn remove(name: &str, force: bool, context: &Context) -> anyhow::Result<()> {
 
 /// Removes those that nobody is on.
 pub(super) fn prune(options: &Prune, context: &Context) -> anyhow::Result<ExitCode> {
-    let filters = Filters::parse(&options.filter, &["label"])?;
+    let filters = Filters::parse(&options.filter, &["label", "until"])?;
+    let until = filters.until()?;
     let question = "WARNING! This will remove all networks not used by at least one container.";
     if !options.force && !output::confirm(question)? {
         return Ok(ExitCode::SUCCESS);
@@ -89,7 +97,8 @@ pub(super) fn prune(options: &Prune, context: &Context) -> anyhow::Result<ExitCo
     let networks = context.networks()?;
     let default = networks.default_name()?;
     for network in networks.list()? {
-        if network.name == default || !filters.labels(&network.labels) {
+        let is_young = until.is_some_and(|until| !is_older(&network, until));
+        if network.name == default || is_young || !filters.labels(&network.labels) {
             continue;
         }
         match networks.remove(&network.name, false) {

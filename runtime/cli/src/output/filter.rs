@@ -6,6 +6,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::bail;
+use jiff::Timestamp;
+
+use crate::run::size;
 
 /// All `--filter` options of a command.
 #[derive(Debug, Clone, Default)]
@@ -50,6 +53,16 @@ impl Filters {
         self.0.get(key).is_none_or(|values| values.iter().any(|value| fits(value)))
     }
 
+    /// The moment before which a thing must have been made, if there is an `until`. All of them hold, so it is the
+    /// earliest.
+    ///
+    /// # Errors
+    /// One that is no time.
+    pub(crate) fn until(&self) -> anyhow::Result<Option<Timestamp>> {
+        let moments = self.values("until").map(moment).collect::<Result<Vec<_>, _>>()?;
+        Ok(moments.into_iter().min())
+    }
+
     /// Whether each `label=NAME` and `label=NAME=VALUE` is among the labels.
     pub(crate) fn labels(&self, labels: &BTreeMap<String, String>) -> bool {
         let fits = |wanted: &String| match wanted.split_once('=') {
@@ -58,6 +71,25 @@ impl Filters {
         };
         self.0.get("label").is_none_or(|wanted| wanted.iter().all(fits))
     }
+}
+
+/// `24h` ago, or a moment as RFC 3339 or seconds since 1970 write it.
+fn moment(text: &str) -> anyhow::Result<Timestamp> {
+    if let Ok(moment) = text.parse::<Timestamp>() {
+        return Ok(moment);
+    }
+    if let Ok(zoned) = text.parse::<jiff::civil::DateTime>() {
+        return Ok(zoned.to_zoned(jiff::tz::TimeZone::system())?.timestamp());
+    }
+    if let Some(seconds) = text.parse::<i64>().ok().filter(|seconds| *seconds > 100_000_000) {
+        return Ok(Timestamp::from_second(seconds)?);
+    }
+    let ago = size::duration(text).map_err(|_| {
+        anyhow::anyhow!(
+            "--filter until={text}: write how long ago, as 24h, or a moment, as 2026-01-31T12:00:00Z"
+        )
+    })?;
+    Ok(Timestamp::now().checked_sub(jiff::SignedDuration::try_from(ago)?)?)
 }
 
 /// Whether a name has this part. `^` at the beginning and `$` at the end bind it there, as in the

@@ -63,7 +63,7 @@ pub(super) fn with_containers(context: &Context, directory: &PodDir) -> anyhow::
         // From now on nobody starts in it.
         pod.is_complete = false;
         directory.write(&pod)?;
-        users::remove(context, containers(context, &pod)?)?;
+        users::remove(context, containers(context, &pod)?, None)?;
     }
     release(context, directory)
 }
