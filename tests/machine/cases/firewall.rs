@@ -227,6 +227,12 @@ fn doctor_names_what_is_in_the_way(machine: &Machine) -> Result<()> {
     machine.shell("nft 'add table inet mine; add chain inet mine transit { type filter hook forward priority 0; policy drop; }'")?;
     let said = diagnosis(machine, "foreign-forward")?;
     ensure!(said.contains("chain transit of table inet mine"), "{said}");
+    let told = machine.run(&["sampan", "doctor"])?.text();
+    for command in told.lines().map(str::trim).filter(|line| line.starts_with("nft insert rule")) {
+        machine.shell(command)?;
+    }
+    well("after the administrator's chain was told")?;
+    all_is_well(machine, "after the administrator's chain was told")?;
     machine.shell("nft delete table inet mine")?;
 
     machine.ok(&["nft", "delete", "element", "inet", "sampan", "published4", "{ tcp . 8110 }"])?;

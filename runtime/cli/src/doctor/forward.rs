@@ -103,20 +103,19 @@ fn remedy(ruleset: &Ruleset, chain: &Chain, bridges: &[&str]) -> String {
         );
     }
     if ruleset.has_beside(chain, "ufw-before-forward") || ruleset.has_beside(chain, "ufw6-before-forward") {
-        return format!(
-            "ufw drops what is routed. Let ours pass:\n{}",
-            lines(&|name| {
-                let name = name.trim_end_matches('+');
-                format!("ufw route allow in on {name}0; ufw route allow out on {name}0 (for each bridge)")
-            })
-        );
+        let rules: Vec<String> = bridges
+            .iter()
+            .map(|bridge| format!("ufw route allow in on {bridge}\nufw route allow out on {bridge}"))
+            .collect();
+        return format!("ufw drops what is routed. Let ours pass:\n{}", rules.join("\n"));
     }
     let Chain { family, table, name, .. } = chain;
     let rules = lines(&|bridge| {
         let pattern = bridge.replace('+', "*");
         format!(
             "nft insert rule {family} {table} {name} iifname '\"{pattern}\"' accept\n\
-             nft insert rule {family} {table} {name} oifname '\"{pattern}\"' ct status dnat accept"
+             nft insert rule {family} {table} {name} oifname '\"{pattern}\"' ct status dnat accept\n\
+             nft insert rule {family} {table} {name} ct state established,related accept"
         )
     });
     format!("Let ours pass, and write it where this chain comes from:\n{rules}")

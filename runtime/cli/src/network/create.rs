@@ -66,11 +66,11 @@ pub(super) fn run(options: &Create, context: &Context) -> anyhow::Result<ExitCod
     let networks = context.networks()?;
     let config = config(options, &networks)?;
     if !options.ignore {
-        let network = networks.create(&config, false).map_err(blame)?;
+        let network = networks.create(&config, false).map_err(|error| blame(error, options))?;
         output::lines([network.name])?;
         return Ok(ExitCode::SUCCESS);
     }
-    let converged = converge(&config, &networks, context)?;
+    let converged = converge(&config, &networks, context).map_err(|error| blame(error, options))?;
     definition::note(&config.name, context)?;
     output::lines([&config.name])?;
     let words = converged.to_string();
@@ -79,8 +79,8 @@ pub(super) fn run(options: &Create, context: &Context) -> anyhow::Result<ExitCod
 }
 
 /// Makes a network what it shall be, or as much of it as its containers allow.
-pub(super) fn converge(config: &Config, networks: &Networks, context: &Context) -> anyhow::Result<Converged> {
-    networks.converge(config, &namespace::of_holders(context)).map_err(blame)
+pub(super) fn converge(config: &Config, networks: &Networks, context: &Context) -> Result<Converged, Error> {
+    networks.converge(config, &namespace::of_holders(context))
 }
 
 /// What the options ask for.
@@ -89,10 +89,10 @@ pub(super) fn config(options: &Create, networks: &Networks) -> anyhow::Result<Co
         Some(name) => name.clone(),
         None => free_name(networks)?,
     };
-    let driver = Driver::parse(&options.driver).map_err(blame)?;
+    let driver = Driver::parse(&options.driver).map_err(|error| blame(error, options))?;
     let mut driver_options = Options::default();
     for (name, value) in output::assignments(&options.opt) {
-        driver_options.set(driver, &name, &value).map_err(blame)?;
+        driver_options.set(driver, &name, &value).map_err(|error| blame(error, options))?;
     }
     Ok(Config {
         name,
@@ -105,15 +105,16 @@ pub(super) fn config(options: &Create, networks: &Networks) -> anyhow::Result<Co
         options: driver_options,
         labels: output::assignments(&options.label),
         interface: options.interface_name.clone().filter(|name| !name.is_empty()),
-        ipam: Ipam::parse(options.ipam_driver.as_deref().unwrap_or_default()).map_err(blame)?,
+        ipam: Ipam::parse(options.ipam_driver.as_deref().unwrap_or_default())
+            .map_err(|error| blame(error, options))?,
     })
 }
 
 /// The error, marked with the line of the `.network` file that it is about.
-fn blame(error: Error) -> anyhow::Error {
+pub(super) fn blame(error: Error, options: &Create) -> anyhow::Error {
     let key = match &error {
         Error::Overlap { subnet, .. } => Some(Key::new("Subnet", subnet.clone())),
-        Error::NoInterface { .. } => Some(Key::new("InterfaceName", "")),
+        Error::NoInterface { what, .. } => options.key_that_names(what),
         Error::Invalid { what, value, .. } => key_of(what).map(|key| Key::new(key, value.clone())),
         _ => None,
     };
@@ -121,6 +122,17 @@ fn blame(error: Error) -> anyhow::Error {
     match key {
         Some(key) => error.context(key),
         None => error,
+    }
+}
+
+impl Create {
+    /// The key that names the interface of which these words are.
+    fn key_that_names(&self, words: &str) -> Option<Key> {
+        let is_named = |value: &str| words.split_whitespace().any(|word| word.trim_matches(',') == value);
+        let option = self.opt.iter().find(|option| option.split_once('=').is_some_and(|(_, v)| is_named(v)));
+        let name = self.interface_name.as_ref().filter(|name| is_named(name));
+        let option = option.map(|option| Key::new("Options", option.clone()));
+        option.or_else(|| name.map(|name| Key::new("InterfaceName", name.clone())))
     }
 }
 

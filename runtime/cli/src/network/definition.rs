@@ -89,7 +89,8 @@ fn converge(network: &str, command: &str, context: &Context) -> anyhow::Result<S
     let networks = context.networks()?;
     let config = create::config(&options, &networks)?;
     ensure!(config.name == network, "its unit makes the network {:?} now", config.name);
-    let converged = create::converge(&config, &networks, context)?;
+    let converged =
+        create::converge(&config, &networks, context).map_err(|error| create::blame(error, &options))?;
     // The same line the next container sees, which has nothing to do then.
     let place = place(network, context);
     let unit = fs::read_to_string(&place).unwrap_or_default();
