@@ -79,7 +79,8 @@ fn isolation_and_the_way_out_change_under_running_containers() {
     converge(&host, &a, &[]);
     assert_eq!(one.get("192.0.2.9:7000"), None, "cut off");
     a.internal = false;
-    converge(&host, &a, &[]);
+    let words = converge(&host, &a, &[]).to_string();
+    assert!(words.contains("started again"), "{words}");
     assert!(one.get("192.0.2.9:7000").is_some(), "open again");
     assert!(get("127.0.0.1:8080").is_some(), "still published");
     release(&host, &[&one, &two]);

@@ -72,6 +72,10 @@ impl fmt::Display for Converged {
         if !self.changed.is_empty() {
             write!(f, "network {name:?} has changed: {}", join(&self.changed))?;
         }
+        let opened = |change: &Change| change.property == "Internal" && change.after == "false";
+        if !self.holders.is_empty() && self.changed.iter().any(opened) {
+            f.write_str("; who joined it while it was internal has no way out until it is started again")?;
+        }
         if !self.waiting.is_empty() {
             let separator = if self.changed.is_empty() { "" } else { "\n" };
             write!(
