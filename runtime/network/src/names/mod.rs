@@ -80,7 +80,7 @@ impl Names {
                 pending.first_in.push(attachment.network.clone());
             }
             let generation = self.rewrite(&attachment.network, &lease.holder.id, Some(line))?;
-            pending.add(&attachment.network, generation);
+            pending.add(self.path(&attachment.network), &attachment.network, generation);
         }
         Ok(pending)
     }
@@ -97,7 +97,7 @@ impl Names {
             files::remove(&self.scratch)?;
             for attachment in answering(lease) {
                 let generation = self.rewrite(&attachment.network, &lease.holder.id, None)?;
-                pending.add(&attachment.network, generation);
+                pending.add(self.path(&attachment.network), &attachment.network, generation);
             }
         }
         if !self.server.is_running() {
@@ -132,7 +132,7 @@ impl Names {
             if old != new {
                 files::remove(&old)?;
             }
-            pending.add(now, Some(zone.generation));
+            pending.add(new, now, Some(zone.generation));
         }
         self.settle(&pending)
     }

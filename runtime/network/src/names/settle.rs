@@ -8,6 +8,7 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -36,17 +37,17 @@ const LONGEST_REST: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 #[must_use = "the server has to be told"]
 pub(crate) struct Pending {
-    /// Whom to ask for which generation.
-    wanted: Vec<(IpAddr, u32)>,
+    /// Whom to ask for which generation of which file.
+    wanted: Vec<(PathBuf, IpAddr, u32)>,
     /// The networks that had no container before.
     pub(super) first_in: Vec<Network>,
 }
 
 impl Pending {
-    /// Adds a network; without a generation it has no file, and nobody who could ask.
-    pub(super) fn add(&mut self, network: &Network, generation: Option<u32>) {
+    /// Adds a network with its file; without a generation it has none, and nobody who could ask.
+    pub(super) fn add(&mut self, file: PathBuf, network: &Network, generation: Option<u32>) {
         if let (Some(generation), Some((server, _))) = (generation, network.gateways().next()) {
-            self.wanted.push((server, generation));
+            self.wanted.push((file, server, generation));
         }
     }
 
@@ -55,8 +56,11 @@ impl Pending {
     }
 
     /// A server that can't be asked, because its address is gone with its bridge, isn't asked.
-    fn queries(&self) -> Vec<Query> {
-        self.wanted.iter().filter_map(|(server, generation)| Query::new(*server, *generation).ok()).collect()
+    fn queries(&self) -> Vec<(&Path, Query)> {
+        let wanted = self.wanted.iter();
+        wanted
+            .filter_map(|(file, server, wanted)| Some((&**file, Query::new(*server, *wanted).ok()?)))
+            .collect()
     }
 }
 
@@ -66,13 +70,15 @@ impl Names {
     /// A container without names is better than none: a server that doesn't answer
     /// in time is told in the log, and no error.
     pub(crate) fn settle(&self, pending: &Pending) -> Result<()> {
-        let queries = pending.queries();
+        let mut queries = pending.queries();
         if queries.is_empty() {
             return Ok(());
         }
         let deadline = Instant::now() + PATIENCE;
         loop {
             let _turn = Lock::acquire(&self.reading)?;
+            // The last one may have left the network meanwhile, and the server has ended.
+            queries.retain(|(file, _)| file.exists());
             let Some(late) = first_late(&queries, Duration::ZERO) else {
                 return Ok(());
             };
@@ -86,8 +92,8 @@ impl Names {
             let begin = boot_time();
             self.server.refresh()?;
             let is_known = first_late(&queries, REMINDER).is_none();
-            let was_deaf =
-                last.is_some_and(|reading| reading.is_deaf) || queries.iter().any(Query::fell_deaf);
+            let was_deaf = last.is_some_and(|reading| reading.is_deaf)
+                || queries.iter().any(|(_, query)| query.fell_deaf());
             self.note(&Reading { begin, end: boot_time(), is_deaf: was_deaf })?;
             if is_known {
                 return Ok(());
@@ -112,8 +118,8 @@ impl Names {
 }
 
 /// The first server that doesn't give the right answer in time.
-fn first_late(queries: &[Query], time: Duration) -> Option<&Query> {
-    queries.iter().find(|query| !query.is_answered_within(time))
+fn first_late<'a>(queries: &'a [(&Path, Query)], time: Duration) -> Option<&'a Query> {
+    queries.iter().map(|(_, query)| query).find(|query| !query.is_answered_within(time))
 }
 
 /// When the server began to read and was done, by the clock of [`boot_time`].
