@@ -173,7 +173,7 @@ pub(crate) fn own_pid() -> i32 {
 
 /// `net.ipv4.ip_forward` as a path. As in sysctl(8): whichever of `.` and `/` comes first is the separator,
 /// the other one stands for itself (`net.ipv4.conf.eth0/1.forwarding` means the interface `eth0.1`).
-fn sysctl_path(name: &str) -> String {
+pub(crate) fn sysctl_path(name: &str) -> String {
     match name.find(['.', '/']) {
         Some(at) if name.as_bytes()[at] == b'.' => name
             .chars()
