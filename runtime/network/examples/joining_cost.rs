@@ -24,6 +24,9 @@ use nix::sched::{CloneFlags, setns, unshare};
 use sampan_network::{DEFAULT_NETWORK, Holder, Networks, PortMapping, Request, loopback_up, parse_ports};
 use tempfile::TempDir;
 
+/// A tmpfs, as `/run` is, where leases lie.
+const RUN: &str = "/dev/shm";
+
 /// The kernel does away with what the one before had, before the next one's turn.
 const PAUSE: Duration = Duration::from_millis(30);
 
@@ -88,7 +91,7 @@ struct Sampan {
 impl Sampan {
     fn new(crowd: usize) -> Self {
         let host = new_host();
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir_in(RUN).unwrap();
         let networks =
             Networks::open(&directory.path().join("lib"), &directory.path().join("run/network")).unwrap();
         let crowd = (1..=crowd)
@@ -134,7 +137,7 @@ impl Netavark {
             program: program.into(),
             host: new_host(),
             _crowd: Vec::new(),
-            directory: tempfile::tempdir().unwrap(),
+            directory: tempfile::tempdir_in(RUN).unwrap(),
         };
         for number in 1..=crowd {
             let netns = new_netns();
