@@ -17,9 +17,13 @@
 //!   network made of it; `pool` finds free subnets, `converge` makes a changed
 //!   definition true;
 //! - `reserve` over `claims` (who has what) and `host_port` (what the host's
-//!   own programs have);
+//!   own programs have); `foreign` knows what Podman has defined;
 //! - `attach` and `release` over `kernel` (netlink), `firewall` (one
-//!   nftables table) and `names` (aardvark-dns).
+//!   nftables table), `names` (aardvark-dns) and `dhcp` (addresses that a server of
+//!   the link gives); `parent` finds the host's interface for those that sit on one;
+//! - `connect`: the same for one network of a container that runs; `on_demand`:
+//!   ports that are published later than the container starts;
+//! - `examine`: what is there and what should be, for `sampan doctor`.
 //!
 //! A driver is a variant of [`Driver`] with a file below `attach` that makes the
 //! container's interface; reservations, leases and the order of things are the same

@@ -50,21 +50,33 @@ fn start_there(
 #[test]
 fn macvlan_containers_of_two_hosts_are_on_one_link() {
     let Some(host) = Host::new() else { return };
-    let there = host.neighbour();
+    on_one_link(&host, &host.neighbour(), Driver::Macvlan, &[], |lease| {
+        assert_eq!(lease.attachments[0].gateways, ["192.0.2.1".parse::<std::net::IpAddr>().unwrap()]);
+    });
+}
+
+/// Two containers here and one of the host `there`, all on the link between the hosts; `look` looks at the lease of one.
+fn on_one_link(
+    host: &Host,
+    there: &Container,
+    driver: Driver,
+    there_options: &[(&str, &str)],
+    look: impl Fn(&Lease),
+) {
     there.serve(8000);
-    let here = lan("lan", Driver::Macvlan, "lan", &[], "192.0.2.10-192.0.2.19");
+    let here = lan("lan", driver, "lan", &[], "192.0.2.10-192.0.2.19");
     host.networks.create(&here, false).unwrap();
     let before = interfaces();
     let (one, lease) = host.start("one", &[on("lan")], &[]);
     let (two, _) = host.start("two", &[on("lan")], &[]);
     one.serve(80);
     two.serve(80);
-    assert_eq!(lease.attachments[0].gateways, ["192.0.2.1".parse::<std::net::IpAddr>().unwrap()]);
+    look(&lease);
     assert_eq!(interfaces(), before, "nothing of them is on the host");
 
     let other = tempfile::tempdir().unwrap();
-    let config = lan("lan", Driver::Macvlan, "lan0", &[], "192.0.2.20-192.0.2.29");
-    let (far, _) = start_there(&there, other.path().to_owned(), config, "far");
+    let config = lan("lan", driver, "lan0", there_options, "192.0.2.20-192.0.2.29");
+    let (far, _) = start_there(there, other.path().to_owned(), config, "far");
     assert_eq!(one.get("192.0.2.20:80").as_deref(), Some("far sees 192.0.2.10"));
     assert_eq!(far.get("192.0.2.10:80").as_deref(), Some("one sees 192.0.2.20"));
     assert_eq!(one.get("192.0.2.11:80").as_deref(), Some("two sees 192.0.2.10"));
@@ -416,32 +428,13 @@ fn has(what: &str, link: &str) -> bool {
 fn ipvlan_containers_of_two_hosts_are_on_one_link() {
     let Some(host) = Host::new() else { return };
     let there = host.neighbour();
-    there.serve(8000);
     if !has("ipvlan", "link lan type ipvlan") {
         return;
     }
-    let here = lan("lan", Driver::Ipvlan, "lan", &[], "192.0.2.10-192.0.2.19");
-    host.networks.create(&here, false).unwrap();
-    let before = interfaces();
-    let (one, lease) = host.start("one", &[on("lan")], &[]);
-    let (two, _) = host.start("two", &[on("lan")], &[]);
-    one.serve(80);
-    two.serve(80);
-    assert_eq!(interfaces(), before);
-    let parent = command("ip", &["-br", "link", "show", "lan"]);
-    assert!(parent.contains(&lease.attachments[0].mac), "the parent's address: {parent} {lease:?}");
-    let other = tempfile::tempdir().unwrap();
-    let config = lan("lan", Driver::Ipvlan, "lan0", &[("mode", "l2")], "192.0.2.20-192.0.2.29");
-    let (far, _) = start_there(&there, other.path().to_owned(), config, "far");
-    assert_eq!(one.get("192.0.2.20:80").as_deref(), Some("far sees 192.0.2.10"));
-    assert_eq!(far.get("192.0.2.10:80").as_deref(), Some("one sees 192.0.2.20"));
-    assert_eq!(one.get("192.0.2.11:80").as_deref(), Some("two sees 192.0.2.10"));
-    assert_eq!(one.get("192.0.2.9:8000").as_deref(), Some("neighbour sees 192.0.2.10"));
-    assert_eq!(get("192.0.2.10:80"), None);
-    for container in [one, two] {
-        host.networks.release(&container.holder.id).unwrap();
-    }
-    assert_eq!(interfaces(), before);
+    on_one_link(&host, &there, Driver::Ipvlan, &[("mode", "l2")], |lease| {
+        let parent = command("ip", &["-br", "link", "show", "lan"]);
+        assert!(parent.contains(&lease.attachments[0].mac), "the parent's address: {parent} {lease:?}");
+    });
 }
 
 /// In layer 3 the host routes to a subnet of the containers' own.

@@ -1,6 +1,8 @@
-//! `sampan network`: makes, shows and removes networks.
+//! `sampan network`: makes, shows, changes and removes networks, and connects containers that run.
 //!
-//! A file for each verb; [`definition`] follows the units that networks come from.
+//! A file for each verb, or for two that undo each other. Beside them [`explain`] says in words what `inspect` shows,
+//! [`definition`] follows the units that networks come from, and [`resolution`] keeps the files about names of a
+//! container whose networks change.
 
 mod connect;
 mod create;
