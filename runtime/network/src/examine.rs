@@ -8,7 +8,9 @@ use crate::error::Result;
 use crate::firewall::{Firewall, elements};
 use crate::kernel::link;
 use crate::networks::Networks;
+use crate::port::PortMapping;
 use crate::subnet::Subnet;
+use crate::{host_port, reserve};
 
 /// How long a container that starts or stops has an element that its lease doesn't
 /// explain, or the other way round, at the most.
@@ -38,7 +40,38 @@ pub struct Overlap {
     pub route: Subnet,
 }
 
+/// A program of the host that waits for what a container gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadowed {
+    /// The container's name.
+    pub container: String,
+    /// The published port, a single one.
+    pub port: PortMapping,
+    /// The program in words, such as `nginx (pid 812, nginx.service)`.
+    pub program: String,
+}
+
 impl Networks {
+    /// The programs that have opened a port since a container published it: nothing hinders
+    /// them, and nothing reaches them.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`](crate::Error::Damaged), [`Error::File`](crate::Error::File).
+    pub fn examine_listeners(&self) -> Result<Vec<Shadowed>> {
+        let networks = self.list()?;
+        let mut shadowed = Vec::new();
+        for lease in self.leases()? {
+            for port in lease.ports.iter().flat_map(PortMapping::singles) {
+                let is_kept = |address| reserve::is_left_to_resolver(&networks, port.host_port, address);
+                let found = host_port::listener(port.protocol, port.host_port, port.host_ip, &is_kept);
+                if let Some(program) = found {
+                    shadowed.push(Shadowed { container: lease.holder.name.clone(), port, program });
+                }
+            }
+        }
+        Ok(shadowed)
+    }
+
     /// Compares the firewall's table with the leases. A table of another version's layout
     /// counts as missing: the next container that starts replaces it.
     ///

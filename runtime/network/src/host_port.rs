@@ -124,14 +124,35 @@ fn bound(protocol: Protocol, address: SocketAddr) -> rustix::io::Result<OwnedFd>
     Ok(socket)
 }
 
+/// The program that listens on this port beside us, in words, as far as [`check`] would mind it: one
+/// that came later, and gets nothing. A socket that systemd holds isn't one: containers that start on
+/// demand have theirs.
+pub(crate) fn listener(
+    protocol: Protocol,
+    port: u16,
+    host_ip: Option<IpAddr>,
+    is_kept: &dyn Fn(IpAddr) -> bool,
+) -> Option<String> {
+    let mut sockets = sockets_on(protocol, port, host_ip);
+    sockets.retain(|socket| !socket.address.is_some_and(is_kept));
+    holder(sockets).filter(|(pid, _)| *pid != 1).map(|(_, words)| words)
+}
+
 /// The process that has a socket on this port, in words: `nginx (pid 812, nginx.service)`.
 fn process_on(protocol: Protocol, port: u16, host_ip: Option<IpAddr>) -> Option<String> {
-    let sockets = sockets_on(protocol, port, host_ip);
+    holder(sockets_on(protocol, port, host_ip)).map(|(_, words)| words)
+}
+
+/// The first process that has one of these sockets, and it in words.
+fn holder(sockets: Vec<Bound>) -> Option<(u32, String)> {
     let inodes: Vec<String> = sockets.into_iter().map(|socket| socket.inode).collect();
+    if inodes.is_empty() {
+        return None;
+    }
     fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
-        name.parse::<u32>().ok()?;
-        has_socket(&entry.path(), &inodes).then(|| describe(&entry.path(), &name))
+        let pid = name.parse().ok()?;
+        has_socket(&entry.path(), &inodes).then(|| (pid, describe(&entry.path(), &name)))
     })
 }
 
@@ -241,6 +262,9 @@ mod tests {
         let pid = format!("(pid {}", std::process::id());
         assert!(text.contains(&pid) && text.contains(&port.to_string()), "{text}");
         assert!(check(Protocol::Tcp, port, None).is_err());
+        let beside = |is_kept| super::listener(Protocol::Tcp, port, None, &|_| is_kept);
+        assert!(beside(false).is_some_and(|program| program.contains(&pid)));
+        assert_eq!(beside(true), None);
         assert!(check(Protocol::Udp, port, Some(Ipv4Addr::LOCALHOST.into())).is_ok());
         drop(listener);
         check(Protocol::Tcp, port, None).unwrap();

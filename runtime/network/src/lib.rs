@@ -64,7 +64,7 @@ pub use converge::{Change, Converged, Namespaces};
 pub use dhcp::{Dhcp, Grant, Renewal, Route, Terms, Times};
 pub use driver::{Driver, Ipam, IpamOptions};
 pub use error::{Error, Result};
-pub use examine::{Overlap, Table};
+pub use examine::{Overlap, Shadowed, Table};
 pub use lease::{Address, Attachment, Holder, Lease, Request};
 pub use networks::{DEFAULT_CONFIG_DIR, DEFAULT_RUNTIME_DIR, Networks, loopback_up};
 pub use on_demand::is_listened_on;

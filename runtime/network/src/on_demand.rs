@@ -19,16 +19,7 @@ use crate::port::PortMapping;
 
 /// Every port by itself: each is published when its own program listens.
 pub(crate) fn withhold(lease: &mut Lease) {
-    lease.withheld = lease.ports.iter().flat_map(single).collect();
-}
-
-fn single(port: &PortMapping) -> impl Iterator<Item = PortMapping> {
-    (0..port.range).map(|step| PortMapping {
-        host_port: port.host_port.wrapping_add(step),
-        container_port: port.container_port.wrapping_add(step),
-        range: 1,
-        ..port.clone()
-    })
+    lease.withheld = lease.ports.iter().flat_map(PortMapping::singles).collect();
 }
 
 /// See [`Networks::publish`].
@@ -59,7 +50,7 @@ pub(crate) fn quiet_for(lease: &Lease) -> Result<Option<Duration>> {
     let addresses = lease.attachments.iter().flat_map(|attachment| &attachment.addresses);
     let mut quiet = None;
     for address in addresses {
-        let ports = lease.ports.iter().flat_map(single).map(|port| port.container_port);
+        let ports = lease.ports.iter().flat_map(PortMapping::singles).map(|port| port.container_port);
         let flows = connections::quiet_for(address.address, &ports.collect::<Vec<_>>())?;
         quiet = quiet.into_iter().chain(flows).min();
     }

@@ -58,6 +58,18 @@ pub struct PortMapping {
     pub protocol: Protocol,
 }
 
+impl PortMapping {
+    /// The ports of a row, each by itself.
+    pub(crate) fn singles(&self) -> impl Iterator<Item = PortMapping> {
+        (0..self.range).map(|step| PortMapping {
+            host_port: self.host_port.wrapping_add(step),
+            container_port: self.container_port.wrapping_add(step),
+            range: 1,
+            ..self.clone()
+        })
+    }
+}
+
 impl fmt::Display for PortMapping {
     /// As podman-ps(1) shows it: `0.0.0.0:8080->80/tcp`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

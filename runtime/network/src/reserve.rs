@@ -460,17 +460,17 @@ fn check_ports(
             socket.port() == number && (socket.ip().is_unspecified() || Some(socket.ip()) == port.host_ip)
         };
         if !held.iter().any(waits) {
-            let is_kept = |address| number == DNS_PORT && is_resolver(networks, address);
+            let is_kept =
+                |address| is_left_to_resolver(&networks.list().unwrap_or_default(), number, address);
             host_port::check(port.protocol, number, port.host_ip, &is_kept)?;
         }
     }
     Ok(())
 }
 
-/// Whether the name server listens on an address: a container that is a name server too
-/// leaves it its packets.
-fn is_resolver(networks: &Networks, address: IpAddr) -> bool {
-    let all = networks.list().unwrap_or_default();
-    let mut gateways = all.iter().filter(|network| network.dns_enabled).flat_map(Network::gateways);
-    gateways.any(|(gateway, _)| gateway == address)
+/// Whether a port is the one on which our name server listens at this address: a container
+/// that is a name server too leaves it its packets.
+pub(crate) fn is_left_to_resolver(networks: &[Network], port: u16, address: IpAddr) -> bool {
+    let mut gateways = networks.iter().filter(|network| network.dns_enabled).flat_map(Network::gateways);
+    port == DNS_PORT && gateways.any(|(gateway, _)| gateway == address)
 }

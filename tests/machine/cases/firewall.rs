@@ -245,6 +245,16 @@ fn doctor_names_what_is_in_the_way(machine: &Machine) -> Result<()> {
     machine.ok(&["sampan", "network", "reload", "--all"])?;
     well("after a reload")?;
 
+    // The firewall has the port, no socket: nothing hinders another program.
+    machine.ok(&["systemd-run", "--unit=rival", "python3", "-m", "http.server", "8110"])?;
+    machine.wait("a listener beside the container", Duration::from_secs(20), |machine| {
+        Ok(!diagnosis(machine, "port-shadowed")?.is_empty())
+    })?;
+    let said = diagnosis(machine, "port-shadowed")?;
+    ensure!(said.contains("8110/tcp") && said.contains("rival.service") && said.contains("one"), "{said}");
+    machine.ok(&["systemctl", "stop", "rival"])?;
+    well("without the rival")?;
+
     machine.ok(&["systemctl", "stop", "sampan-dns"])?;
     ensure!(!diagnosis(machine, "name-server-down")?.is_empty(), "no name server");
     machine.ok(&["systemctl", "restart", "one"])?;

@@ -9,6 +9,7 @@
 //!   [`ruleset`], which reads and follows their rules;
 //! - [`firewalld`]: whether it knows our bridges;
 //! - [`names`]: the name server;
+//! - [`ports`]: programs that wait for what containers get;
 //! - [`leftovers`]: what containers that are gone have left;
 //! - [`units`]: the unit files, by the rules of `sampan check --host`.
 //!
@@ -19,6 +20,7 @@ mod forward;
 mod kernel;
 mod leftovers;
 mod names;
+mod ports;
 mod report;
 mod ruleset;
 mod table;
@@ -119,12 +121,13 @@ impl Host<'_> {
 type Subject = fn(&Host<'_>) -> anyhow::Result<Vec<Finding>>;
 
 /// In the order of the report; the name is for what can't be looked at.
-const SUBJECTS: [(&str, Subject); 7] = [
+const SUBJECTS: [(&str, Subject); 8] = [
     ("the kernel", kernel::examine),
     ("the firewall's table", table::examine),
     ("other firewalls", forward::examine),
     ("firewalld", firewalld::examine),
     ("the name server", names::examine),
+    ("published ports", ports::examine),
     ("what is left over", leftovers::examine),
     ("unit files", units::examine),
 ];
