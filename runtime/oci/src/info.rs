@@ -73,7 +73,8 @@ pub(crate) fn state(global: &Global, id: &str) -> Result<u8> {
 /// Waits a moment for who makes the container, because callers of others see none before it is created, and count on
 /// that. Its hooks, which could be those who ask, see it in creation. Whether it has come to an end.
 fn wait_for_maker(dir: &ContainerDir) -> Result<bool> {
-    const PATIENCE: Duration = Duration::from_secs(1);
+    // What is left of a creation after its hooks takes milliseconds, and many times that on a machine with much to do.
+    const PATIENCE: Duration = Duration::from_secs(5);
     const PAUSE: Duration = Duration::from_millis(5);
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {

@@ -5,12 +5,12 @@
 mod bundle;
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bundle::Bundle;
+use bundle::{Bundle, eventually};
 use serde_json::{Value, json};
 
 /// The mount of cgroup2.
@@ -36,15 +36,6 @@ fn cgroup_of(bundle: &Bundle) -> Option<PathBuf> {
         return None;
     }
     Some(mount().join(own))
-}
-
-#[track_caller]
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "{what} never came true");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 fn update(bundle: &Bundle, resources: &Value) -> (bool, String) {
@@ -380,15 +371,15 @@ fn what_a_container_uses_is_told() {
         });
     }
     // Again and again, until the container ends.
-    let child =
+    let mut child =
         bundle.command("", &["events", "--interval", "50ms", "test"]).stdout(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut told: Vec<String> = lines.by_ref().take(2).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
     drop(running);
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.lines().count() >= 2, "{text}");
-    assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{text}");
+    told.extend(lines);
+    assert!(child.wait().unwrap().success(), "{told:?}");
+    assert!(told.iter().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{told:?}");
     assert_ne!(bundle.runtime(&["events", "--interval", "0s", "test"]).status, 0);
 }
 

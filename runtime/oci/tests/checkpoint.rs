@@ -5,7 +5,7 @@ mod bundle;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bundle::Bundle;
 use serde_json::json;
@@ -209,17 +209,15 @@ fn the_real_criu_saves_and_restores() {
     };
     let path = bundle.path().to_str().unwrap();
     detached(&["run", "--detach", "--bundle", path, "test"]);
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    let count = || fs::read_to_string(bundle.rootfs("tmp/count")).map_or(0, |text| text.lines().count());
+    bundle::eventually("a line", || count() > 0);
     bundle.runtime(&["checkpoint", "--image-path", images, "test"]).good();
-    let count = |path: &Path| fs::read_to_string(path).unwrap().lines().count();
-    let before = count(&bundle.rootfs("tmp/count"));
-    assert!(before > 0);
+    let before = count();
     // Where controllers are bound to version 1, criu can't make their cgroups again.
     let none = ["--cgroup-manager", "disabled", "restore"];
     detached(&[&none[..], &["--detach", "--bundle", path, "--image-path", images, "test"]].concat());
     assert_eq!(bundle.status(), "running");
     assert_eq!(bundle.runtime(&["exec", "test", "echo", "still", "here"]).good(), "still here\n");
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    assert!(count(&bundle.rootfs("tmp/count")) > before);
+    bundle::eventually("another line", || count() > before);
     bundle.runtime(&["delete", "--force", "test"]).good();
 }

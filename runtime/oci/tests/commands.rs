@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use bundle::{Bundle, Ran};
+use bundle::{Bundle, Ran, eventually};
 use serde_json::{Value, json};
 
 #[track_caller]
@@ -33,12 +33,7 @@ fn errors_have_the_words_that_clients_look_for() {
     fails(bundle.runtime(&["start", "test"]), "cannot start an already running container");
     fails(bundle.runtime(&["delete", "test"]), "that is not stopped");
     bundle.runtime(&["kill", "test", "KILL"]).good();
-    for _ in 0..400 {
-        if bundle.status() == "stopped" {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    bundle.wait_for("stopped");
     fails(bundle.runtime(&["kill", "test"]), "container not running");
     fails(bundle.runtime(&["exec", "test", "true"]), "cannot exec in a stopped container");
     fails(bundle.runtime(&["start", "test"]), "cannot start a container that has stopped");
@@ -269,7 +264,7 @@ fn readiness_is_all_that_is_passed_on() {
     let Some(mut bundle) = Bundle::new() else { return };
     let (host, caller) = (bundle.path().join("host.sock"), bundle.path().to_str().unwrap().to_owned());
     let socket = UnixDatagram::bind(&host).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     // busybox can't send datagrams to a socket of the file system; the test does it from outside, where the
     // container's file is.
     bundle.script("echo $NOTIFY_SOCKET; test -S $NOTIFY_SOCKET && echo there; ls /run; sleep 1000");
@@ -281,12 +276,7 @@ fn readiness_is_all_that_is_passed_on() {
     assert!(status.success(), "{}", bundle.log());
     let mut start = bundle.command(&export, &["start", "test"]).spawn().unwrap();
     let inside = bundle.path().join("state/test/notify/notify.sock");
-    for _ in 0..400 {
-        if bundle.log().contains("there") {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    bundle.wait_for_log("there\n");
     assert!(bundle.log().starts_with("/run/notify/notify.sock\nthere\n"), "{}", bundle.log());
     assert!(!bundle.log().contains("host.sock"));
     let say = |text: &str| UnixDatagram::unbound().unwrap().send_to(text.as_bytes(), &inside).unwrap();
@@ -327,18 +317,9 @@ fn signals_are_passed_on() {
         let log = fs::File::create(bundle.path().join("log")).unwrap();
         let mut runtime = command.stdin(Stdio::null()).stdout(log).spawn().unwrap();
         let pid = nix::unistd::Pid::from_raw(runtime.id() as i32);
-        let wait = |word: &str| {
-            for _ in 0..1000 {
-                if bundle.log().contains(word) {
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            panic!("no {word}: {}", bundle.log());
-        };
-        wait("up");
+        bundle.wait_for_log("up");
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGUSR1).unwrap();
-        wait("one");
+        bundle.wait_for_log("one");
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
         assert_eq!(runtime.wait().unwrap().code(), Some(7));
     };
@@ -408,9 +389,7 @@ fn whoever_asks_early_waits_a_moment() {
     bundle.args(&["sleep", "1000"]);
     std::thread::scope(|scope| {
         scope.spawn(|| bundle.create());
-        while !ready.exists() {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
+        eventually("the hook", || ready.exists());
         assert_eq!(bundle.status(), "created");
     });
     bundle.runtime(&["delete", "--force", "test"]).good();
@@ -427,12 +406,7 @@ fn annotations_of_crun_count() {
     let with_groups = "set -- setpriv --groups 3001,3002 \"$@\";";
     bundle.before = with_groups.into();
     let running = bundle.start();
-    for _ in 0..400 {
-        if bundle.log().contains("3002") {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    bundle.wait_for_log("3002\n");
     assert_eq!(bundle.log(), "1000 3001 3002\n");
     assert_eq!(running.exec(&[], &["id", "-G"]).good(), "1000 3001 3002\n");
     drop(running);

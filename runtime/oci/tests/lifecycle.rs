@@ -5,10 +5,8 @@ mod bundle;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
-use std::thread;
-use std::time::Duration;
 
-use bundle::Bundle;
+use bundle::{Bundle, eventually};
 use serde_json::{Value, json};
 
 #[test]
@@ -205,9 +203,7 @@ fn without_a_cgroup_devices_must_not_be_made() {
     let file = bundle.path().join("process.json");
     fs::write(&file, process.to_string()).unwrap();
     let joined = bundle.runtime(&["exec", "--process", file.to_str().unwrap(), "test"]);
-    while bundle.status() == "running" && !bundle.log().contains("CapBnd") {
-        thread::sleep(Duration::from_millis(5));
-    }
+    eventually("its words, or its end", || bundle.log().contains("CapBnd") || bundle.status() != "running");
     bundle.runtime(&["delete", "--force", "test"]).good();
     let log = bundle.log();
     assert!(log.contains("warning: without a cgroup") && log.contains("refused"), "{log}");
@@ -297,12 +293,11 @@ fn a_killed_creation_can_be_deleted() {
         let left = fs::read_dir(bundle.path().join("state")).into_iter().flatten().count();
         assert_eq!(left, 0, "round {round}");
     }
-    std::thread::sleep(std::time::Duration::from_millis(300));
     let cgroup = Path::new("/sys/fs/cgroup/unified");
     let cgroup = if cgroup.exists() { cgroup } else { Path::new("/sys/fs/cgroup") };
     let cgroup = cgroup.join(bundle.spec["linux"]["cgroupsPath"].as_str().unwrap().trim_start_matches('/'));
     // One that was made and not yet written down may stay, empty; the next of this name takes it on.
-    let processes = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    let processes = || fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    eventually("that nothing runs on", || processes().is_empty());
     let _ = fs::remove_dir(&cgroup);
-    assert_eq!(processes, "");
 }

@@ -18,7 +18,7 @@ impl Host {
             return None;
         }
         let mut child = Command::new("unshare")
-            .args(["--net", "sh", "-c", "echo; exec sleep 100"])
+            .args(["--net", "sh", "-c", "echo; exec sleep 1000"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

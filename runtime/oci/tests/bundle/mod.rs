@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -23,6 +24,16 @@ const APPLETS: &[&str] = &[
     "ls", "mkdir", "mknod", "mount", "ps", "pwd", "readlink", "sed", "seq", "sh", "sleep", "stat", "stty",
     "touch", "true", "tty", "uname", "wc",
 ];
+
+/// Waits until something is so, on a machine that may be slow.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < end, "{what} never came true");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
 
 /// An OCI runtime with runc's command line.
 #[derive(Clone, Debug)]
@@ -211,12 +222,17 @@ impl Bundle {
         self.run_after(&format!("set -- {program} -- \"$@\";"))
     }
 
-    /// Creates and starts the container in the background.
+    /// Creates and starts the container in the background, and waits until its program is executed: `start` may end
+    /// before that.
     #[track_caller]
     pub(crate) fn start(&self) -> Running<'_> {
         self.create();
+        let executable = || fs::read_link(format!("/proc/{}/exe", self.pid())).ok();
+        let before = executable();
         self.runtime(&["start", "test"]).good();
-        Running(self)
+        let running = Running(self);
+        eventually("the program", || before.is_none() || executable() != before);
+        running
     }
 
     #[track_caller]
@@ -242,6 +258,12 @@ impl Bundle {
         assert_eq!(fs::read_dir(self.path().join("state")).unwrap().count(), 0, "left over: {ran:?}");
     }
 
+    /// Waits until a created container has written this to its log.
+    #[track_caller]
+    pub(crate) fn wait_for_log(&self, words: &str) {
+        eventually(&format!("{words:?} in the log"), || self.log().contains(words));
+    }
+
     /// What a created container and its creation wrote.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path().join("log")).unwrap_or_default()
@@ -262,15 +284,7 @@ impl Bundle {
     /// Waits until the container has this status.
     #[track_caller]
     pub(crate) fn wait_for(&self, status: &str) {
-        let mut now = self.status();
-        for _ in 0..400 {
-            if now == status {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-            now = self.status();
-        }
-        panic!("the container is {now}, not {status}");
+        eventually(&format!("the status {status}"), || self.status() == status);
     }
 }
 

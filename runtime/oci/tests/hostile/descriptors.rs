@@ -118,12 +118,7 @@ fn more_descriptors_than_there_are_lock_nobody_out() {
     let status = bundle.command(before, &arguments).stdin(Stdio::null()).stdout(log).status().unwrap();
     assert!(status.success(), "{}", bundle.log());
     let started = ran(bundle.command(before, &["start", "test"]));
-    for _ in 0..400 {
-        if started.status != 0 || bundle.status() == "stopped" {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    eventually("the end", || started.status != 0 || bundle.status() == "stopped");
     bundle.runtime(&["delete", "--force", "test"]).good();
     assert_eq!(started.status, 0, "{started:?}");
     // 3 is the listing itself.

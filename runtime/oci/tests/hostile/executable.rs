@@ -82,19 +82,19 @@ fn the_runtime_cannot_be_reached_in_a_shared_pid_namespace() {
     victim.args(&["true"]);
     let leaked = victim.path().join("leaked");
     fs::create_dir(&leaked).unwrap();
+    let seen = || fs::read_to_string(spying.rootfs("tmp/seen")).unwrap_or_default();
     for round in 0..30 {
         let leak = format!("exec 5<{} 9</;", leaked.display());
         victim.run_after(&leak).good();
         if round % 5 == 0 {
             // One that waits is seen for sure.
             victim.create();
-            std::thread::sleep(Duration::from_millis(50));
+            eventually("a sight of who waits", || seen().contains("exe=/memfd:sampan"));
             victim.runtime(&["delete", "--force", "test"]).good();
         }
     }
     drop(running);
-    let seen = fs::read_to_string(spying.rootfs("tmp/seen")).unwrap();
-    assert!(seen.contains("exe=/memfd:sampan"), "the spy saw nothing: {seen}");
+    let seen = seen();
     assert_eq!(runtime_bytes(), before);
     for word in ["sampan-runtime", "WROTE"] {
         assert!(!seen.contains(word), "{word}: {seen}");

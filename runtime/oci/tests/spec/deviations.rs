@@ -17,6 +17,8 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("crun", "config/hooks/timeout_of_zero", "takes 0 for no limit"),
     ("crun", "config/hooks/relative_path", "takes relative paths"),
     ("crun", "config/hooks/failed_poststop", "crashes now and then"),
+    ("crun", "config/hooks/runtime_namespace", "1.8 crashes now and then when it has run poststop hooks"),
+    ("crun", "config/hooks/poststop_after_run", "1.8 crashes now and then when it has run poststop hooks"),
     ("crun", "config/version/unsupported", "takes a missing version, and others by their beginning"),
     ("crun", "config/version/later_minor", "1.8 takes none but 1.0"),
     (

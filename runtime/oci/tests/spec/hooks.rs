@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, eventually};
 use crate::harness::{Case, case};
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -77,12 +77,7 @@ fn logged(bundle: &Bundle) -> Vec<String> {
 fn order(bundle: &mut Bundle) {
     log_all(bundle, "");
     let running = bundle.start();
-    for _ in 0..400 {
-        if logged(bundle).contains(&"program".to_owned()) {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    eventually("the program", || logged(bundle).contains(&"program".to_owned()));
     bundle.runtime(&["kill", "test", "KILL"]).good();
     bundle.wait_for("stopped");
     bundle.runtime(&["delete", "test"]).good();
@@ -265,11 +260,11 @@ fn poststop_after_run(bundle: &mut Bundle) {
 }
 
 fn timeout(bundle: &mut Bundle) {
-    let hook = json!({"path": "/bin/sleep", "args": ["sleep", "60"], "timeout": 1});
+    let hook = json!({"path": "/bin/sleep", "args": ["sleep", "600"], "timeout": 1});
     bundle.spec["hooks"] = json!({"createRuntime": [hook]});
     let begun = std::time::Instant::now();
     bundle.refused();
-    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+    assert!(begun.elapsed().as_secs() < 300, "{:?}", begun.elapsed());
 }
 
 fn timeout_of_zero(bundle: &mut Bundle) {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, eventually};
 use crate::harness::{Case, case};
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -63,15 +63,8 @@ fn waits_for_start(bundle: &mut Bundle) {
     std::thread::sleep(std::time::Duration::from_millis(100));
     assert!(!bundle.rootfs("tmp/executed").exists(), "it was executed before start");
     bundle.runtime(&["start", "test"]).good();
-    for _ in 0..400 {
-        if bundle.rootfs("tmp/executed").exists() {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    let executed = bundle.rootfs("tmp/executed").exists();
+    eventually("the program", || bundle.rootfs("tmp/executed").exists());
     bundle.runtime(&["delete", "--force", "test"]).good();
-    assert!(executed);
 }
 
 fn environment(bundle: &mut Bundle) {
@@ -94,12 +87,7 @@ fn later_changes(bundle: &mut Bundle) {
     let config = fs::read_to_string(bundle.path().join("config.json")).unwrap();
     fs::write(bundle.path().join("config.json"), config.replace("echo before", "echo after")).unwrap();
     bundle.runtime(&["start", "test"]).good();
-    for _ in 0..400 {
-        if !bundle.log().is_empty() {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    eventually("its word", || !bundle.log().is_empty());
     bundle.runtime(&["delete", "--force", "test"]).good();
     assert_eq!(bundle.log(), "before\n");
 }

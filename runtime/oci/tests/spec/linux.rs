@@ -147,6 +147,6 @@ fn slave_receives(bundle: &mut Bundle) {
     bundle.spec["hooks"] = json!({"poststart": [
         {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]});
     let script =
-        "for i in $(seq 100); do grep -q 'late' /proc/self/mountinfo && exec echo arrived; sleep 0.05; done";
+        "for i in $(seq 1200); do grep -q 'late' /proc/self/mountinfo && exec echo arrived; sleep 0.05; done";
     assert_eq!(bundle.script(script).run().good(), "arrived\n");
 }

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, eventually};
 use crate::harness::{Case, case};
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -86,13 +86,15 @@ fn start_needs_a_container(bundle: &mut Bundle) {
 fn start_only_once(bundle: &mut Bundle) {
     bundle.script("echo x >> /tmp/starts; sleep 1000");
     let _running = bundle.start();
+    let starts = || fs::read_to_string(bundle.rootfs("tmp/starts")).unwrap_or_default().matches('x').count();
+    eventually("the program", || starts() > 0);
     error(bundle, &["start", "test"]);
     assert_eq!(bundle.status(), "running");
     bundle.runtime(&["kill", "test", "KILL"]).good();
     bundle.wait_for("stopped");
     error(bundle, &["start", "test"]);
     assert_eq!(bundle.status(), "stopped");
-    assert_eq!(fs::read_to_string(bundle.rootfs("tmp/starts")).unwrap_or_default().matches('x').count(), 1);
+    assert_eq!(starts(), 1);
 }
 
 /// `create` applies everything but `process`, which only the start needs.
@@ -117,13 +119,7 @@ fn kill_sends(bundle: &mut Bundle) {
     bundle.script(script);
     let _running = bundle.start();
     let wait = |file: &str, text: &str| {
-        for _ in 0..400 {
-            if fs::read_to_string(bundle.rootfs(file)).is_ok_and(|t| t == text) {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        panic!("{file} isn't {text:?}");
+        eventually(text, || fs::read_to_string(bundle.rootfs(file)).is_ok_and(|t| t == text));
     };
     wait("tmp/ready", "");
     bundle.runtime(&["kill", "test", "USR1"]).good();

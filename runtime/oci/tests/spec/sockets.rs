@@ -59,7 +59,7 @@ pub(crate) fn listen(path: &Path) -> UnixListener {
 /// Takes one connection: what was sent in it until its end, and the descriptors that came with it.
 pub(crate) fn receive(listener: &UnixListener) -> (Vec<u8>, Vec<OwnedFd>) {
     let stream = accept(listener);
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let (mut data, mut fds) = (Vec::new(), Vec::new());
     loop {
         let mut buffer = [0; 4096];
@@ -80,7 +80,7 @@ pub(crate) fn receive(listener: &UnixListener) -> (Vec<u8>, Vec<OwnedFd>) {
 }
 
 fn accept(listener: &UnixListener) -> UnixStream {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         match listener.accept() {
             Ok((stream, _)) => {
