@@ -38,7 +38,7 @@ fn iperf3_runs_through_bridge_and_published_port() {
 
 /// Sends [`BYTES`] from here, or, in reverse, from there.
 fn carry(address: &str, port: u16, reverse: bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let mut command = Command::new("iperf3");
         command.args(["-J", "-c", address, "-p", &port.to_string(), "-n", &BYTES.to_string()]);

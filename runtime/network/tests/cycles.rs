@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::thread;
 
-use host::{Host, container, get, on, open, parse};
+use host::{Host, container, get, is_closed, on, open, parse};
 use sampan_network::DEFAULT_NETWORK;
 
 /// 200 one after the other, and then 8 times 100 at once.
@@ -30,7 +30,7 @@ fn a_thousand_come_and_go() {
     assert_eq!(open_files(), descriptors);
     // One that was forgotten by nobody would live for thirty seconds.
     assert_eq!(udp_flows(), [""; 0]);
-    assert!(get("127.0.0.1:8080").is_none());
+    assert!(is_closed("127.0.0.1:8080"));
     stays.serve(80);
     assert!(get("127.0.0.1:8080").is_some());
     host.networks.release(&stays.holder.id).unwrap();

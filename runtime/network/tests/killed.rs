@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use host::{Container, Host, container, ip, name_server, on, open, parse};
+use host::{Container, Host, container, eventually, ip, name_server, on, open, parse};
 use libtest_mimic::{Arguments, Failed, Trial};
 use sampan_network::{Config, Driver, Request, Subnet};
 
@@ -225,7 +225,12 @@ fn an_nft_outlives_its_parent() -> Result<(), Failed> {
     let slow = host.directory().join("slow");
     let called = slow.join("called");
     std::fs::create_dir(&slow)?;
-    let script = format!("#!/bin/sh\n: >{}\nsleep 1\nPATH=$LATER exec nft \"$@\"\n", called.display());
+    let done = slow.join("done");
+    let script = format!(
+        "#!/bin/sh\n: >{}\nsleep 1\nPATH=$LATER nft \"$@\"\n: >{}\n",
+        called.display(),
+        done.display()
+    );
     std::fs::write(slow.join("nft"), script)?;
     std::fs::set_permissions(slow.join("nft"), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
 
@@ -233,15 +238,11 @@ fn an_nft_outlives_its_parent() -> Result<(), Failed> {
     let path = std::env::var("PATH")?;
     let mut command = situation.command(&host, &victim, "start", Command::new(std::env::current_exe()?));
     let mut process = command.env("PATH", format!("{}:{path}", slow.display())).env("LATER", path).spawn()?;
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !called.exists() && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(2));
-    }
+    eventually("that nft is called", || called.exists());
     process.kill()?;
     process.wait()?;
-    assert!(called.exists(), "nft was never called");
     let (second, _) = host.start("second", &situation.requests(), &["8081:80"]);
-    thread::sleep(Duration::from_millis(1500));
+    eventually("the end of the nft that was left alone", || done.exists());
     assert!(reaches(&second, 8081), "its published port is gone");
     for container in [victim, second] {
         host.networks.release(&container.holder.id)?;
@@ -253,7 +254,7 @@ fn an_nft_outlives_its_parent() -> Result<(), Failed> {
 fn reaches(container: &Container, port: u16) -> bool {
     let _listener = container.run(|| TcpListener::bind("0.0.0.0:80").unwrap());
     let port = SocketAddr::from(([127, 0, 0, 1], port));
-    TcpStream::connect_timeout(&port, Duration::from_secs(3)).is_ok()
+    TcpStream::connect_timeout(&port, Duration::from_secs(30)).is_ok()
 }
 
 /// The same container once more, in a new namespace: it is reached by its port.
@@ -275,7 +276,7 @@ fn left(host: &Host) -> String {
 /// What is left on the host beyond `nothing`, and stays: a name server takes a moment to
 /// end, and so does an `nft` whose parent was killed.
 fn more_than(nothing: &str, host: &Host) -> Vec<String> {
-    let deadline = Instant::now() + Duration::from_secs(3);
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let left = left(host);
         let more: Vec<String> = left

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use host::{Host, container, get, on, open, parse};
+use host::{Host, container, get, is_closed, on, open, parse};
 use sampan_network::{DEFAULT_NETWORK, Error, Lease};
 
 const DIRECTORY: &str = "SAMPAN_TEST_DIRECTORY";
@@ -192,7 +192,7 @@ fn a_flushed_ruleset_comes_back() {
     let (web, _) = host.start("web", &[on(DEFAULT_NETWORK)], &["8080:80"]);
     web.serve(80);
     host::command("nft", &["flush", "ruleset"]);
-    assert_eq!(get("127.0.0.1:8080"), None);
+    assert!(is_closed("127.0.0.1:8080"));
     // A container that starts brings back the others' ports as well.
     let (other, _) = host.start("other", &[on(DEFAULT_NETWORK)], &["8081:80"]);
     assert!(get("127.0.0.1:8080").is_some());

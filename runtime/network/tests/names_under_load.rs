@@ -25,8 +25,8 @@ const GUESTS: usize = 200;
 const PORTERS: usize = 20;
 /// At least so often one of them comes or goes meanwhile.
 const CHANGES: usize = 2 * GUESTS;
-/// How long a resolver waits for an answer (resolv.conf(5): five seconds), and how often it asks each server.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a resolver waits for an answer, and how often it asks each server (resolv.conf(5)).
+const PATIENCE: Duration = Duration::from_secs(5);
 const ATTEMPTS: usize = 2;
 const UPSTREAM: &str = "127.9.9.9";
 const OUTSIDE: [u8; 4] = [192, 0, 2, 9];

@@ -100,6 +100,21 @@ struct Exchange<'a> {
 impl Client<'_> {
     /// Gets an address, the previous one if possible.
     pub(super) fn acquire(&self, previous: Option<Previous>, deadline: Instant) -> Result<Granted, Failure> {
+        let mut refused = None;
+        match self.try_to_acquire(previous, deadline, &mut refused) {
+            // The time was over before the same was said once more.
+            Err(Failure::Silence(heard)) => Err(refused.map_or(Failure::Silence(heard), Failure::Refused)),
+            other => other,
+        }
+    }
+
+    /// The same; `refused` is why a server has refused what it had offered.
+    fn try_to_acquire(
+        &self,
+        previous: Option<Previous>,
+        deadline: Instant,
+        refused: &mut Option<String>,
+    ) -> Result<Granted, Failure> {
         let mut wanted = previous.map(|previous| previous.address);
         if let Some(Previous { address, is_held: true }) = previous {
             let until = deadline.min(Instant::now() + REBOOT_PATIENCE);
@@ -122,6 +137,7 @@ impl Client<'_> {
                     if until == deadline {
                         return Err(Failure::Refused(why));
                     }
+                    *refused = Some(why);
                     // A server that offers and refuses in a circle must not keep us busy.
                     std::thread::sleep(until.saturating_duration_since(Instant::now()));
                 }

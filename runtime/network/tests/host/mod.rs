@@ -17,14 +17,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns, unshare};
 use sampan_network::{Holder, Lease, Networks, PortMapping, Request, loopback_up, parse_ports};
 use tempfile::TempDir;
 
-/// How long a packet may take that should arrive, or is waited for that shouldn't.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a packet may take that should arrive, where many want a processor.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one is waited for that shouldn't.
+const NEVER: Duration = Duration::from_secs(3);
 
 pub struct Host {
     directory: TempDir,
@@ -197,12 +199,18 @@ impl Container {
         self.run(move || get(&address))
     }
 
+    /// Whether nothing answers a TCP client inside.
+    pub fn is_kept_from(&self, address: &str) -> bool {
+        let address = address.to_owned();
+        self.run(move || is_closed(&address))
+    }
+
     /// A process number that `ip link set netns` understands: a sleeper inside.
     fn clone_into_named(&self) -> u32 {
         self.run(|| {
             // It may live on a little, and holds nothing of the test.
             let mut sleep = Command::new("sleep");
-            let child = sleep.arg("30").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let child = sleep.arg("60").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             let pid = child.id();
             thread::spawn(move || {
                 let mut child = child;
@@ -213,17 +221,27 @@ impl Container {
     }
 }
 
-/// What a TCP server says, if it can be reached.
+/// What a TCP server says that can be reached; see [`is_closed`] for one that can't.
 pub fn get(address: &str) -> Option<String> {
+    get_within(PATIENCE, address)
+}
+
+/// Whether no TCP server answers.
+pub fn is_closed(address: &str) -> bool {
+    get_within(NEVER, address).is_none()
+}
+
+/// What a TCP server says within this time.
+pub fn get_within(patience: Duration, address: &str) -> Option<String> {
     let address: SocketAddr = address.parse().unwrap();
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut stream = TcpStream::connect_timeout(&address, patience).ok()?;
+    stream.set_read_timeout(Some(patience)).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
     Some(text)
 }
 
-/// What a UDP server says, if it can be reached.
+/// What a UDP server says that can be reached.
 pub fn get_udp(address: &str) -> Option<String> {
     let address: SocketAddr = address.parse().unwrap();
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
@@ -255,6 +273,16 @@ pub fn command(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
     assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < end, "{what} never came true");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 pub fn own_netns() -> OwnedFd {
