@@ -214,6 +214,6 @@ mod tests {
         let begun = Instant::now();
         let graph = Graph::new(&order);
         assert!((0..30_000).all(|n: u32| graph.cycle(&n.to_string()).is_none()));
-        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     }
 }

@@ -31,8 +31,14 @@ fn impatient() -> Machine {
     Machine { stall: Duration::from_millis(500), retries: 0, ..Machine::new() }
 }
 
+/// Takes the first answer for the last, and has time to read it.
+fn hasty() -> Machine {
+    Machine { retries: 0, ..Machine::new() }
+}
+
+/// Far less than what drips or has no end would take.
 fn assert_quick(started: Instant) {
-    assert!(started.elapsed() < Duration::from_secs(20), "it took {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(120), "it took {:?}", started.elapsed());
 }
 
 #[test]
@@ -43,7 +49,7 @@ fn a_header_without_end_is_refused() {
     for raw in [bomb, long, chain] {
         let server = Server::start(move |_| Reply::raw(&raw));
         let started = Instant::now();
-        let error = impatient().pull_refused(&name(&server));
+        let error = hasty().pull_refused(&name(&server));
         assert!(matches!(error, Error::Protocol { .. } | Error::Unreachable { .. }), "{error}");
         assert_quick(started);
     }
@@ -63,7 +69,7 @@ fn what_is_no_http_is_refused() {
         b"",
     ] {
         let server = Server::start(move |_| Reply::raw(raw));
-        let error = impatient().pull_refused(&name(&server));
+        let error = hasty().pull_refused(&name(&server));
         let message = error.to_string();
         assert!(message.contains(&server.address), "{message}");
         assert!(!message.chars().any(char::is_control), "{message:?}");
@@ -136,8 +142,7 @@ fn bodies_of_unknown_length_are_read() {
 #[test]
 fn a_body_that_is_whole_but_never_ends_is_whole() {
     let server = spoiled(|_, _, reply| Reply { stall: true, length: Length::Chunked, ..reply });
-    let machine = Machine { stall: Duration::from_millis(300), ..Machine::new() };
-    machine.pull(&name(&server)).unwrap();
+    Machine::new().pull(&name(&server)).unwrap();
     let layers = server.requests().iter().filter(|request| request.contains("/blobs/")).count();
     assert_eq!(layers, 2, "configuration and layer, each once");
 }
@@ -296,7 +301,7 @@ fn token_answers_are_bounded_and_checked() {
             Reply::new(401, b"").with("www-authenticate", &realm)
         });
         let started = Instant::now();
-        let error = impatient().pull_refused(&name(&server));
+        let error = hasty().pull_refused(&name(&server));
         assert!(error.to_string().contains("token server"), "{error}");
         assert_quick(started);
     }
@@ -366,12 +371,12 @@ fn redirects_without_a_usable_place_are_refused() {
         ["", "file:///etc/passwd", "ftp://127.0.0.1/", "http://", "http://u:p@127.0.0.1/x", "gopher:x", "x"]
     {
         let server = Server::start(move |_| Reply::new(302, b"").with("location", location));
-        let error = impatient().pull_refused(&name(&server));
+        let error = hasty().pull_refused(&name(&server));
         assert!(error.to_string().contains("it "), "{location}: {error}");
         assert!(server.requests().len() <= 2, "{location}");
     }
     let server = Server::start(|_| Reply::new(307, b""));
-    let error = impatient().pull_refused(&name(&server));
+    let error = hasty().pull_refused(&name(&server));
     assert!(error.to_string().contains("redirects to nowhere"), "{error}");
 }
 

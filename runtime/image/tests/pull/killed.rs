@@ -66,7 +66,7 @@ fn a_process_killed_at_any_moment_leaves_a_store_that_works() {
     let begun = Instant::now();
     let output = start().wait_with_output().unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("+end"), "{output:?}");
-    let whole = begun.elapsed();
+    let mut whole = begun.elapsed();
 
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let mut cut_short = 0;
@@ -80,6 +80,8 @@ fn a_process_killed_at_any_moment_leaves_a_store_that_works() {
         let done = |mark: &str| said.lines().any(|line| line == format!("+{mark}"));
         assert!(!said.lines().any(|line| line.starts_with('-')), "round {round}: {said}");
         cut_short += usize::from(!done("end"));
+        // The machine may have more or less to do by now than when the time was taken.
+        whole = whole.mul_f64(if done("end") { 0.8 } else { 1.05 });
         let store = machine.store();
         let context = format!("round {round} after {said:?}");
         assert_eq!(machine.leftovers(), [] as [String; 0], "{context}");
@@ -105,7 +107,7 @@ fn of_two_processes_that_pull_one_image_the_other_goes_on_when_one_is_killed() {
     let image = TestImage::new(&archives);
     let layers: Vec<_> = image.layers.iter().map(|layer| Digest::of(layer).to_string()).collect();
     let server =
-        Server::registry_with(image, |_, reply| Reply { pace: Some(Duration::from_millis(15)), ..reply });
+        Server::registry_with(image, |_, reply| Reply { pace: Some(Duration::from_millis(60)), ..reply });
     let name = format!("{}/x", server.address);
     let test = "killed::of_two_processes_that_pull_one_image_the_other_goes_on_when_one_is_killed";
     let fetched = |layer: &String| server.requests().iter().filter(|request| request.contains(layer)).count();
@@ -115,7 +117,7 @@ fn of_two_processes_that_pull_one_image_the_other_goes_on_when_one_is_killed() {
         server.forget();
         let mut first = victim(test, &machine.store_path(), &[format!("pull {name}")]);
         let mut first = first.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while fetched(&layers[0]) == 0 {
             assert!(Instant::now() < deadline, "the first process asks for nothing");
             std::thread::sleep(Duration::from_millis(2));

@@ -1,7 +1,6 @@
 //! Debian's `docker-registry`, filled by `skopeo`: HTTP, HTTPS with a CA of its own, passwords,
 //! Docker's and OCI's formats, gzip and zstd.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -21,6 +20,13 @@ struct Registry {
     directory: tempfile::TempDir,
 }
 
+/// The address that the registry chose, by its log: a port that was found free by somebody else may be taken by then.
+fn listens_at(log: &str) -> Option<String> {
+    let (_, rest) = log.split_once("listening on 127.0.0.1:")?;
+    let end = rest.find(|c: char| !c.is_ascii_digit())?;
+    Some(format!("127.0.0.1:{}", &rest[..end]))
+}
+
 impl Registry {
     /// `None`, visibly, where the programs are missing.
     fn start(secure: bool) -> Option<Self> {
@@ -29,11 +35,9 @@ impl Registry {
         }
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("127.0.0.1:{port}");
         let mut config = format!(
-            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
-             storage: {{filesystem: {{rootdirectory: {0}/data}}}}\nhttp:\n  addr: {address}\n",
+            "version: 0.1\nlog: {{level: info, accesslog: {{disabled: true}}}}\n\
+             storage: {{filesystem: {{rootdirectory: {0}/data}}}}\nhttp:\n  addr: 127.0.0.1:0\n",
             path.display()
         );
         if secure {
@@ -46,18 +50,21 @@ impl Registry {
             ));
         }
         std::fs::write(path.join("config.yml"), config).unwrap();
+        let log = path.join("log");
         let process = Command::new("docker-registry")
             .arg("serve")
             .arg(path.join("config.yml"))
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let registry = Self { process, address, directory };
+        let mut registry = Self { process, address: String::new(), directory };
         let started = Instant::now();
-        while std::net::TcpStream::connect(&registry.address).is_err() {
-            assert!(started.elapsed() < Duration::from_secs(20), "the registry does not start");
+        while registry.address.is_empty() {
+            let said = std::fs::read_to_string(&log).unwrap();
+            assert!(started.elapsed() < Duration::from_secs(120), "the registry does not start: {said}");
             std::thread::sleep(Duration::from_millis(20));
+            registry.address = listens_at(&said).unwrap_or_default();
         }
         Some(registry)
     }

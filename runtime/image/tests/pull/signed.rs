@@ -463,7 +463,7 @@ fn a_hostile_lookaside_store_refuses_the_image_and_does_no_harm() {
     let started = Instant::now();
     let error = machine.pull_refused(&name(&server));
     assert!(matches!(error, Error::Stalled { .. }), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(20));
+    assert!(started.elapsed() < Duration::from_secs(120));
 }
 
 #[test]
