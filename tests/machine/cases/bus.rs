@@ -69,7 +69,13 @@ fn signals_every_change(machine: &Machine) -> Result<()> {
         .stdout(output.as_file().try_clone()?)
         .stderr(Stdio::null())
         .spawn()?;
-    std::thread::sleep(Duration::from_millis(300));
+    // The monitor doesn't say when it begins to see.
+    let probe = ["busctl", "emit", "/org/sampan1", "org.sampan1.Manager", "Probe"];
+    machine.wait("the monitor sees signals", Duration::from_secs(60), |m| {
+        m.ok(&probe)?;
+        Ok(std::fs::read_to_string(output.path())?.contains("Probe"))
+    })?;
+    call(machine, "ListContainers")?;
     start(machine, "seen")?;
     let has = |old: &str, new: &str| {
         let text = std::fs::read_to_string(output.path()).unwrap_or_default();

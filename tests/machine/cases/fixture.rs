@@ -294,5 +294,5 @@ pub fn own_processes(machine: &Machine) -> Result<Vec<String>> {
 
 /// Fetches a URL from inside the machine, that is from the containers' host.
 pub fn fetch(machine: &Machine, url: &str) -> Result<String> {
-    machine.ok(&["curl", "-sS", "--fail", "--max-time", "5", url])
+    machine.ok(&["curl", "-sS", "--fail", "--max-time", "30", url])
 }

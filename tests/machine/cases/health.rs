@@ -48,12 +48,12 @@ fn image_check(machine: &Machine) -> Result<()> {
     for _ in 0..2 {
         start(machine, "own")?;
         wait_for(machine, "own", "healthy")?;
-        ensure!(timers(machine, "own")? == ["own-health.timer"], "{:?}", timers(machine, "own")?);
+        machine.wait("its timer", PATIENCE, |m| Ok(timers(m, "own")? == ["own-health.timer"]))?;
         ensure!(machine.journal("own-health")?.contains("looked"), "its output is missing");
         machine.ok(&["sampan", "exec", "systemd-own", "touch", "/tmp/ill"])?;
         wait_for(machine, "own", "unhealthy")?;
         machine.ok(&["systemctl", "stop", "own"])?;
-        ensure!(timers(machine, "own")?.is_empty(), "the timer is left");
+        machine.wait("no timer is left", PATIENCE, |m| Ok(timers(m, "own")?.is_empty()))?;
         let failed = machine.ok(&["systemctl", "list-units", "--plain", "--no-legend", "own-health*"])?;
         ensure!(failed.is_empty(), "units are left: {failed}");
     }
@@ -63,7 +63,7 @@ fn image_check(machine: &Machine) -> Result<()> {
         Ok(m.ok(&["sampan", "inspect", "--format", "{{.State.Health.Status}}", "shell"])?.trim() == "healthy")
     })?;
     machine.ok(&["sampan", "stop", "shell"])?;
-    ensure!(timers(machine, "sampan-shell")?.is_empty(), "the timer is left");
+    machine.wait("no timer is left", PATIENCE, |m| Ok(timers(m, "sampan-shell")?.is_empty()))?;
     uninstall(machine, &["own.container"])
 }
 
@@ -90,9 +90,9 @@ fn startup_checks(machine: &Machine) -> Result<()> {
     ensure!(!machine.journal("slow-health")?.contains("regular"), "a regular check came too early");
     machine.ok(&["sampan", "exec", "systemd-slow", "touch", "/tmp/up"])?;
     wait_for(machine, "slow", "healthy")?;
-    ensure!(timers(machine, "slow")? == ["slow-health.timer"], "{:?}", timers(machine, "slow")?);
+    machine.wait("the regular timer alone", PATIENCE, |m| Ok(timers(m, "slow")? == ["slow-health.timer"]))?;
     machine.ok(&["systemctl", "stop", "slow"])?;
-    ensure!(timers(machine, "slow")?.is_empty(), "a timer is left");
+    machine.wait("no timer is left", PATIENCE, |m| Ok(timers(m, "slow")?.is_empty()))?;
     uninstall(machine, &["slow.container"])
 }
 

@@ -291,12 +291,12 @@ fn a_job(machine: &Machine) -> Result<()> {
 }
 
 fn unhealthy(machine: &Machine) -> Result<()> {
-    let probe = "    livenessProbe:\n      exec: {command: [test, -e, /healthy]}\n      periodSeconds: 1\n      failureThreshold: 1\n      initialDelaySeconds: 2\n";
+    let probe = "    livenessProbe:\n      exec: {command: [test, -e, /healthy]}\n      periodSeconds: 1\n      failureThreshold: 1\n      initialDelaySeconds: 6\n";
     let yaml = pod("Always", "touch /healthy; echo begun; sleep 1000") + probe;
     kube(machine, "ill", &yaml, "")?;
     start(machine, "ill")?;
     let first = machine.main_pid("ill-main")?;
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(9));
     ensure!(machine.main_pid("ill-main")? == first, "a healthy container was restarted");
     for _ in 0..2 {
         let pid = machine.main_pid("ill-main")?;

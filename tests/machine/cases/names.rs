@@ -66,7 +66,7 @@ fn the_host_resolves_names(machine: &Machine) -> Result<()> {
     // Without resolved a start is none the worse, and says what is missing.
     machine.shell("systemctl stop systemd-resolved && systemctl mask systemd-resolved")?;
     machine.ok(&["systemctl", "restart", "one"])?;
-    let log = machine.ok(&["journalctl", "--no-pager", "-u", "one"])?;
+    let log = machine.journal("one")?;
     ensure!(log.contains("host_names") && log.contains("\"systemd-app\""), "{log}");
     done(machine, &["one"])
 }

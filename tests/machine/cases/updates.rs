@@ -107,10 +107,14 @@ fn word(machine: &Machine, unit: &str) -> Result<String> {
     Ok(said.lines().last().unwrap_or_default().to_owned())
 }
 
+/// Waits for a word: a container that has been started may still have to say it.
 pub fn says(machine: &Machine, unit: &str, wanted: &str) -> Result<()> {
-    let said = word(machine, unit)?;
-    ensure!(said == wanted, "{unit} says {said:?}, not {wanted:?}");
-    Ok(())
+    let mut said = String::new();
+    let waited = machine.wait(unit, PATIENCE, |m| {
+        said = word(m, unit)?;
+        Ok(said == wanted)
+    });
+    waited.with_context(|| format!("{unit} says {said:?}, not {wanted:?}"))
 }
 
 fn stop(machine: &Machine, units: &[&str], files: &[&str]) -> Result<()> {
@@ -156,6 +160,7 @@ fn newer_image(machine: &Machine) -> Result<()> {
     ensure!(run == "one.service registry false\ntwo.service registry false\n", "{run}");
     // In the journal, where people look for it.
     ensure!(machine.journal("one.service")?.contains("one.service: updated: localhost:5000/busybox:both"));
+    machine.ok(&["journalctl", "--sync"])?;
     let entry =
         machine.ok(&["journalctl", "--output=json", "SAMPAN_AUTO_UPDATE=true", "CONTAINER_NAME=two"])?;
     let entry: Value = serde_json::from_str(entry.lines().last().unwrap_or_default())?;

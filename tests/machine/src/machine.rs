@@ -15,10 +15,10 @@ use crate::command::output;
 use crate::place::Place;
 
 /// How long a machine may take from its first process to the state `running`.
-const BOOT: Duration = Duration::from_secs(60);
+const BOOT: Duration = Duration::from_secs(180);
 
 /// How long it may take to shut down before it is killed.
-const SHUTDOWN: Duration = Duration::from_secs(30);
+const SHUTDOWN: Duration = Duration::from_secs(120);
 
 /// What a machine boots from.
 #[derive(Debug, Clone, Default)]
@@ -185,13 +185,15 @@ impl Machine {
         self.ok(&["journalctl", "--no-pager", "--output=cat", "--unit", unit])
     }
 
-    /// Waits until `condition` holds; an error that names `what` after `limit`.
+    /// Waits until `condition` holds; an error that names `what` after `limit`, which is a minute at least: what takes
+    /// a second here may take many where others want the processors too.
     pub fn wait(
         &self,
         what: &str,
         limit: Duration,
         mut condition: impl FnMut(&Machine) -> Result<bool>,
     ) -> Result<()> {
+        let limit = limit.max(Duration::from_secs(60));
         // An emulated machine takes ten times as long.
         let limit = if self.pid == 1 { 10 * limit } else { limit };
         let deadline = Instant::now() + limit;

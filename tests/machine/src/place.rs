@@ -89,7 +89,7 @@ impl Place {
 
     /// Removes the cgroup and the folder of a machine whose processes have ended.
     pub fn remove(&self) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         // A cgroup stays busy for a moment after its last process is gone.
         while let Err(error) = remove_cgroup(&self.cgroup) {
             if Instant::now() > deadline {

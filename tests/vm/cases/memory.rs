@@ -102,7 +102,7 @@ fn a_kill_is_an_event(bundle: &Bundle) -> Result<()> {
     // Then its own program.
     machine.shell(&format!("kill -KILL {}", bundle.pid()?))?;
     bundle.wait_for("stopped")?;
-    machine.shell("for i in $(seq 200); do kill -0 $(cat /srv/events.pid) 2>/dev/null || exit 0; sleep 0.1; done; exit 1")?;
+    machine.shell("for i in $(seq 3000); do kill -0 $(cat /srv/events.pid) 2>/dev/null || exit 0; sleep 0.1; done; exit 1")?;
     Ok(())
 }
 
