@@ -158,6 +158,35 @@ fn ipv6_works_like_ipv4() {
     }
 }
 
+/// Or a container could make itself its neighbours' router (CVE-2020-10749, CVE-2020-13401); also on an interface that
+/// comes later. The host's end of a pair is no machine of that network at all.
+#[test]
+fn a_containers_ipv6_addresses_come_from_us_alone() {
+    let Some(host) = Host::new() else { return };
+    let config = Config { name: "dual".to_owned(), ipv6: true, disable_dns: true, ..Config::default() };
+    host.networks.create(&config, false).unwrap();
+    let setting = |path: String| std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{path}")).unwrap();
+    for (network, link_local) in [(DEFAULT_NETWORK, false), ("dual", true)] {
+        let (container, lease) = host.start(network, &[on(network)], &["8080:80"]);
+        let attachment = &lease.attachments[0];
+        let interface = attachment.interface.clone();
+        let generation = if link_local { "0\n" } else { "1\n" };
+        container.run(move || {
+            for name in ["default", interface.as_str()] {
+                assert_eq!(setting(format!("{name}/accept_ra")), "0\n");
+                assert_eq!(setting(format!("{name}/accept_dad")), "0\n");
+                assert_eq!(setting(format!("{name}/addr_gen_mode")), generation);
+            }
+        });
+        assert_eq!(setting(format!("{}/disable_ipv6", attachment.host_interface)), "1\n");
+        assert_eq!(
+            command("ip", &["-6", "route", "show", "table", "all", "dev", &attachment.host_interface]),
+            ""
+        );
+        host.networks.release(&container.holder.id).unwrap();
+    }
+}
+
 #[test]
 fn networks_are_kept_apart_as_asked() {
     let Some(host) = Host::new() else { return };

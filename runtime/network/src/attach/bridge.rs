@@ -15,6 +15,7 @@ use crate::config::Network;
 use crate::error::{Error, Result};
 use crate::firewall::elements;
 use crate::kernel::interface::Interface;
+use crate::kernel::link::Found;
 use crate::kernel::netlink::{Batch, Socket};
 use crate::kernel::{interface, link, sysctl};
 use crate::lease::{Attachment, Lease};
@@ -40,14 +41,18 @@ fn connect_to_own(sides: &mut Sides<'_>, attachment: &Attachment, name: &str, le
     let mut batch = Batch::default();
     // Also for a bridge that was there: its maker may have been killed half-way.
     for (gateway, subnet) in network.gateways() {
-        link::add_address(&mut batch, bridge, gateway, subnet);
+        link::add_address(&mut batch, bridge.index, gateway, subnet);
     }
-    link::bridge_up(&mut batch, bridge, name, elements::is_on_loopback(lease));
-    add_pair(&mut batch, sides, attachment, bridge, mtu)?;
+    let is_on_loopback = elements::is_on_loopback(lease);
+    if !bridge.is_bridge_up(is_on_loopback) {
+        link::bridge_up(&mut batch, bridge.index, name, is_on_loopback);
+    }
+    add_pair(&mut batch, sides, attachment, bridge.index, mtu)?;
     if !lease.ports.is_empty() {
         link::allow_hairpin(&mut batch, &attachment.host_interface);
     }
-    sides.host.run(batch).map_err(|error| full(error, network)).map(drop)
+    sides.host.run(batch).map_err(|error| full(error, network))?;
+    bring_up(sides, attachment)
 }
 
 /// A port on a bridge that isn't ours.
@@ -66,14 +71,24 @@ fn connect_to_foreign(sides: &mut Sides<'_>, attachment: &Attachment) -> Result<
     let mut batch = Batch::default();
     add_pair(&mut batch, sides, attachment, bridge.index, mtu)?;
     sides.host.run(batch).map_err(|error| full(error, network))?;
-    let Some((vlan, default)) = vlan else {
-        return Ok(());
-    };
-    // The container's end is still down: nothing was said in the other VLAN.
-    let port = link::index(&sides.host, &attachment.host_interface)?;
-    let port = port.ok_or_else(|| missing(&format!("find interface {}", attachment.host_interface)))?;
+    if let Some((vlan, default)) = vlan {
+        // While the pair is down: nothing is said in the other VLAN.
+        let port = link::index(&sides.host, &attachment.host_interface)?;
+        let port = port.ok_or_else(|| missing(&format!("find interface {}", attachment.host_interface)))?;
+        let mut batch = Batch::default();
+        link::set_vlan(&mut batch, port, &attachment.host_interface, vlan, default);
+        sides.host.run(batch)?;
+    }
+    bring_up(sides, attachment)
+}
+
+/// Brings the host's end of the pair up, once all else is settled: what is changed after that is announced. (The
+/// container's end follows with its addresses.)
+fn bring_up(sides: &mut Sides<'_>, attachment: &Attachment) -> Result<()> {
+    let name = &attachment.host_interface;
+    sysctl::keep_without_ipv6(name)?;
     let mut batch = Batch::default();
-    link::set_vlan(&mut batch, port, &attachment.host_interface, vlan, default);
+    link::up_named(&mut batch, name);
     sides.host.run(batch).map(drop)
 }
 
@@ -118,9 +133,9 @@ pub(crate) fn mtu(host: &mut Socket, network: &Network) -> Result<Option<u32>> {
     Ok(way_out.and_then(|interface| interface.mtu).filter(|mtu| *mtu < USUAL_MTU))
 }
 
-/// The index of the network's bridge, which is made if it isn't there. Nobody
+/// The network's bridge, which is made if it isn't there. Nobody
 /// takes it away from us: our lease was written before.
-fn make(host: &mut Socket, network: &Network, name: &str, mtu: Option<u32>) -> Result<u32> {
+fn make(host: &mut Socket, network: &Network, name: &str, mtu: Option<u32>) -> Result<Found> {
     let mut found = link::find(host, name)?;
     if found.is_none() {
         // With a fixed address the bridge keeps it when ports come and go, and with
@@ -139,7 +154,7 @@ fn make(host: &mut Socket, network: &Network, name: &str, mtu: Option<u32>) -> R
     if !found.has_settled_ipv6(network.ipv6_enabled) {
         sysctl::settle_ipv6(name, network.ipv6_enabled)?;
     }
-    Ok(found.index)
+    Ok(found)
 }
 
 /// The index of the VRF that the network asks for.

@@ -48,25 +48,57 @@ pub(crate) fn index(socket: &Socket, name: &str) -> Result<Option<u32>> {
     }
 }
 
-/// An interface, and how it gets its IPv6 addresses.
+/// An interface, and how it goes about packets.
 #[derive(Debug)]
 pub(crate) struct Found {
     /// Its index.
     pub(crate) index: u32,
+    is_up: bool,
+    ipv4: Vec<AfSpecInet>,
     ipv6: Vec<AfSpecInet6>,
 }
 
 impl Found {
+    fn of(message: LinkMessage) -> Self {
+        let mut found = Self {
+            index: message.header.index,
+            is_up: message.header.flags.contains(LinkFlags::Up),
+            ipv4: Vec::new(),
+            ipv6: Vec::new(),
+        };
+        for attribute in message.attributes {
+            let LinkAttribute::AfSpecUnspec(families) = attribute else { continue };
+            for family in families {
+                match family {
+                    AfSpecUnspec::Inet(attributes) => found.ipv4 = attributes,
+                    AfSpecUnspec::Inet6(attributes) => found.ipv6 = attributes,
+                    _ => {}
+                }
+            }
+        }
+        found
+    }
+
     /// Whether [`settle_ipv6`](crate::kernel::sysctl::settle_ipv6) would change nothing.
-    ///
-    /// To look here is much cheaper: the kernel keeps the settings of all network namespaces
-    /// in one list, and goes through it for each file of `/proc/sys/net/ipv6` that is opened.
     pub(crate) fn has_settled_ipv6(&self, link_local: bool) -> bool {
         let mode = if link_local { In6AddrGenMode::Eui64 } else { In6AddrGenMode::None };
         self.ipv6.contains(&AfSpecInet6::AddrGenMode(mode))
             && self.ipv6.iter().any(|attribute| {
                 matches!(attribute, AfSpecInet6::DevConf(conf) if conf.accept_ra == 0 && conf.accept_dad == 0)
             })
+    }
+
+    /// Whether [`bridge_up`] would change nothing. To do it again isn't free: the kernel announces a change, and goes
+    /// through all IPv6 routes of the host.
+    pub(crate) fn is_bridge_up(&self, route_localnet: bool) -> bool {
+        let is_set = |conf: &InetDevConf| {
+            conf.rp_filter == RP_FILTER_LOOSE && (conf.route_localnet == 1 || !route_localnet)
+        };
+        self.is_up
+            && self
+                .ipv4
+                .iter()
+                .any(|attribute| matches!(attribute, AfSpecInet::DevConf(conf) if is_set(conf)))
     }
 }
 
@@ -76,17 +108,7 @@ pub(crate) fn find(socket: &mut Socket, name: &str) -> Result<Option<Found>> {
     let request = RouteNetlinkMessage::GetLink(named(name));
     batch.push(&request, 0, &[Errno::NODEV], format!("look up interface {name}"));
     let answers = socket.run(batch)?;
-    Ok(answers.iter().find_map(|(_, payload)| {
-        let message = LinkMessage::parse(payload.as_slice()).ok()?;
-        let ipv6 = message.attributes.iter().find_map(|attribute| match attribute {
-            LinkAttribute::AfSpecUnspec(families) => families.iter().find_map(|family| match family {
-                AfSpecUnspec::Inet6(attributes) => Some(attributes.clone()),
-                _ => None,
-            }),
-            _ => None,
-        });
-        Some(Found { index: message.header.index, ipv6: ipv6.unwrap_or_default() })
-    }))
+    Ok(answers.iter().find_map(|(_, payload)| LinkMessage::parse(payload.as_slice()).ok().map(Found::of)))
 }
 
 /// A bridge that is to be made.
@@ -180,6 +202,13 @@ fn bring_up(batch: &mut Batch, index: u32, name: &str, conf: Option<InetDevConf>
     batch.push(&RouteNetlinkMessage::SetLink(message), 0, &[], format!("bring up interface {name}"));
 }
 
+/// Brings up the interface of this name.
+pub(crate) fn up_named(batch: &mut Batch, name: &str) {
+    let mut message = named(name);
+    set_up(&mut message);
+    batch.push(&RouteNetlinkMessage::SetLink(message), 0, &[], format!("bring up interface {name}"));
+}
+
 /// Brings up the loopback interface.
 pub(crate) fn loopback_up(batch: &mut Batch) {
     up(batch, LOOPBACK, "lo");
@@ -200,12 +229,7 @@ pub(crate) struct Pair<'a> {
     pub(crate) mtu: Option<u32>,
 }
 
-/// Makes a pair, one end in the namespace `netns` from the first moment, and
-/// brings the host's end up. (The kernel refuses to bring up the other one before
-/// the pair is complete.)
-///
-/// The host's end gets no IPv6 address of its own: nobody talks to it, and beside
-/// a thousand others it costs milliseconds.
+/// Makes a pair, one end in the namespace `netns` from the first moment. Both ends are down.
 pub(crate) fn add_pair(batch: &mut Batch, pair: &Pair<'_>, netns: BorrowedFd<'_>) {
     let mut peer = named(pair.peer);
     peer.attributes.push(LinkAttribute::Address(pair.mac.to_vec()));
@@ -225,21 +249,6 @@ pub(crate) fn add_pair(batch: &mut Batch, pair: &Pair<'_>, netns: BorrowedFd<'_>
         &[],
         format!("make the pair of interfaces {} and {}", pair.name, pair.peer),
     );
-
-    let mut message = named(pair.name);
-    let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
-    message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]));
-    batch.push(
-        &RouteNetlinkMessage::SetLink(message),
-        0,
-        // A kernel without IPv6.
-        &[Errno::AFNOSUPPORT],
-        format!("keep interface {} without IPv6 address", pair.name),
-    );
-
-    let mut message = named(pair.name);
-    set_up(&mut message);
-    batch.push(&RouteNetlinkMessage::SetLink(message), 0, &[], format!("bring up interface {}", pair.name));
 }
 
 /// Lets a bridge send packets back through the port that they came from, to a
