@@ -2,6 +2,7 @@
 
 mod host;
 
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 use host::{Host, address, command, get, get_udp, ip, is_closed, on};
@@ -185,6 +186,38 @@ fn a_containers_ipv6_addresses_come_from_us_alone() {
         );
         host.networks.release(&container.holder.id).unwrap();
     }
+}
+
+#[test]
+fn multicast_reaches_the_neighbours() {
+    let Some(host) = Host::new() else { return };
+    let config = Config { name: "dual".to_owned(), ipv6: true, disable_dns: true, ..Config::default() };
+    host.networks.create(&config, false).unwrap();
+    let (sender, _) = host.start("sender", &[on("dual")], &[]);
+    for (group, name) in [("239.1.2.3", "first"), ("ff05::1:3", "second")] {
+        let group: IpAddr = group.parse().unwrap();
+        let (receiver, _) = host.start(name, &[on("dual")], &[]);
+        let socket = receiver.run(move || match group {
+            IpAddr::V4(group) => {
+                let socket = UdpSocket::bind("0.0.0.0:5000").unwrap();
+                socket.join_multicast_v4(&group, &Ipv4Addr::UNSPECIFIED).unwrap();
+                socket
+            }
+            IpAddr::V6(group) => {
+                let socket = UdpSocket::bind("[::]:5000").unwrap();
+                socket.join_multicast_v6(&group, 0).unwrap();
+                socket
+            }
+        });
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        sender.run(move || {
+            let any = if group.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            UdpSocket::bind(any).unwrap().send_to(b"all", (group, 5000)).unwrap();
+        });
+        assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 3);
+        host.networks.release(&receiver.holder.id).unwrap();
+    }
+    host.networks.release(&sender.holder.id).unwrap();
 }
 
 #[test]

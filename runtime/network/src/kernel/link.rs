@@ -127,12 +127,16 @@ pub(crate) struct Bridge<'a> {
 }
 
 /// Makes a bridge; one that exists is left as it is.
+///
+/// It doesn't listen to who is in which multicast group: everyone gets everything, as on a bridge that listens where
+/// nobody asks for members (bridge(8), `mcast_querier`). One that listens starts all ports anew for each that comes.
 pub(crate) fn add_bridge(batch: &mut Batch, bridge: &Bridge<'_>) {
     let mut info = vec![LinkInfo::Kind(InfoKind::Bridge)];
-    info.extend(bridge.vlan.map(|vlan| {
-        let data = vec![InfoBridge::VlanFiltering(true), InfoBridge::VlanDefaultPvid(vlan)];
-        LinkInfo::Data(InfoData::Bridge(data))
-    }));
+    let mut data = vec![InfoBridge::MulticastSnooping(false)];
+    if let Some(vlan) = bridge.vlan {
+        data.extend([InfoBridge::VlanFiltering(true), InfoBridge::VlanDefaultPvid(vlan)]);
+    }
+    info.push(LinkInfo::Data(InfoData::Bridge(data)));
     let mut message = named(bridge.name);
     message.attributes.push(LinkAttribute::Address(bridge.mac.to_vec()));
     message.attributes.extend(bridge.mtu.map(LinkAttribute::Mtu));
