@@ -134,7 +134,8 @@ pub fn wait_exit(pidfd: BorrowedFd<'_>) -> Result<i32> {
 
 /// What is known about the end of a process, in words.
 pub(crate) fn end_of(pidfd: &OwnedFd) -> String {
-    match wait(pidfd.as_fd(), Some(Duration::from_secs(1))) {
+    // Its descriptors are closed before it has ended: some time before, on a machine with much to do.
+    match wait(pidfd.as_fd(), Some(Duration::from_secs(5))) {
         Ok(true) => "was it killed, or out of memory?".into(),
         _ => "it closed its connection".into(),
     }

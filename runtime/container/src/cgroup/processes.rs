@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(cgroup.processes().unwrap(), [sleeper.id() as i32]);
         cgroup.signal_all(libc::SIGKILL).unwrap();
         sleeper.wait().unwrap();
-        cgroup.remove(Duration::from_secs(5)).unwrap();
+        cgroup.remove(Duration::from_secs(60)).unwrap();
         assert!(!cgroup.directory().exists());
     }
 
