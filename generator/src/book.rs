@@ -18,10 +18,14 @@ pub(crate) struct Card {
     pub(crate) members: Vec<String>,
     /// For a pod: whether it ends with its last container.
     pub(crate) stops_when_idle: bool,
+    /// For a pod: whether it is started when somebody connects.
+    pub(crate) on_demand: bool,
 }
 
 /// The exit policy of a pod that says nothing else.
 pub(crate) const STOP: &str = "stop";
+/// The word for what is started when somebody connects.
+pub(crate) const ON_DEMAND: &str = "on-demand";
 
 impl Card {
     /// The file name of its service.
@@ -49,7 +53,11 @@ impl Book {
             let service = service + ".service";
             let policy = unit.text(pod::EXIT_POLICY.section, pod::EXIT_POLICY.name);
             let stops_when_idle = unit.kind == UnitType::Pod && policy.is_none_or(|policy| policy == STOP);
-            (unit.name.to_owned(), Card { unit: service, resource, members: Vec::new(), stops_when_idle })
+            let activation = unit.text(pod::ACTIVATION.section, pod::ACTIVATION.name);
+            let on_demand =
+                engine == Engine::Sampan && unit.kind == UnitType::Pod && activation == Some(ON_DEMAND);
+            let members = Vec::new();
+            (unit.name.to_owned(), Card { unit: service, resource, members, stops_when_idle, on_demand })
         });
         Self(cards.collect())
     }

@@ -1,11 +1,12 @@
-//! The units of a container that is started when somebody connects.
+//! The units of a container or pod that is started when somebody connects.
 //!
-//! While the container is down, a socket unit has its published ports. A connection starts the service that is to pass
-//! it on, and that wants the container's service and waits for it. While the container runs, the firewall leads packets
-//! to it before the socket sees them; a timer looks whether it has anything to do.
+//! While it is down, a socket unit has its published ports. A connection starts the service that is to pass it on, and
+//! that wants the service of the container or pod and waits for it, and for the pod's containers. While they run, the
+//! firewall leads packets to them before the socket sees them; a timer looks whether they have anything to do.
 
 use super::companion::Names;
-use super::{ContainerPlan, Listener, OnDemand};
+use super::{Listener, OnDemand};
+use crate::command::CommandLine;
 use crate::service::Service;
 use crate::specifiers::resolve;
 use crate::syntax::words;
@@ -19,8 +20,68 @@ const MOST_SECONDS: f64 = 30.0;
 /// few enough for a container that fails again and again to be given up.
 const STARTS: &str = "10";
 
+/// Who is started on demand; names may hold specifiers, `base` is the program with the options before its subcommand.
+#[derive(Debug)]
+pub(super) enum Woken<'a> {
+    Container {
+        name: &'a str,
+        base: &'a CommandLine,
+    },
+    /// `members` are the services of the containers that start with it.
+    Pod {
+        name: &'a str,
+        base: &'a CommandLine,
+        members: &'a [String],
+    },
+}
+
+impl Woken<'_> {
+    /// What has to be up before anybody is passed on, or found idle.
+    fn services(&self, watched: &str) -> String {
+        match self {
+            Self::Container { .. } => watched.to_owned(),
+            Self::Pod { members, .. } => {
+                let all: Vec<&str> =
+                    [watched].into_iter().chain(members.iter().map(String::as_str)).collect();
+                all.join(" ")
+            }
+        }
+    }
+
+    /// `sampan service VERB`, with what tells a pod from a container.
+    fn command(&self, verb: &str) -> CommandLine {
+        match self {
+            Self::Container { base, .. } => base.with(["service", verb]),
+            Self::Pod { base, .. } => base.with(["service", verb, "--pod"]),
+        }
+    }
+
+    fn name(&self, watched: &str) -> String {
+        let (Self::Container { name, .. } | Self::Pod { name, .. }) = self;
+        resolve(name, watched)
+    }
+
+    /// What ends the timer with the service. A pod ends with the last of those that are bound to it, which the timer
+    /// therefore isn't, and it has no process that could end by itself.
+    fn bond(&self) -> &'static str {
+        match self {
+            Self::Container { .. } => "BindsTo",
+            Self::Pod { .. } => "Requires",
+        }
+    }
+
+    /// What is put behind the service's name for the units that look whether it is idle. A pod's `-idle` ends it with
+    /// its last container.
+    fn idle(&self) -> &'static str {
+        match self {
+            Self::Container { .. } => "-idle",
+            Self::Pod { .. } => "-unused",
+        }
+    }
+}
+
 /// The units beside a service, and what it needs to know of them.
-pub(super) fn units(service: &mut Service, plan: &ContainerPlan, demand: &OnDemand) -> Vec<Service> {
+pub(super) fn units(service: &mut Service, woken: &Woken<'_>, demand: &OnDemand) -> Vec<Service> {
     let own = service.name.clone();
     let names = Names::of(&own);
     let suffixes: Vec<String> = demand.listeners.iter().enumerate().map(suffix).collect();
@@ -33,16 +94,15 @@ pub(super) fn units(service: &mut Service, plan: &ContainerPlan, demand: &OnDema
     // Who takes a socket out of service doesn't want its port to be answered any longer.
     service.add("Unit", "PartOf", &sockets[0]);
     service.add("Unit", "Wants", proxies.join(" "));
-    // Also where the container ends by itself: they lead to an address that others may have then.
+    // Also where it ends by itself: they lead to an address that others may have then.
     service.add("Unit", "PropagatesStopTo", proxies.join(" "));
 
-    // Five starts in ten seconds, systemd's own bound, are no sign of trouble here.
-    service.set_default("Unit", "StartLimitBurst", STARTS);
+    starts_often(service);
 
     let mut units = Vec::new();
     for (listener, suffix) in demand.listeners.iter().zip(&suffixes) {
         units.push(socket(&names, listener, suffix));
-        units.push(proxy(&names, plan, listener, suffix));
+        units.push(proxy(&names, woken, listener, suffix));
     }
     let install = service.take_section("Install");
     if let Some(first) = units.first_mut() {
@@ -58,11 +118,16 @@ pub(super) fn units(service: &mut Service, plan: &ContainerPlan, demand: &OnDema
         }
     }
     if let Some(timeout) = demand.timeout {
-        service.add("Unit", "Wants", names.unit("-idle", "timer"));
-        units.push(timer(&names, timeout));
-        units.push(look(&names, plan, timeout, &sockets, &proxies));
+        service.add("Unit", "Wants", names.unit(woken.idle(), "timer"));
+        units.push(timer(&names, woken, timeout));
+        units.push(look(&names, woken, timeout, &sockets, &proxies));
     }
     units
+}
+
+/// Five starts in ten seconds, systemd's own bound, are no sign of trouble here.
+pub(super) fn starts_often(service: &mut Service) {
+    service.set_default("Unit", "StartLimitBurst", STARTS);
 }
 
 /// The socket units of a service, as others refer to them.
@@ -94,55 +159,51 @@ fn socket(names: &Names<'_>, listener: &Listener, suffix: &str) -> Service {
     socket
 }
 
-/// What passes on the connections that came while the container was down.
-fn proxy(names: &Names<'_>, plan: &ContainerPlan, listener: &Listener, suffix: &str) -> Service {
+/// What passes on the connections that came while there was nobody to take them.
+fn proxy(names: &Names<'_>, woken: &Woken<'_>, listener: &Listener, suffix: &str) -> Service {
     let watched = names.watched();
-    let container = resolve(&plan.name, &watched);
     let mut proxy = Service::new(names.file(&format!("-proxy{suffix}"), "service"));
     proxy.add(
         "Unit",
         "Description",
         format!("Connections that waited for port {} of {watched}", listener.port),
     );
-    // Not Requires=: where the container can't be started, somebody has to send its clients away.
+    // Not Requires=: where it can't be started, somebody has to send its clients away.
     proxy.add("Unit", "Wants", watched.as_str());
-    proxy.add("Unit", "After", watched.as_str());
+    proxy.add("Unit", "After", woken.services(&watched));
     proxy.add("Unit", "StartLimitIntervalSec", "0");
     proxy.add("Service", "SyslogIdentifier", words::quote(watched.trim_end_matches(".service")));
     proxy.add("Service", "LogLevelMax", "notice");
     proxy.add("Service", "SyslogLevel", "notice");
-    proxy.add(
-        "Service",
-        "ExecStart",
-        plan.base.with(["service", "forward", &container, &resolve(&listener.port, &watched)]).value(),
-    );
+    let mut command = woken.command("forward");
+    command.words([woken.name(&watched), resolve(&listener.port, &watched)]);
+    proxy.add("Service", "ExecStart", command.value());
     proxy
 }
 
-fn timer(names: &Names<'_>, timeout: f64) -> Service {
+fn timer(names: &Names<'_>, woken: &Woken<'_>, timeout: f64) -> Service {
     let watched = names.watched();
     let interval = (timeout / LOOKS).clamp(1.0, MOST_SECONDS);
-    let mut timer = Service::new(names.file("-idle", "timer"));
+    let mut timer = Service::new(names.file(woken.idle(), "timer"));
     timer.add("Unit", "Description", format!("Timer that stops {watched} when it is idle"));
-    timer.add("Unit", "BindsTo", watched.as_str());
-    timer.add("Unit", "After", watched.as_str());
+    timer.add("Unit", woken.bond(), watched.as_str());
+    timer.add("Unit", "After", woken.services(&watched));
     timer.add("Timer", "OnActiveSec", format!("{interval}s"));
     timer.add("Timer", "OnUnitActiveSec", format!("{interval}s"));
     timer.add("Timer", "AccuracySec", if interval < 10.0 { "100ms" } else { "1s" });
-    timer.add("Timer", "Unit", names.unit("-idle", "service"));
+    timer.add("Timer", "Unit", names.unit(woken.idle(), "service"));
     timer
 }
 
 fn look(
     names: &Names<'_>,
-    plan: &ContainerPlan,
+    woken: &Woken<'_>,
     timeout: f64,
     sockets: &[String],
     proxies: &[String],
 ) -> Service {
     let watched = names.watched();
-    let container = resolve(&plan.name, &watched);
-    let mut look = Service::new(names.file("-idle", "service"));
+    let mut look = Service::new(names.file(woken.idle(), "service"));
     look.add("Unit", "Description", format!("Look whether {watched} is idle"));
     // Not Requisite=: that would end it with the service that it stops, and nobody may be led there until then.
     look.add("Unit", "After", watched.as_str());
@@ -152,10 +213,11 @@ fn look(
     // Keeps out systemd's own lines about each start.
     look.add("Service", "LogLevelMax", "notice");
     look.add("Service", "SyslogLevel", "notice");
-    let mut command = plan.base.with(["service", "idle", "--timeout", &format!("{timeout}s")]);
+    let mut command = woken.command("idle");
+    command.flag("--timeout", format!("{timeout}s"));
     sockets.iter().for_each(|socket| command.flag("--socket", socket));
     proxies.iter().for_each(|proxy| command.flag("--proxy", proxy));
-    command.word(&container);
+    command.word(woken.name(&watched));
     look.add("Service", "ExecStart", command.value());
     look
 }

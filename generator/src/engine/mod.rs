@@ -158,6 +158,11 @@ impl Engine {
         }
     }
 
+    /// Lets the service be started as often as a pod that is started on demand.
+    pub(crate) fn starts_often(self, service: &mut Service) {
+        activation::starts_often(service);
+    }
+
     /// The unit to start when a container of the pod has ended for good, if the engine needs that to end the pod;
     /// `pod` is the pod's service.
     pub(crate) fn idle_unit(self, pod: &str) -> Option<String> {
@@ -175,7 +180,7 @@ impl Engine {
         }
     }
 
-    /// The socket units that wait for the clients of a container that is started on demand.
+    /// The socket units that wait for the clients of a container or pod that is started on demand.
     pub(crate) fn sockets(self, service: &Service, demand: &OnDemand) -> Vec<String> {
         activation::sockets(&service.name, demand)
     }
@@ -205,6 +210,10 @@ pub(crate) struct PodPlan {
     pub(crate) stop_timeout: String,
     /// Whether the pod ends with its last container.
     pub(crate) stops_when_idle: bool,
+    /// The services of the containers that start with the pod.
+    pub(crate) members: Vec<String>,
+    /// What waits for the pod's clients, if it is started on demand.
+    pub(crate) on_demand: Option<OnDemand>,
 }
 
 /// What the service of a `.kube` file is to do, in no engine's words yet.
@@ -249,21 +258,21 @@ pub(crate) struct ContainerPlan {
     pub(crate) on_demand: Option<OnDemand>,
 }
 
-/// How a container is started when somebody connects, and stopped when nobody does.
+/// How a container or a pod is started when somebody connects, and stopped when nobody does.
 #[derive(Debug)]
 pub(crate) struct OnDemand {
     /// After how many seconds without anything to do it is stopped; never without.
     pub(crate) timeout: Option<f64>,
-    /// One per port of the container.
+    /// One per port of the container or pod.
     pub(crate) listeners: Vec<Listener>,
 }
 
-/// Where connections to a port of a container are waited for.
+/// Where connections to a port of a container or pod are waited for.
 #[derive(Debug)]
 pub(crate) struct Listener {
     /// What `ListenStream=` takes.
     pub(crate) listen: Vec<String>,
-    /// The port of the container; may be a specifier.
+    /// The port inside; may be a specifier.
     pub(crate) port: String,
 }
 

@@ -2,6 +2,7 @@
 //! runs.
 
 use super::PodPlan;
+use super::activation::{self, Woken};
 use super::companion::Names;
 use crate::service::Service;
 use crate::specifiers::resolve;
@@ -9,9 +10,10 @@ use crate::specifiers::resolve;
 /// What is put behind the name of a pod's service for the unit that ends it.
 const IDLE: &str = "-idle";
 
-/// Completes the service of a pod, and makes the unit that ends it with its last container.
+/// Completes the service of a pod, and makes the units that go with it: the one that ends it with its last container,
+/// and those that start it on demand.
 pub(super) fn service(service: &mut Service, plan: &PodPlan) -> Vec<Service> {
-    let PodPlan { name, base, create, stop_timeout, stops_when_idle } = plan;
+    let PodPlan { name, base, create, stop_timeout, stops_when_idle, members, on_demand } = plan;
     let remove = base.with(["pod", "rm", "--ignore", "--force", &format!("--time={stop_timeout}"), name]);
     service.add("Service", "Environment", "PODMAN_SYSTEMD_UNIT=%n");
     service.set("Service", "Type", "oneshot");
@@ -21,7 +23,11 @@ pub(super) fn service(service: &mut Service, plan: &PodPlan) -> Vec<Service> {
     service.add("Service", "ExecStopPost", remove.value());
     service.set_default("Service", "Restart", "on-failure");
     super::sampan::may_write(service);
-    if *stops_when_idle { vec![idle(&service.name, plan)] } else { Vec::new() }
+    let mut units = if *stops_when_idle { vec![idle(&service.name, plan)] } else { Vec::new() };
+    if let Some(demand) = on_demand.as_ref().filter(|demand| !demand.listeners.is_empty()) {
+        units.extend(activation::units(service, &Woken::Pod { name, base, members }, demand));
+    }
+    units
 }
 
 /// The unit that the services of the pod's containers start when they have ended.

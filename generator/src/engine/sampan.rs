@@ -1,7 +1,7 @@
 //! Containers as sampan runs them: the container's first process is the service's main process,
 //! and nothing of ours stays beside it.
 
-use super::activation;
+use super::activation::{self, Woken};
 use super::companion::Names;
 use super::{ContainerPlan, HostUser};
 use crate::command::CommandLine;
@@ -32,7 +32,8 @@ pub(super) fn container(service: &mut Service, plan: &ContainerPlan) -> Vec<Serv
     // A oneshot service is over when it is started: there is nothing left to check.
     let mut units = if plan.oneshot { Vec::new() } else { health(service, plan) };
     if let Some(demand) = plan.on_demand.as_ref().filter(|demand| !demand.listeners.is_empty()) {
-        units.extend(activation::units(service, plan, demand));
+        let woken = Woken::Container { name: &plan.name, base: &plan.base };
+        units.extend(activation::units(service, &woken, demand));
     }
     units
 }

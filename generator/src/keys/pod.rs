@@ -31,6 +31,10 @@ table! { "Pod";
         "Deprecated, use UserNS=. How many ids RemapUsers=auto maps.";
     PUBLISH_PORT "PublishPort" 5.0 Lines, Flag("--publish"), PublishedPort,
         "A port of the pod to publish on the host.";
+    ACTIVATION "Activation" sampan Text, Own("a .socket unit and systemd-socket-proxyd(8)"), OneOf(&["always", "on-demand"]),
+        "When the pod is started: always (the default) as its [Install] section says, or on-demand, with all its containers, at the first connection to one of its published TCP ports. Then [Install] is that of the socket NAME-pod.socket.";
+    IDLE_TIMEOUT_KEY "IdleTimeout" sampan Text, Own("a timer that looks at connections"), TimeSpan,
+        "How long a pod with Activation=on-demand may have no connection that is in use before it is stopped with all its containers; a time span of systemd.time(7), or infinity for never. The default is 5min.";
     LABEL "Label" 5.6 Pairs, Flag("--label"), Any,
         "Labels of the pod.";
     NETWORK "Network" 5.0 Lines, Own("--network"), Any,

@@ -1,42 +1,59 @@
-//! Containers that are started when somebody connects to a published port.
+//! Containers and pods that are started when somebody connects to a published port.
 
 use super::Translator;
 use super::read::Argument;
+use crate::book::ON_DEMAND;
+use crate::command::CommandLine;
 use crate::diagnostic::{Rule, Severity, rules};
 use crate::engine::{Engine, Listener, OnDemand};
-use crate::keys::container::*;
+use crate::keys::{Key, UnitType};
 use crate::syntax::values;
 
-/// How long a container may have nothing to do unless `IdleTimeout=` says otherwise, in seconds.
+/// How long a container or pod may have nothing to do unless `IdleTimeout=` says otherwise, in seconds.
 const IDLE_TIMEOUT: f64 = 300.0;
 
-/// Each port of a container takes units of its own.
+/// Each port takes units of its own.
 const MOST_PORTS: usize = 32;
 
 /// What is wrong with a port, and what to do.
 type Mistake = (String, &'static str);
 
+/// Why no connection could start it, and what to do.
+pub(super) type Obstacle = (&'static str, &'static str);
+
+/// The keys of a kind of file that say how it is started on demand.
+#[derive(Debug)]
+pub(super) struct DemandKeys {
+    pub(super) activation: &'static Key,
+    pub(super) idle_timeout: &'static Key,
+    pub(super) publish_port: &'static Key,
+    pub(super) network: &'static Key,
+}
+
 impl Translator<'_> {
-    /// What waits for the container's clients while it doesn't run, if it is started on demand.
-    pub(super) fn on_demand(&mut self, oneshot: bool) -> Option<OnDemand> {
+    /// What waits for clients while the container or pod doesn't run, if it is started on demand.
+    pub(super) fn on_demand(&mut self, keys: &DemandKeys, obstacle: Option<Obstacle>) -> Option<OnDemand> {
         if self.engine() == Engine::Podman {
             return None;
         }
-        let timeout = self.idle_timeout();
-        if self.text(&ACTIVATION) != Some("on-demand") {
-            if self.last(&IDLE_TIMEOUT_KEY).is_some() {
+        let timeout = self.idle_timeout(keys.idle_timeout);
+        if self.text(keys.activation) != Some(ON_DEMAND) {
+            if self.last(keys.idle_timeout).is_some() {
                 self.fail_at(
                     &rules::MISSING_COMPANION,
-                    &IDLE_TIMEOUT_KEY,
+                    keys.idle_timeout,
                     "IdleTimeout= is set without Activation=on-demand",
-                    "add Activation=on-demand: a container that nothing starts again isn't stopped",
+                    format!(
+                        "add Activation=on-demand: a {} that nothing starts again isn't stopped",
+                        self.noun()
+                    ),
                 );
             }
             return None;
         }
-        self.refuse_on_demand(oneshot);
+        self.refuse_on_demand(keys, obstacle);
         let mut listeners = Vec::new();
-        for port in self.list(&PUBLISH_PORT) {
+        for port in self.list(keys.publish_port) {
             if let Err((reason, help)) = add(&port.text, &mut listeners) {
                 self.refuse_port(&port, &rules::ON_DEMAND, reason, help);
             }
@@ -44,8 +61,19 @@ impl Translator<'_> {
         Some(OnDemand { timeout, listeners })
     }
 
-    fn idle_timeout(&mut self) -> Option<f64> {
-        let Some(text) = self.text(&IDLE_TIMEOUT_KEY) else { return Some(IDLE_TIMEOUT) };
+    /// Names the sockets that wait for clients to whoever reserves the ports.
+    pub(super) fn sockets(&self, demand: Option<&OnDemand>, command: &mut CommandLine) {
+        let Some(demand) = demand else { return };
+        let sockets = self.engine().sockets(&self.service, demand);
+        sockets.iter().for_each(|socket| command.flag("--on-demand", socket));
+    }
+
+    fn noun(&self) -> &'static str {
+        if self.unit.kind == UnitType::Pod { "pod" } else { "container" }
+    }
+
+    fn idle_timeout(&mut self, key: &Key) -> Option<f64> {
+        let Some(text) = self.text(key) else { return Some(IDLE_TIMEOUT) };
         match values::time_span(text) {
             Some(seconds) if seconds >= 1.0 => Some(seconds).filter(|seconds| seconds.is_finite()),
             Some(0.0) => None,
@@ -55,37 +83,37 @@ impl Translator<'_> {
                     None => format!("IdleTimeout= is no time span: \"{text}\""),
                 };
                 let help = "write a time span such as 5min or 1h 30min, or infinity for never";
-                self.fail_at(&rules::BAD_DURATION, &IDLE_TIMEOUT_KEY, reason, help);
+                self.fail_at(&rules::BAD_DURATION, key, reason, help);
                 None
             }
         }
     }
 
     /// Combinations in which no connection could start the container, or none could reach it.
-    fn refuse_on_demand(&mut self, oneshot: bool) {
+    fn refuse_on_demand(&mut self, keys: &DemandKeys, obstacle: Option<Obstacle>) {
         let alone = ["host", "none", "ns:", "container:"];
         let no_bridge = |network: &Argument<'_>| {
             let text = network.text.as_ref();
             alone.iter().any(|mode| text == *mode || mode.ends_with(':') && text.starts_with(mode))
                 || text.ends_with(".container")
         };
-        let network = self.list(&NETWORK).into_iter().find(no_bridge);
-        let (reason, help) = if self.text(&POD).is_some() {
-            ("the ports of a container in a pod are the pod's", "remove Pod= or Activation=")
-        } else if network.is_some() {
-            (
+        let network = self.list(keys.network).into_iter().find(no_bridge);
+        let (reason, help) = match (obstacle, network, self.unit.kind) {
+            (Some(obstacle), ..) => obstacle,
+            (_, Some(_), UnitType::Pod) => {
+                ("a pod with this Network= publishes no port", "give the pod a network of its own")
+            }
+            (_, Some(_), _) => (
                 "a container with this Network= publishes no port",
                 "give it a network of its own; a .socket unit can start it too, and passes its sockets on",
-            )
-        } else if oneshot {
-            ("Type=oneshot is for commands that end by themselves", "remove Type= or Activation=")
-        } else if self.list(&PUBLISH_PORT).is_empty() {
-            ("no port is published", "add PublishPort= with the port that clients connect to")
-        } else {
-            return;
+            ),
+            _ if self.list(keys.publish_port).is_empty() => {
+                ("no port is published", "add PublishPort= with the port that clients connect to")
+            }
+            _ => return,
         };
         let reason = format!("Activation=on-demand waits for connections to published ports, but {reason}");
-        self.fail_at(&rules::ON_DEMAND, &ACTIVATION, reason, help);
+        self.fail_at(&rules::ON_DEMAND, keys.activation, reason, help);
     }
 
     fn refuse_port(&mut self, port: &Argument<'_>, rule: &'static Rule, reason: String, help: &str) {
@@ -99,7 +127,7 @@ fn add(text: &str, listeners: &mut Vec<Listener>) -> Result<(), Mistake> {
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     if !protocol.eq_ignore_ascii_case("tcp") {
         return Err((
-            format!("{text}: only TCP ports can wait for the container"),
+            format!("{text}: only TCP ports can wait for clients"),
             "publish TCP ports only, or remove Activation=: a datagram can't be passed on to a container with its sender",
         ));
     }
@@ -113,10 +141,7 @@ fn add(text: &str, listeners: &mut Vec<Listener>) -> Result<(), Mistake> {
         None => (String::new(), host),
     };
     if matches!(host, "" | "0") {
-        return Err((
-            format!("{text}: nobody could know the port of the host before the container runs"),
-            fixed,
-        ));
+        return Err((format!("{text}: nobody could know the port of the host before it runs"), fixed));
     }
     let rows = (row(host), row(container));
     let (Some(hosts), Some(containers)) = rows else {
@@ -127,7 +152,7 @@ fn add(text: &str, listeners: &mut Vec<Listener>) -> Result<(), Mistake> {
         match listeners.iter().position(|listener| listener.port == container) {
             Some(at) => listeners[at].listen.push(listen),
             None if listeners.len() == MOST_PORTS => {
-                let reason = format!("{text}: more than {MOST_PORTS} ports of a container started on demand");
+                let reason = format!("{text}: more than {MOST_PORTS} ports that are waited for on demand");
                 return Err((reason, "publish fewer ports: each of them takes units of its own"));
             }
             None => listeners.push(Listener { listen: vec![listen], port: container }),

@@ -1,6 +1,7 @@
 //! `.container`: a container that runs as a service.
 
 use super::Translator;
+use super::activation::{DemandKeys, Obstacle};
 use super::users::MappingKeys;
 use crate::command::CommandLine;
 use crate::diagnostic::{Severity, rules};
@@ -16,6 +17,13 @@ static MAPPINGS: MappingKeys = MappingKeys {
     remap_gid: &REMAP_GID,
     remap_uid_size: &REMAP_UID_SIZE,
     manual: true,
+};
+
+static DEMAND: DemandKeys = DemandKeys {
+    activation: &ACTIVATION,
+    idle_timeout: &IDLE_TIMEOUT_KEY,
+    publish_port: &PUBLISH_PORT,
+    network: &NETWORK,
 };
 
 impl Translator<'_> {
@@ -40,12 +48,9 @@ impl Translator<'_> {
             run.word(format!("--sdnotify={notify}"));
             run.word("-d");
         }
-        let on_demand = self.on_demand(oneshot);
-        if let Some(demand) = &on_demand {
-            // What the sockets are called is known to whoever names them.
-            let sockets = self.engine().sockets(&self.service, demand);
-            sockets.iter().for_each(|socket| run.flag("--on-demand", socket));
-        }
+        let obstacle = self.demand_obstacle(oneshot);
+        let on_demand = self.on_demand(&DEMAND, obstacle);
+        self.sockets(on_demand.as_ref(), &mut run);
         let root = self.host_user(&MAPPINGS, &mut run);
         self.check_sandbox(root);
         self.networks(&NETWORK, &mut run);
@@ -125,6 +130,19 @@ impl Translator<'_> {
             let reason = "ExecStart= is what this generator writes".to_owned();
             self.fail_service(&rules::OWN_EXEC_START, "ExecStart", reason, "write the container's command as Exec= in [Container], a command to run before as ExecStartPre=");
         }
+    }
+
+    /// Why nobody's connection could start this container, where that isn't a matter of its network.
+    fn demand_obstacle(&mut self, oneshot: bool) -> Option<Obstacle> {
+        if self.text(&POD).is_some() {
+            let reason = "the ports of a container in a pod are the pod's";
+            return Some((
+                reason,
+                "write Activation=on-demand into the [Pod] section of the .pod file, or remove Pod=",
+            ));
+        }
+        oneshot
+            .then_some(("Type=oneshot is for commands that end by themselves", "remove Type= or Activation="))
     }
 
     /// Who says that the service is ready.

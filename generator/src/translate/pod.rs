@@ -1,6 +1,7 @@
 //! `.pod`: containers that share namespaces.
 
 use super::Translator;
+use super::activation::DemandKeys;
 use super::users::MappingKeys;
 use crate::engine::PodPlan;
 use crate::keys::pod::*;
@@ -14,11 +15,19 @@ static MAPPINGS: MappingKeys = MappingKeys {
     manual: true,
 };
 
+static DEMAND: DemandKeys = DemandKeys {
+    activation: &ACTIVATION,
+    idle_timeout: &IDLE_TIMEOUT_KEY,
+    publish_port: &PUBLISH_PORT,
+    network: &NETWORK,
+};
+
 impl Translator<'_> {
     pub(super) fn pod(&mut self) {
         let name = crate::book::resource_name(self.unit, "").unwrap_or_default();
-        let members = self.book.get_mut(self.unit.name).map(|card| std::mem::take(&mut card.members));
-        for member in members.into_iter().flatten() {
+        let card = self.book.get_mut(self.unit.name);
+        let members = card.map(|card| std::mem::take(&mut card.members)).unwrap_or_default();
+        for member in &members {
             self.service.add("Unit", "Wants", member.as_str());
             self.service.add("Unit", "Before", member.as_str());
         }
@@ -34,6 +43,8 @@ impl Translator<'_> {
         create.word("--replace");
         let policy = self.text_or_empty(&EXIT_POLICY).unwrap_or(crate::book::STOP);
         create.flag("--exit-policy", policy);
+        let on_demand = self.on_demand(&DEMAND, None);
+        self.sockets(on_demand.as_ref(), &mut create);
         self.options(&mut create);
         self.remap(&MAPPINGS, &mut create);
         self.networks(&NETWORK, &mut create);
@@ -45,7 +56,7 @@ impl Translator<'_> {
         self.further_arguments(&mut create);
 
         let stops_when_idle = self.book.get(self.unit.name).is_some_and(|card| card.stops_when_idle);
-        let plan = PodPlan { name, base, create, stop_timeout, stops_when_idle };
+        let plan = PodPlan { name, base, create, stop_timeout, stops_when_idle, members, on_demand };
         self.more = self.engine().pod(&mut self.service, &plan);
     }
 }

@@ -254,6 +254,9 @@ impl Translator<'_> {
         let starts =
             self.boolean(start_with_pod).unwrap_or(true) && !unit.stem().ends_with('@') && !self.has_failed();
         let service = self.service.name.clone();
+        if self.book.get(pod).is_some_and(|card| card.on_demand) {
+            self.engine().starts_often(&mut self.service);
+        }
         let pod_unit = self.book.get(pod).filter(|card| card.stops_when_idle).map(Card::unit);
         if let Some(idle) = pod_unit.and_then(|pod| self.engine().idle_unit(&pod)) {
             // Not when the container is about to be restarted: systemd.unit(5).

@@ -37,14 +37,9 @@ enum Verb {
         /// The container
         name: String,
     },
-    /// Lead clients that wait for a container to it
-    Forward {
-        /// The container
-        name: String,
-        /// Its port
-        port: u16,
-    },
-    /// Stop a container that nobody uses
+    /// Lead clients that wait for a container or pod to it
+    Forward(forward::Options),
+    /// Stop a container or pod that nobody uses
     Idle(idle::Options),
     /// ExecStopPost=: give back what the container held
     Cleanup {
@@ -57,7 +52,7 @@ enum Verb {
 pub(crate) fn command(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
     match command.verb {
         Verb::Stop { name } => stop(&name, context),
-        Verb::Forward { name, port } => forward::run(&name, port, context),
+        Verb::Forward(options) => forward::run(&options, context),
         Verb::Idle(options) => idle::run(&options, context),
         Verb::Cleanup { name } => cleanup(&name, context),
     }

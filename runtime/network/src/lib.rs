@@ -67,7 +67,7 @@ pub use error::{Error, Result};
 pub use examine::{Overlap, Shadowed, Table};
 pub use lease::{Address, Attachment, Holder, Lease, Request};
 pub use networks::{DEFAULT_CONFIG_DIR, DEFAULT_RUNTIME_DIR, Networks, loopback_up};
-pub use on_demand::is_listened_on;
+pub use on_demand::{is_listened_on, is_listened_on_in};
 pub use options::{Isolate, Mode, Options};
 pub use pool::{Defaults, Pool};
 pub use port::{PortMapping, Protocol, parse_ports};

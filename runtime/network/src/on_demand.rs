@@ -1,4 +1,4 @@
-//! Containers that are started when somebody connects.
+//! Containers and pods that are started when somebody connects.
 //!
 //! Their ports are reserved with everything else, but lead to the container only while its programs listen. Before and
 //! after that connections wait in a socket that systemd holds; the firewall takes packets before any socket sees them,
@@ -7,12 +7,14 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::error::Result;
 use crate::files::{self, Durability};
 use crate::firewall::{Firewall, connections, elements};
 use crate::host_port::{LISTEN, parse_address};
+use crate::kernel::namespace;
 use crate::lease::Lease;
 use crate::networks::Networks;
 use crate::port::PortMapping;
@@ -60,8 +62,20 @@ pub(crate) fn quiet_for(lease: &Lease) -> Result<Option<Duration>> {
 /// Whether a program in the network namespace of a process listens on a TCP port, where packets from outside reach it
 /// (proc_pid_net(5)).
 pub fn is_listened_on(pid: i32, port: u16) -> bool {
+    listens(&format!("/proc/{pid}/net"), port)
+}
+
+/// The same for a network namespace, in which there need not be a process.
+///
+/// # Errors
+/// [`Error::Kernel`](crate::Error::Kernel): the thread can't go there.
+pub fn is_listened_on_in(netns: BorrowedFd<'_>, port: u16) -> Result<bool> {
+    namespace::within(netns, || Ok(listens("/proc/thread-self/net", port)))
+}
+
+fn listens(directory: &str, port: u16) -> bool {
     ["tcp", "tcp6"].iter().any(|file| {
-        let text = fs::read_to_string(format!("/proc/{pid}/net/{file}")).unwrap_or_default();
+        let text = fs::read_to_string(format!("{directory}/{file}")).unwrap_or_default();
         text.lines()
             .skip(1)
             .filter_map(listener)

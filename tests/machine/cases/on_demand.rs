@@ -1,4 +1,4 @@
-//! Containers that are started by the first connection, and stopped when nobody uses them: `Activation=on-demand`.
+//! Containers and pods that are started by the first connection, and stopped when nobody uses them: `Activation=on-demand`.
 
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ pub fn tests() -> Vec<Trial> {
         test("systemctl_means_what_it_says", systemctl_means_what_it_says),
         test("each_port_and_instance_has_its_own_socket", each_port_and_instance),
         test("a_port_of_someone_else_is_not_taken", port_of_someone_else),
+        test("the_first_connection_starts_a_pod_with_its_containers", first_connection_starts_a_pod),
+        test("no_connection_to_a_pod_is_lost_while_it_stops_and_starts", no_connection_to_a_pod_is_lost),
+        test("a_pod_that_fails_sends_its_clients_away", failing_pod),
     ]
 }
 
@@ -60,11 +63,16 @@ for (1 .. $count) {
 print "$lost lost\n";
 "#;
 
-/// Installs `NAME.container` that serves `ports` on demand and puts its socket into service.
-fn serve(machine: &Machine, name: &str, ports: &str, more: &str) -> Result<()> {
+fn scripts(machine: &Machine) -> Result<()> {
     for (file, text) in [("server.pl", SERVER), ("client.pl", CLIENT), ("tries.pl", TRIES)] {
         machine.write(&format!("/srv/demand/{file}"), text)?;
     }
+    Ok(())
+}
+
+/// Installs `NAME.container` that serves `ports` on demand and puts its socket into service.
+fn serve(machine: &Machine, name: &str, ports: &str, more: &str) -> Result<()> {
+    scripts(machine)?;
     let text = format!(
         "[Container]\nImage=localhost:5000/debian\nVolume=/srv/demand:/srv/demand:ro\nActivation=on-demand\n\
          Exec=perl /srv/demand/server.pl {ports}\n{more}\n"
@@ -225,4 +233,104 @@ fn port_of_someone_else(machine: &Machine) -> Result<()> {
     machine.ok(&["systemctl", "stop", "theirs.socket"])?;
     machine.shell("rm /etc/systemd/system/theirs*")?;
     uninstall(machine, &["mine.container"])
+}
+
+/// The files of a pod `NAME` with two containers that serve port 80 and port 81 on demand; `late` is when the second
+/// one begins to, in seconds.
+fn pod_files(name: &str, pod: &str, late: &str) -> [(String, String); 3] {
+    let member = |port: u16, late: &str| {
+        format!(
+            "[Container]\nImage=localhost:5000/debian\nVolume=/srv/demand:/srv/demand:ro\nPod={name}.pod\n\
+             Exec=perl /srv/demand/server.pl {port}\nEnvironment=LATE={late}\n"
+        )
+    };
+    [
+        (format!("{name}.pod"), format!("[Pod]\nPodName={name}\nActivation=on-demand\n{pod}\n")),
+        (format!("{name}-one.container"), member(80, "0")),
+        (format!("{name}-two.container"), member(81, late)),
+    ]
+}
+
+fn serve_pod(machine: &Machine, name: &str, pod: &str, late: &str) -> Result<()> {
+    scripts(machine)?;
+    let files = pod_files(name, pod, late);
+    install(machine, &files.each_ref().map(|(file, text)| (file.as_str(), text.as_str())))?;
+    start(machine, &format!("{name}-pod.socket"))
+}
+
+fn pod_done(machine: &Machine, name: &str) -> Result<()> {
+    machine.ok(&["systemctl", "stop", &format!("{name}-pod.socket"), &format!("{name}-pod.service")])?;
+    let files = pod_files(name, "", "");
+    uninstall(machine, &files.each_ref().map(|(file, _)| file.as_str()))
+}
+
+fn first_connection_starts_a_pod(machine: &Machine) -> Result<()> {
+    serve_pod(machine, "both", "PublishPort=7220:80\nPublishPort=127.0.0.1:7221:81\nIdleTimeout=3s", "1")?;
+    is(machine, "both-one.service", "inactive")?;
+    ensure!(ask(machine, "7221")?.ends_with(" 81\n"), "another answer of the late container");
+    for unit in ["both-pod", "both-one", "both-two"] {
+        ensure!(machine.property(&format!("{unit}.service"), "ActiveState")? == "active", "{unit} isn't up");
+    }
+    // The other port was let through as well, and nothing stands between.
+    machine.wait("both ports lead to the pod without a proxy", Duration::from_secs(10), |m| {
+        let proxies = m.shell("pgrep -fa '[s]ocket-proxyd|[s]ampan service forward' || :")?;
+        Ok(proxies.is_empty() && m.shell("nft list map inet sampan published4")?.contains("7220"))
+    })?;
+    ensure!(ask(machine, "7220")?.ends_with(" 80\n"), "another answer");
+    let client = ["perl", "/srv/demand/client.pl", "127.0.0.1", "7220", "12", "0.7"];
+    ensure!(machine.ok(&client)?.lines().count() == 12, "a connection in use didn't keep it running");
+    for unit in ["both-pod", "both-one", "both-two"] {
+        is(machine, &format!("{unit}.service"), "inactive")?;
+        ensure!(machine.property(&format!("{unit}.service"), "Result")? == "success", "{unit} failed");
+    }
+    let journal = machine.journal("both-pod-unused.service")?;
+    ensure!(journal.contains("stopping until the next one"), "{journal}");
+    ensure!(!machine.run(&["sampan", "pod", "exists", "both"])?.success(), "the pod is left");
+    ask(machine, "7220").context("the second start")?;
+    // A container that is restarted by itself leaves the pod and its ports where they are.
+    machine.ok(&["systemctl", "restart", "both-one.service"])?;
+    machine
+        .wait("the restarted container answers", Duration::from_secs(10), |m| Ok(ask(m, "7220").is_ok()))?;
+    machine.ok(&["systemctl", "stop", "both-pod.socket"])?;
+    is(machine, "both-one.service", "inactive")?;
+    ensure!(ask(machine, "7220").is_err(), "it is out of service and answers");
+    pod_done(machine, "both")
+}
+
+fn no_connection_to_a_pod_is_lost(machine: &Machine) -> Result<()> {
+    let ports = "PublishPort=7223:80\nPublishPort=7224:81\nIdleTimeout=1s";
+    serve_pod(machine, "podrace", ports, "0")?;
+    let said = machine.ok(&["perl", "/srv/demand/tries.pl", "7223", "25", "1.1", "3.6"])?;
+    ensure!(said == "0 lost\n", "{said}");
+    let starts = machine.journal("podrace-one.service")?.matches("Started podrace-one.service").count();
+    ensure!(starts >= 6, "it was started {starts} times only: nothing was tried");
+    let looks = machine.journal("podrace-pod-unused.service")?;
+    ensure!(!looks.contains("Failed"), "who stops it must last until it has ended: {looks}");
+    pod_done(machine, "podrace")
+}
+
+fn failing_pod(machine: &Machine) -> Result<()> {
+    for (policy, port) in [("stop", "7225"), ("continue", "7226")] {
+        let name = format!("bad{policy}");
+        let pod = format!("[Pod]\nPublishPort={port}:80\nActivation=on-demand\nExitPolicy={policy}\n");
+        let member = format!("[Container]\nImage={BUSYBOX}\nPod={name}.pod\nExec=/no/such/program\n");
+        let (pod_file, member_file) = (format!("{name}.pod"), format!("{name}-one.container"));
+        install(machine, &[(&pod_file, &pod), (&member_file, &member)])?;
+        start(machine, &format!("{name}-pod.socket"))?;
+        for _ in 0..3 {
+            let told =
+                machine.run(&["curl", "-sS", "--max-time", "10", &format!("http://127.0.0.1:{port}/")])?;
+            ensure!(!told.success() && !told.text().contains("timed out"), "{policy}: {}", told.text());
+        }
+        let socket = format!("{name}-pod.socket");
+        ensure!(
+            machine.property(&socket, "ActiveState")? == "active",
+            "{policy}: the socket is out of service"
+        );
+        let journal = machine.journal(&format!("{name}-pod-proxy.service"))?;
+        ensure!(journal.contains("doesn't run") && journal.contains("starts it again"), "{journal}");
+        machine.ok(&["systemctl", "stop", &socket, &format!("{name}-pod.service")])?;
+        uninstall(machine, &[&pod_file, &member_file])?;
+    }
+    Ok(())
 }

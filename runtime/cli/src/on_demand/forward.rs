@@ -1,8 +1,7 @@
-//! `sampan service forward`: leads clients to a container that has just started.
+//! `sampan service forward`: leads clients to a container or pod that has just started.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -11,10 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use sampan_container::activation::Sockets;
-use sampan_container::process;
-use sampan_network::is_listened_on;
 
-use super::{Running, Turn, running};
+use super::{Turn, Woken};
 use crate::context::Context;
 
 /// As long as systemd waits for a service to start. After that it is for the container to answer, or not.
@@ -34,25 +31,41 @@ const NOBODY: u32 = 65534;
 /// How long clients of a container that can't be started wait for the news: so often at most its start is tried.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Waits until the program listens on the port, publishes it, and passes on what waits in the socket that systemd has
+/// How long it is between two looks whether a pod still has a container that runs.
+const COUNT: Duration = Duration::from_secs(1);
+
+/// `sampan service forward [--pod] NAME PORT`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// It is a pod
+    #[arg(long)]
+    pod: bool,
+    /// The container or pod
+    name: String,
+    /// Its port
+    port: u16,
+}
+
+/// Waits until a program listens on the port, publishes it, and passes on what waits in the socket that systemd has
 /// passed. Without a socket there is nothing to pass on.
-pub(crate) fn run(name: &str, port: u16, context: &Context) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
+    let Options { pod, name, port } = options;
+    let port = *port;
     let sockets = Sockets::take(false);
     let not_running = || format!("{name} doesn't run");
-    let Some(container) = running(name, context)? else { return turn_away(&sockets, &not_running()) };
-    if !wait(&container, port)? {
+    let found = if *pod { Woken::pod(name, context)? } else { Woken::container(name, context)? };
+    let Some(woken) = found else { return turn_away(&sockets, &not_running()) };
+    if !wait(&woken, port, context)? {
         return turn_away(&sockets, &not_running());
     }
-    let turn = Turn::take(&container)?;
-    if process::wait(container.pidfd.as_fd(), Some(Duration::ZERO))? {
+    let turn = Turn::take(&woken)?;
+    if turn.is_none() || woken.is_over()? {
         // It was stopped meanwhile. Whoever waits starts it again.
         return Ok(ExitCode::SUCCESS);
     }
     let networks = context.networks()?;
-    networks
-        .publish(&container.state.id, Some(port))
-        .with_context(|| format!("publishing port {port} of {name}"))?;
-    let lease = networks.lease(&container.state.id)?;
+    networks.publish(&woken.id, Some(port)).with_context(|| format!("publishing port {port} of {name}"))?;
+    let lease = networks.lease(&woken.id)?;
     let target = lease.and_then(|lease| lease.target(false).or_else(|| lease.target(true)));
     // We are seen: whoever thinks of stopping the container asks whether this unit is active.
     drop(turn);
@@ -66,18 +79,25 @@ pub(crate) fn run(name: &str, port: u16, context: &Context) -> anyhow::Result<Ex
     }
 }
 
-/// Whether the container still runs when its program listens, or should have by now.
-fn wait(container: &Running, port: u16) -> anyhow::Result<bool> {
+/// Whether it still runs when its program listens, or should have by now.
+fn wait(woken: &Woken, port: u16, context: &Context) -> anyhow::Result<bool> {
     let begin = Instant::now();
     let mut look = SHORTEST_LOOK;
-    while !is_listened_on(container.pid, port) {
-        if process::wait(container.pidfd.as_fd(), Some(look))? {
+    let mut counted = None::<Instant>;
+    while !woken.listens(port)? {
+        if woken.is_over_within(look)? {
             return Ok(false);
+        }
+        if counted.is_none_or(|counted| counted.elapsed() > COUNT) {
+            counted = Some(Instant::now());
+            if woken.is_deserted(context)? {
+                return Ok(false);
+            }
         }
         if begin.elapsed() > PATIENCE {
             log::warn!(
                 "no program of {} listens on port {port} after {} s; connections to it are refused until one does",
-                container.state.name,
+                woken.name,
                 PATIENCE.as_secs()
             );
             break;

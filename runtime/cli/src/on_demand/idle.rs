@@ -1,32 +1,37 @@
-//! `sampan service idle`: stops a container that nobody has used for a while.
+//! `sampan service idle`: stops a container or pod that nobody has used for a while.
 
 use std::fs;
-use std::os::fd::AsFd;
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use rustix::time::{ClockId, clock_gettime};
-use sampan_container::process;
 use sampan_network::{Lease, Networks};
 
-use super::{Running, Turn, is_any_active, running};
+use super::woken::{Life, Member};
+use super::{Turn, Woken, is_any, is_any_active};
 use crate::context::Context;
 use crate::run::size;
 
-/// The file with the moment when the container was last seen in use, in seconds since boot.
+/// The file with the moment when it was last seen in use, in seconds since boot.
 const SEEN: &str = "last-seen-in-use";
 
 /// A packet that has passed the firewall before the port was taken back is a flow by then.
 const SETTLING: Duration = Duration::from_millis(20);
 
-/// How much longer than the container's own time a stop that something else has replaced may still be under way.
+/// How much longer than a container's own time a stop that something else has replaced may still be under way.
 const ENDING: Duration = Duration::from_secs(10);
 
-/// `sampan service idle --timeout 5m --socket web.socket --proxy web-proxy.service NAME`
+/// How long it is between two looks whether containers are being stopped.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// `sampan service idle [--pod] --timeout 5m --socket web.socket --proxy web-proxy.service NAME`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// After what time without a connection in use the container is stopped
+    /// It is a pod
+    #[arg(long)]
+    pod: bool,
+    /// After what time without a connection in use it is stopped
     #[arg(long, value_name = "DURATION")]
     timeout: String,
     /// A socket unit that starts it again
@@ -35,25 +40,27 @@ pub(crate) struct Options {
     /// A service that passes connections on to it
     #[arg(long = "proxy", value_name = "UNIT")]
     proxies: Vec<String>,
-    /// The container
+    /// The container or pod
     name: String,
 }
 
-/// Looks, and stops the container's service if it is time.
+/// Looks, and stops the service if it is time.
 pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
     let timeout = size::duration(&options.timeout)?;
-    let Some(container) = running(&options.name, context)? else { return Ok(ExitCode::SUCCESS) };
+    let name = &options.name;
+    let found = if options.pod { Woken::pod(name, context)? } else { Woken::container(name, context)? };
+    let Some(woken) = found else { return Ok(ExitCode::SUCCESS) };
     let networks = context.networks()?;
-    let Some(lease) = networks.lease(&container.state.id)? else { return Ok(ExitCode::SUCCESS) };
-    let is_idle = unused_for(&container, networks.quiet_for(&lease)?)? >= timeout;
+    let Some(lease) = networks.lease(&woken.id)? else { return Ok(ExitCode::SUCCESS) };
+    let is_idle = unused_for(&woken, networks.quiet_for(&lease)?)? >= timeout;
     // Without a socket nothing would start it again; with a proxy somebody is being served.
     if !is_idle || !is_any_active(&options.sockets)? || is_any_active(&options.proxies)? {
         return Ok(ExitCode::SUCCESS);
     }
-    let Some(unit) = container.state.unit.clone() else { return Ok(ExitCode::SUCCESS) };
-    let _turn = Turn::take(&container)?;
+    let Some(unit) = &woken.unit else { return Ok(ExitCode::SUCCESS) };
+    let Some(mut turn) = Turn::take(&woken)? else { return Ok(ExitCode::SUCCESS) };
     // From here on new connections wait in the socket.
-    networks.withdraw(&container.state.id)?;
+    networks.withdraw(&woken.id)?;
     match is_used(options, &networks, &lease, timeout) {
         Ok(false) => {}
         used => {
@@ -62,16 +69,19 @@ pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
         }
     }
     println!("no connection was in use for {} s: stopping until the next one", timeout.as_secs());
-    if let Err(error) = stop(&unit, &container) {
+    let stopped = match &woken.life {
+        Life::Container { stop_timeout, .. } => stop(unit, &woken, *stop_timeout),
+        Life::Pod { .. } => stop_pod(unit, &woken, &mut turn, context),
+    };
+    if !matches!(stopped, Ok(true)) {
         restore(&networks, &lease)?;
-        return Err(error);
     }
-    Ok(ExitCode::SUCCESS)
+    stopped.map(|_| ExitCode::SUCCESS)
 }
 
-/// How long ago the container was last seen in use, or started; `quiet` is what the kernel knows of its connections.
-fn unused_for(container: &Running, quiet: Option<Duration>) -> anyhow::Result<Duration> {
-    let path = container.directory.path().join(SEEN);
+/// How long ago it was last seen in use, or started; `quiet` is what the kernel knows of its connections.
+fn unused_for(woken: &Woken, quiet: Option<Duration>) -> anyhow::Result<Duration> {
+    let path = woken.path().join(SEEN);
     let now = Duration::from_secs(u64::try_from(clock_gettime(ClockId::Boottime).tv_sec)?);
     let noted = fs::read_to_string(&path).ok().and_then(|text| Some(Duration::from_secs(text.parse().ok()?)));
     // The first look comes soon after the start.
@@ -103,13 +113,44 @@ fn restore(networks: &Networks, lease: &Lease) -> anyhow::Result<()> {
 }
 
 /// Stops the service, and comes back when the container has ended: until then nobody may be led to it.
-fn stop(unit: &str, container: &Running) -> anyhow::Result<()> {
+fn stop(unit: &str, container: &Woken, stop_timeout: u32) -> anyhow::Result<bool> {
+    let said = systemctl_stop(unit)?;
+    // A connection that came meanwhile replaces the stop by a start, which follows the end.
+    let patience = ENDING + Duration::from_secs(stop_timeout.into());
+    if container.is_over_within(patience)? {
+        return Ok(true);
+    }
+    bail!("systemctl stop {unit}: {said}");
+}
+
+/// The same for a pod with its containers. `false`: none of them has ended, because a connection came before.
+///
+/// The pod itself outlives a stop that a connection has replaced, while those containers that were about to end do so,
+/// and start again in it. Nobody may be led to them between the two.
+fn stop_pod(unit: &str, pod: &Woken, turn: &mut Turn, context: &Context) -> anyhow::Result<bool> {
+    let members = pod.members(context)?;
+    let said = systemctl_stop(unit)?;
+    if pod.is_over()? {
+        return Ok(true);
+    }
+    let units: Vec<String> = members.iter().filter_map(|member| member.unit.clone()).collect();
+    let slowest = members.iter().map(|member| member.stop_timeout).max().unwrap_or_default();
+    let (begun, patience) = (Instant::now(), ENDING + Duration::from_secs(slowest.into()));
+    while begun.elapsed() < patience && is_any(&units, &["deactivating"])? {
+        std::thread::sleep(LOOK);
+    }
+    turn.note_stop()?;
+    let ended = members.iter().map(Member::has_ended).collect::<anyhow::Result<Vec<_>>>()?;
+    if !ended.contains(&true) {
+        println!("going on, nothing was stopped: {said}");
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+/// Returns what systemctl says, which it may also do because the stop was replaced.
+fn systemctl_stop(unit: &str) -> anyhow::Result<String> {
     let output =
         Command::new("systemctl").args(["stop", "--", unit]).output().context("running systemctl stop")?;
-    // A connection that came meanwhile replaces the stop by a start, which follows the end.
-    let patience = ENDING + Duration::from_secs(container.state.stop_timeout.into());
-    if process::wait(container.pidfd.as_fd(), Some(patience))? {
-        return Ok(());
-    }
-    bail!("systemctl stop {unit}: {}", String::from_utf8_lossy(&output.stderr).trim())
+    Ok(String::from_utf8_lossy(&output.stderr).trim().to_owned())
 }

@@ -1,4 +1,4 @@
-//! Containers that are started when somebody connects: `Activation=on-demand`.
+//! Containers and pods that are started when somebody connects: `Activation=on-demand`.
 //!
 //! While such a container is down, a socket unit has its published ports. A connection starts two services: the
 //! container's, whose ports are reserved and lead nowhere yet ([`held`] says that the sockets are its own), and after it
@@ -6,55 +6,22 @@
 //! systemd-socket-proxyd(8) for the connections that came before. [`idle`] is what a timer calls for while the container
 //! runs: it takes the port back when nothing has happened for long, looks again, and stops the service.
 //!
-//! A [`Turn`] keeps the two from changing their minds about each other: whoever wants to lead connections to the
-//! container waits while somebody decides whether to stop it.
+//! A pod goes the same way. It has the ports and the lease; its service is up before its containers are, so that who
+//! passes connections on and who looks for idleness is ordered after these as well.
+//!
+//! A [`Turn`](woken::Turn) keeps the two from changing their minds about each other: whoever wants to lead connections
+//! to the container waits while somebody decides whether to stop it.
 
 pub(crate) mod forward;
 pub(crate) mod idle;
+mod woken;
 
-use std::fs::File;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
-use sampan_container::process;
-use sampan_container::state::{ContainerDir, State};
 
-use crate::context::Context;
-use crate::run::unit;
-
-/// A running container.
-struct Running {
-    directory: ContainerDir,
-    state: State,
-    pid: i32,
-    pidfd: OwnedFd,
-}
-
-/// The container of this name, if it runs.
-fn running(name: &str, context: &Context) -> anyhow::Result<Option<Running>> {
-    let Ok(directory) = context.containers()?.get(&unit::container_name(name)) else { return Ok(None) };
-    let Ok(state) = directory.read() else { return Ok(None) };
-    let Some(pid) = state.pid else { return Ok(None) };
-    let pidfd = process::open(pid, state.start_time)?;
-    Ok(pidfd.map(|pidfd| Running { directory, state, pid, pidfd }))
-}
-
-/// The right to decide where a container's ports lead.
-struct Turn {
-    _file: File,
-}
-
-impl Turn {
-    /// Waits for it.
-    fn take(container: &Running) -> anyhow::Result<Self> {
-        let path = container.directory.path().join("on-demand.lock");
-        let file = File::create(&path).with_context(|| format!("opening {}", path.display()))?;
-        file.lock().with_context(|| format!("locking {}", path.display()))?;
-        Ok(Self { _file: file })
-    }
-}
+use self::woken::{Turn, Woken};
 
 /// Where these socket units listen now. One that isn't active has nothing, and what has its port is somebody else.
 ///
@@ -78,11 +45,19 @@ fn listening(text: &str) -> Vec<SocketAddr> {
 
 /// Whether any of these units is active, or on the way to it.
 fn is_any_active(units: &[String]) -> anyhow::Result<bool> {
+    is_any(units, &["active", "activating", "reloading"])
+}
+
+/// Whether any of these units is in one of these states of systemctl(1).
+fn is_any(units: &[String], wanted: &[&str]) -> anyhow::Result<bool> {
+    if units.is_empty() {
+        return Ok(false);
+    }
     let mut command = Command::new("systemctl");
     let output =
         command.args(["is-active", "--"]).args(units).output().context("running systemctl is-active")?;
     let states = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(states.lines().any(|state| matches!(state, "active" | "activating" | "reloading")))
+    Ok(states.lines().any(|state| wanted.contains(&state)))
 }
 
 #[cfg(test)]

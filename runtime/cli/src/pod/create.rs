@@ -20,6 +20,7 @@ use crate::containers_conf::{self, ContainersConf};
 use crate::context::Context;
 use crate::dhcp;
 use crate::network::definition;
+use crate::on_demand;
 use crate::output;
 use crate::run::files::{self, Facts};
 use crate::run::groups::{Naming, Networking, Users};
@@ -74,6 +75,9 @@ pub(crate) struct Options {
     /// Write the pod's identifier to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) pod_id_file: Option<PathBuf>,
+    /// The ports are published later; until then this socket unit has them
+    #[arg(long, value_name = "SOCKET", hide = true)]
+    pub(crate) on_demand: Vec<String>,
     /// Without effect: no container of ours holds the namespaces
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
     infra: Option<bool>,
@@ -252,7 +256,13 @@ fn build(
         Network::Joined(requests) if pod.shares(Kind::Network) => {
             requests.iter().for_each(|request| definition::follow(&request.network, context));
             let requests = network::with_hostname(requests, Some(&pod.hostname));
-            let reserved = context.networks()?.reserve(&holder, &requests, &plan.ports);
+            let networks = context.networks()?;
+            let reserved = match options.on_demand.as_slice() {
+                [] => networks.reserve(&holder, &requests, &plan.ports),
+                sockets => {
+                    networks.reserve_on_demand(&holder, &requests, &plan.ports, &on_demand::held(sockets)?)
+                }
+            };
             reserved.map_err(|error| network::blame(error, &options.net))?
         }
         _ => Lease::empty(holder),
