@@ -203,6 +203,11 @@ fn each_port_and_instance(machine: &Machine) -> Result<()> {
         ensure!(ask(machine, port)?.ends_with(&format!(" {inside}\n")), "{port}");
     }
     done(machine, "many")?;
+    // Who passes on what came to a port that nobody has asked for ends as well.
+    serve(machine, "one", "80 81", "PublishPort=7211:80\nPublishPort=7212:81\nIdleTimeout=2s")?;
+    ensure!(ask(machine, "7211")?.ends_with(" 80\n"), "7211");
+    is(machine, "one.service", "inactive")?;
+    done(machine, "one")?;
     let text = "[Container]\nImage=localhost:5000/debian\nVolume=/srv/demand:/srv/demand:ro\nActivation=on-demand\n\
                 Exec=perl /srv/demand/server.pl 80\nPublishPort=72%i:80\n";
     install(machine, &[("inst@.container", text)])?;

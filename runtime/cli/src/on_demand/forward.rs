@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use sampan_container::activation::Sockets;
 
@@ -70,7 +71,8 @@ pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
     // We are seen: whoever thinks of stopping the container asks whether this unit is active.
     drop(turn);
     match target {
-        _ if sockets.is_empty() => Ok(ExitCode::SUCCESS),
+        // Who comes from now on is led past the socket. A proxy without a connection would wait for one for ever.
+        _ if !is_awaited(&sockets)? => Ok(ExitCode::SUCCESS),
         Some(_) if !Path::new(PROXY).exists() => {
             turn_away(&sockets, &format!("{PROXY} is missing, which would pass them on to {name}"))
         }
@@ -105,6 +107,13 @@ fn wait(woken: &Woken, port: u16, context: &Context) -> anyhow::Result<bool> {
         look = (look * 2).min(LONGEST_LOOK);
     }
     Ok(true)
+}
+
+/// Whether a connection waits in one of the sockets.
+fn is_awaited(sockets: &Sockets) -> anyhow::Result<bool> {
+    let mut all: Vec<_> =
+        sockets.descriptors().map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)).collect();
+    Ok(poll(&mut all, Some(&Timespec::default())).context("looking whether a connection waits")? > 0)
 }
 
 /// Executes the proxy. Comes back only if that fails.
