@@ -1,5 +1,5 @@
 //! What it costs to join a bridge network with one published port, and to leave it,
-//! beside other containers; and what netavark takes for the same.
+//! beside other containers; what the kernel takes of it, and netavark for the same.
 //!
 //! ```text
 //! joining_cost ROUNDS CROWD[,CROWD…] [NAME=NETAVARK…]
@@ -11,11 +11,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a measurement ends at the first mistake")]
 
+mod floor;
+
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,8 +32,17 @@ const RUN: &str = "/dev/shm";
 /// The kernel does away with what the one before had, before the next one's turn.
 const PAUSE: Duration = Duration::from_millis(30);
 
+/// The bridge of the default network.
+const BRIDGE: &str = "sampan0";
+
+/// The first argument of the process that joins once.
+const TURN: &str = "turn";
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [TURN, directory, netns] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        return turn(Path::new(directory), File::open(netns).unwrap().as_fd());
+    }
     let [rounds, crowds, peers @ ..] = arguments.as_slice() else {
         eprintln!("usage: joining_cost ROUNDS CROWD[,CROWD…] [NAME=NETAVARK…]");
         std::process::exit(2);
@@ -65,12 +76,15 @@ fn measure(rounds: usize, crowd: usize, peers: &[String]) {
         let start = Instant::now();
         loopback_up(bare.as_fd()).unwrap();
         line(&mut parts, format!("no_network,_beside_{crowd}"), start.elapsed());
-        let [reserve, attach, release] = sampan.turn(namespace().as_fd());
+        let [reserve, attach, release] = sampan.turn(&namespace());
         line(&mut parts, format!("join,_beside_{crowd}"), reserve + attach);
         line(&mut parts, "of_it:_reserve".to_owned(), reserve);
         line(&mut parts, "of_it:_attach".to_owned(), attach);
         line(&mut join, format!("sampan,_join_beside_{crowd}"), reserve + attach);
         line(&mut leave, format!("sampan,_leave_beside_{crowd}"), release);
+        let [join_floor, leave_floor] = floor::turn(sampan.host.as_fd(), BRIDGE, namespace().as_fd());
+        line(&mut join, format!("floor,_join_beside_{crowd}"), join_floor);
+        line(&mut leave, format!("floor,_leave_beside_{crowd}"), leave_floor);
         for peer in &mut peers {
             let [setup, teardown] = peer.turn(&namespace());
             line(&mut join, format!("{},_setup_beside_{crowd}", peer.name), setup);
@@ -80,20 +94,18 @@ fn measure(rounds: usize, crowd: usize, peers: &[String]) {
     println!("{parts}\n{join}\n{leave}");
 }
 
-/// Ours: the calls that `sampan run` makes.
+/// Ours: the calls that `sampan run` makes, in a process each time, as it is one.
 struct Sampan {
     host: OwnedFd,
-    networks: Networks,
     _crowd: Vec<OwnedFd>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Sampan {
     fn new(crowd: usize) -> Self {
         let host = new_host();
         let directory = tempfile::tempdir_in(RUN).unwrap();
-        let networks =
-            Networks::open(&directory.path().join("lib"), &directory.path().join("run/network")).unwrap();
+        let networks = open(directory.path());
         let crowd = (1..=crowd)
             .map(|number| {
                 let netns = new_netns();
@@ -102,22 +114,50 @@ impl Sampan {
                 netns
             })
             .collect();
-        Self { host, networks, _crowd: crowd, _directory: directory }
+        Self { host, _crowd: crowd, directory }
     }
 
-    fn turn(&self, netns: std::os::fd::BorrowedFd<'_>) -> [Duration; 3] {
+    /// How long it took to reserve, to attach and to release.
+    fn turn(&self, netns: &OwnedFd) -> [Duration; 3] {
         setns(&self.host, CloneFlags::CLONE_NEWNET).unwrap();
-        let holder = holder(0);
-        let start = Instant::now();
-        let lease = self.networks.reserve(&holder, &[request()], &ports(8080)).unwrap();
-        let reserved = start.elapsed();
-        self.networks.attach(&lease, netns).unwrap();
-        let attached = start.elapsed();
-        thread::sleep(PAUSE);
-        let start = Instant::now();
-        self.networks.release(&holder.id).unwrap();
-        [reserved, attached - reserved, start.elapsed()]
+        let output = Command::new(std::env::current_exe().unwrap())
+            .arg(TURN)
+            .arg(self.directory.path())
+            .arg(path_of(netns))
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", output.status);
+        let times = String::from_utf8(output.stdout).unwrap();
+        let times: Vec<_> = times.lines().map(|line| Duration::from_nanos(line.parse().unwrap())).collect();
+        times.try_into().unwrap()
     }
+}
+
+/// Joins with `netns` and leaves; prints how long each part took, in nanoseconds.
+fn turn(directory: &Path, netns: BorrowedFd<'_>) {
+    let networks = open(directory);
+    let holder = holder(0);
+    let start = Instant::now();
+    let lease = networks.reserve(&holder, &[request()], &ports(8080)).unwrap();
+    let reserved = start.elapsed();
+    networks.attach(&lease, netns).unwrap();
+    let attached = start.elapsed();
+    thread::sleep(PAUSE);
+    let start = Instant::now();
+    networks.release(&holder.id).unwrap();
+    for time in [reserved, attached - reserved, start.elapsed()] {
+        println!("{}", time.as_nanos());
+    }
+}
+
+fn open(directory: &Path) -> Networks {
+    Networks::open(&directory.join("lib"), &directory.join("run/network")).unwrap()
+}
+
+/// By which another process finds what is open here.
+fn path_of(netns: &OwnedFd) -> String {
+    format!("/proc/{}/fd/{}", std::process::id(), netns.as_raw_fd())
 }
 
 /// netavark, with addresses chosen already, as Podman calls it: a process each time.
@@ -165,7 +205,7 @@ impl Netavark {
         let mut child = Command::new(&self.program)
             .arg("--config")
             .arg(self.directory.path())
-            .args([verb, &format!("/proc/{}/fd/{}", std::process::id(), netns.as_raw_fd())])
+            .args([verb, &path_of(netns)])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
