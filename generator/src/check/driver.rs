@@ -25,7 +25,7 @@ struct DriverOption {
     is_right: fn(&str) -> bool,
 }
 
-const OPTIONS: [DriverOption; 12] = [
+const OPTIONS: [DriverOption; 13] = [
     DriverOption { name: "mtu", drivers: &DRIVERS, expected: "68 to 65535, in bytes", is_right: is_mtu },
     DriverOption {
         name: "com.docker.network.driver.mtu",
@@ -41,6 +41,12 @@ const OPTIONS: [DriverOption; 12] = [
     },
     DriverOption {
         name: "no_default_route",
+        drivers: &DRIVERS,
+        expected: "true or false",
+        is_right: |value| is_boolean(value),
+    },
+    DriverOption {
+        name: "arp_probe",
         drivers: &DRIVERS,
         expected: "true or false",
         is_right: |value| is_boolean(value),
@@ -151,6 +157,7 @@ pub(super) fn driver(view: &View<'_, '_>, findings: &mut Findings) {
     };
     view.values("Options").iter().for_each(|pair| check_option(driver, pair, findings));
     ipam(view, driver, findings);
+    probes(view, driver, findings);
     interface(view, driver, findings);
     if ON_PARENT.contains(&driver) {
         for value in view.values("DNS") {
@@ -264,6 +271,21 @@ fn ipam(view: &View<'_, '_>, driver: &str, findings: &mut Findings) {
         _ => return unknown("IPAM driver", &IPAM_DRIVERS, &value, findings),
     };
     wrong(&rules::BAD_DRIVER, &value, reason, help, findings);
+}
+
+/// Only what a DHCP server grants is probed for.
+fn probes(view: &View<'_, '_>, driver: &str, findings: &mut Findings) {
+    let has_server = match view.text("IPAMDriver") {
+        Some(value) => value.text == "dhcp" || value.is_dynamic(),
+        None => driver == "macvlan" && view.values("Subnet").is_empty(),
+    };
+    let is_off = |pair: &&Value<'_>| {
+        pair.text.strip_prefix("arp_probe=").is_some_and(|it| it.starts_with(['0', 'f', 'F']))
+    };
+    if !has_server && let Some(pair) = view.values("Options").iter().find(is_off) {
+        let reason = "no address of a DHCP server is probed for on this network".to_owned();
+        wrong(&rules::BAD_DRIVER_OPTION, pair, reason, "remove it, or write IPAMDriver=dhcp", findings);
+    }
 }
 
 /// The interface that a network names.

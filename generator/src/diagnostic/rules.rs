@@ -189,7 +189,7 @@ rules! {
         "Driver= is bridge, macvlan or ipvlan, IPAMDriver= is host-local, dhcp or none. macvlan and ipvlan are on an interface of the host, whose link has addresses and servers of its own: Subnet= names them, or with macvlan a DHCP server does. The network can't be made as it is written.";
     BAD_DRIVER_OPTION "bad-driver-option" Error []
         "Options= has an option that the driver doesn't know, or a wrong value",
-        "All drivers know mtu, metric, no_default_route and mode; bridge knows isolate, vlan and vrf too, macvlan parent and bclim, ipvlan parent. The network can't be made as it is written.";
+        "All drivers know mtu, metric, no_default_route, mode and, with IPAMDriver=dhcp, arp_probe; bridge knows isolate, vlan and vrf too, macvlan parent and bclim, ipvlan parent. The network can't be made as it is written.";
     BAD_USER_NS "bad-user-ns" Error ["QSR016"]
         "UserNS= is wrong",
         "Write auto[:size=…,uidmapping=…,gidmapping=…], keep-id[:uid=…,gid=…], nomap or host.";

@@ -28,7 +28,7 @@ table! { "Network";
     DISABLE_DNS "DisableDNS" 4.4 Boolean, Flag("--disable-dns"), Any,
         "Whether names of containers are not resolved in this network.";
     OPTIONS "Options" 4.4 Pairs, Flag("--opt"), Any,
-        "Options of the driver: mtu=, metric=, no_default_route= and mode= (bridge: managed, unmanaged; macvlan: bridge, private, vepa, passthru; ipvlan: l2, l3, l3s), for bridge isolate=, vlan= and vrf=, for macvlan bclim=, for macvlan and ipvlan parent=.";
+        "Options of the driver: mtu=, metric=, no_default_route= and mode= (bridge: managed, unmanaged; macvlan: bridge, private, vepa, passthru; ipvlan: l2, l3, l3s), for bridge isolate=, vlan= and vrf=, for macvlan bclim=, for macvlan and ipvlan parent=, with IPAMDriver=dhcp arp_probe=false to use an address without asking the link whether somebody has it.";
     LABEL "Label" 4.4 Pairs, Flag("--label"), Any,
         "Labels of the network.";
     NETWORK_DELETE_ON_STOP "NetworkDeleteOnStop" 5.5 Boolean, Own("ExecStopPost= removes the network"), Any,

@@ -49,6 +49,14 @@ pub(crate) fn define(
                 .to_owned(),
         });
     }
+    if config.options.no_arp_probe && ipam != Ipam::Dhcp {
+        return Err(Error::Invalid {
+            what: "network option",
+            value: "arp_probe=false".to_owned(),
+            why: "only addresses of a DHCP server are probed for; remove it, or use IPAMDriver=dhcp"
+                .to_owned(),
+        });
+    }
     Ok(Network {
         name: config.name.clone(),
         id: hexadecimal(&Sha256::digest(&config.name)),
@@ -441,6 +449,18 @@ mod tests {
         let servers = Config { driver: Driver::Macvlan, ..servers };
         let text = define(&servers, &nobody(), |_| Ok(true)).unwrap_err().to_string();
         assert!(text.contains("192.0.2.53") && text.contains("[Container]"), "{text}");
+    }
+
+    #[test]
+    fn only_what_a_server_grants_is_probed_for() {
+        let with = |ipam| {
+            let mut config = Config { ipam, driver: Driver::Macvlan, ..named("lan") };
+            config.options.set(Driver::Macvlan, "arp_probe", "false").unwrap();
+            define(&config, &nobody(), |_| Ok(true))
+        };
+        assert!(with(Some(Ipam::Dhcp)).unwrap().options.no_arp_probe);
+        let text = with(Some(Ipam::None)).unwrap_err().to_string();
+        assert!(text.contains("arp_probe=false") && text.contains("IPAMDriver=dhcp"), "{text}");
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Options {
     pub metric: Option<u32>,
     /// Give containers no default route.
     pub no_default_route: bool,
+    /// Don't ask the link whether somebody has an address that a DHCP server grants.
+    pub no_arp_probe: bool,
     /// The VLAN of the containers' ports on the bridge.
     pub vlan: Option<u16>,
     /// The VRF that the bridge is a part of.
@@ -125,7 +127,7 @@ struct Spec {
 const EVERY: &[Driver] = &Driver::ALL;
 const PARENT: &[Driver] = &[Macvlan, Ipvlan];
 
-const TABLE: [Spec; 10] = [
+const TABLE: [Spec; 11] = [
     Spec {
         name: "mtu",
         docker: "com.docker.network.driver.mtu",
@@ -177,6 +179,17 @@ const TABLE: [Spec; 10] = [
             Some(())
         },
         get: |options| options.no_default_route.then(|| "true".to_owned()),
+    },
+    Spec {
+        name: "arp_probe",
+        docker: "",
+        drivers: EVERY,
+        expected: "expected true or false",
+        set: |options, value| {
+            options.no_arp_probe = !boolean(value)?;
+            Some(())
+        },
+        get: |options| options.no_arp_probe.then(|| "false".to_owned()),
     },
     Spec {
         name: "vlan",
@@ -344,6 +357,7 @@ mod tests {
                 ("parent", "eth1"),
                 ("metric", "5"),
                 ("no_default_route", "1"),
+                ("arp_probe", "0"),
             ],
         )
         .unwrap();

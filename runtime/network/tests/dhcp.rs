@@ -214,6 +214,46 @@ fn a_network_that_becomes_another_gives_another_address() {
     assert!(inside(&web, "route").contains("default via 198.51.100.9"));
 }
 
+/// Another machine on the host's link, with an address that nobody has granted it.
+fn squatter(address: &str) -> Container {
+    let squatter = host::container("squatter");
+    ip(&format!("link add link {PARENT} name squat0 type macvlan mode bridge"));
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&squatter.netns);
+    ip(&format!("link set squat0 netns /proc/{}/fd/{fd}", std::process::id()));
+    let address = format!("addr add {address}/24 dev squat0");
+    squatter.run(move || {
+        ip(&address);
+        ip("link set squat0 up");
+    });
+    squatter
+}
+
+#[test]
+fn an_address_that_somebody_has_set_by_hand_is_not_used() {
+    let Some(host) = Host::new() else { return };
+    let neighbour = host.neighbour();
+    let range = "--dhcp-range=192.0.2.50,192.0.2.59,255.255.255.0,1h";
+    let Some(server) = Server::start(&host, &neighbour, range) else { return };
+    macvlan(&host);
+    let (web, _) = host.start("web", &[on("net")], &[]);
+    let taken = address(&lease_of(&host, &web));
+    host.networks.release(&web.holder.id).unwrap();
+    is_free_soon(&server);
+    drop(web);
+    let _squatter = squatter(&taken.to_string());
+    // It asks for the address that it had, and the server knows no better.
+    let (web, _) = host.start("web", &[on("net")], &[]);
+    let own = address(&lease_of(&host, &web));
+    assert!(own.to_string().starts_with("192.0.2.5") && own != taken, "{own}");
+    assert!(!inside(&web, "addr show dev eth0").contains(&taken.to_string()));
+    let leases = server.leases();
+    assert!(
+        leases.contains(&format!("{own} ")) && !leases.contains(&format!("{taken} ")),
+        "declined: {leases}"
+    );
+    host.networks.release(&web.holder.id).unwrap();
+}
+
 #[test]
 fn without_a_server_the_error_says_where_to_look() {
     let Some(host) = Host::new() else { return };

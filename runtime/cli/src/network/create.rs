@@ -21,7 +21,7 @@ pub(super) struct Create {
     #[arg(long, short, value_name = "DRIVER", default_value = "bridge")]
     driver: String,
     /// Option of the driver: mtu=, metric=, no_default_route=, mode=; for bridge isolate=, vlan=,
-    /// vrf=; for macvlan bclim=; for macvlan and ipvlan parent=
+    /// vrf=; for macvlan bclim=; for macvlan and ipvlan parent=; with IPAM driver dhcp arp_probe=
     #[arg(long, short, value_name = "NAME=VALUE")]
     opt: Vec<String>,
     /// A block of addresses, such as 10.1.2.0/24; may be repeated

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | labels | changes |
 //! | servers for other names, isolation, ways out, MTU | change, for everyone |
-//! | ranges, further subnets, metric, default route, names | change, for those who start from then on |
+//! | ranges, further subnets, metric, default route, names, ARP probes | change, for those who start from then on |
 //! | subnets and gateways that containers have addresses of | wait |
 //! | driver, interface, other options | wait |
 
@@ -18,7 +18,7 @@ use crate::options::Options;
 use crate::subnet::Subnet;
 
 /// Options of the driver that don't wait, as `--opt` spells them.
-const OPTIONS_AT_ONCE: [&str; 4] = ["mtu", "isolate", "metric", "no_default_route"];
+const OPTIONS_AT_ONCE: [&str; 5] = ["mtu", "isolate", "metric", "no_default_route", "arp_probe"];
 
 /// One property of a network that is another one now.
 #[derive(Clone, Debug, PartialEq, Eq)]

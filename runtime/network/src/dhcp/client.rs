@@ -4,13 +4,14 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use super::arp::Arp;
 use super::frame::{EVERYONE, Way};
 use super::message::{Answer, Kind, Question, code};
 use super::terms::Terms;
-use super::wire::{Received, Wire};
+use super::wire::{Received, Wire, is_passing};
+use crate::mac::Mac;
 
 /// Before the same is said again for the first time; then twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -19,6 +20,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 const REBOOT_PATIENCE: Duration = Duration::from_millis(1500);
 /// For the answer to a request, before we look for another server.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(4);
+/// So many addresses of a server may be in use by others before we give up. RFC 2131 (section 3.1) wants ten seconds
+/// between two of them, lest a client goes on for ever; this one comes to an end.
+const MOST_DECLINED: usize = 3;
 /// The longest message that we take: what an Ethernet frame carries.
 const MAXIMUM_SIZE: [u8; 2] = 1472_u16.to_be_bytes();
 
@@ -41,6 +45,8 @@ const PARAMETERS: [u8; 10] = [
 #[derive(Debug)]
 pub(super) struct Client<'a> {
     pub(super) wire: &'a Wire,
+    /// Asks whether somebody has an address; absent where a server's word is enough.
+    pub(super) arp: Option<&'a Arp>,
     /// The client identifier (RFC 4361).
     pub(super) id: &'a [u8],
     pub(super) hostname: Option<&'a str>,
@@ -71,6 +77,8 @@ pub(super) enum Failure {
     Silence(Option<String>),
     /// A server doesn't want us to have the address.
     Refused(String),
+    /// Somebody else has each of the addresses; the last of them, and who it is.
+    Taken(Ipv4Addr, Mac),
     Kernel(io::Error),
 }
 
@@ -98,10 +106,26 @@ struct Exchange<'a> {
 }
 
 impl Client<'_> {
-    /// Gets an address, the previous one if possible.
+    /// Gets an address that nobody else has, the previous one if possible.
     pub(super) fn acquire(&self, previous: Option<Previous>, deadline: Instant) -> Result<Granted, Failure> {
+        let mut previous = previous;
+        let mut declined = 0;
+        loop {
+            let granted = self.agree(previous.take(), deadline)?;
+            let Some((address, owner)) = self.owner(&granted.terms)? else { return Ok(granted) };
+            log::warn!("{} grants {address}, which {owner} has: it is declined", granted.terms.server);
+            self.decline(address, granted.terms.server)?;
+            declined += 1;
+            if declined == MOST_DECLINED || Instant::now() >= deadline {
+                return Err(Failure::Taken(address, owner));
+            }
+        }
+    }
+
+    /// Comes to an agreement with a server, upon the previous address if possible.
+    fn agree(&self, previous: Option<Previous>, deadline: Instant) -> Result<Granted, Failure> {
         let mut refused = None;
-        match self.try_to_acquire(previous, deadline, &mut refused) {
+        match self.try_to_agree(previous, deadline, &mut refused) {
             // The time was over before the same was said once more.
             Err(Failure::Silence(heard)) => Err(refused.map_or(Failure::Silence(heard), Failure::Refused)),
             other => other,
@@ -109,7 +133,7 @@ impl Client<'_> {
     }
 
     /// The same; `refused` is why a server has refused what it had offered.
-    fn try_to_acquire(
+    fn try_to_agree(
         &self,
         previous: Option<Previous>,
         deadline: Instant,
@@ -143,6 +167,36 @@ impl Client<'_> {
                 }
                 other => return other,
             }
+        }
+    }
+
+    /// Who else has an address that was granted.
+    fn owner(&self, terms: &Terms) -> io::Result<Option<(Ipv4Addr, Mac)>> {
+        let (Some(arp), IpAddr::V4(address)) = (self.arp, terms.address.address) else { return Ok(None) };
+        Ok(arp.owner(address)?.map(|owner| (address, owner)))
+    }
+
+    /// Tells the server that somebody else has the address (RFC 2131, section 4.4.4). Nobody answers.
+    fn decline(&self, address: Ipv4Addr, server: Ipv4Addr) -> io::Result<()> {
+        let (octets, server) = (address.octets(), server.octets());
+        let question = Question {
+            kind: Kind::Decline,
+            xid: random()?,
+            seconds: 0,
+            broadcast: false,
+            address: Ipv4Addr::UNSPECIFIED,
+            mac: self.wire.mac(),
+            options: vec![
+                (code::REQUESTED_ADDRESS, &octets),
+                (code::SERVER, &server),
+                (code::CLIENT, self.id),
+                (code::MESSAGE, b"another machine answers for it"),
+            ],
+        };
+        match self.wire.send(&to_everyone(self.wire.mac()), &question.encode()) {
+            // Lost, as any packet may be: the server offers it again, and hears it again.
+            Err(error) if is_passing(&error) => Ok(()),
+            sent => sent,
         }
     }
 
@@ -284,7 +338,6 @@ impl<'a> Exchange<'a> {
         while Instant::now() < until {
             question.seconds = u16::try_from(self.start.elapsed().as_secs()).unwrap_or(u16::MAX);
             match wire.send(way, &question.encode()) {
-                // The link is busy or comes up: as good as a lost packet.
                 Err(error) if is_passing(&error) => {}
                 sent => sent?,
             }
@@ -332,12 +385,6 @@ fn to_everyone(mac: [u8; 6]) -> Way {
         source: Ipv4Addr::UNSPECIFIED,
         destination: Ipv4Addr::BROADCAST,
     }
-}
-
-fn is_passing(error: &io::Error) -> bool {
-    use io::ErrorKind::{NetworkDown, WouldBlock};
-    matches!(error.kind(), NetworkDown | WouldBlock)
-        || error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error())
 }
 
 /// A pause with a quarter more or less, so that machines that start together don't speak together.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::BorrowedFd;
 
+use super::arp::Arp;
 use super::terms::Terms;
 use super::wire::Wire;
 use crate::attach;
@@ -12,15 +13,23 @@ use crate::kernel::{dynamic, link, namespace, sysctl};
 use crate::lease::Attachment;
 use crate::subnet::Subnet;
 
-/// Brings the interface up, as one that listens to the routers of its network, and opens a socket on it.
-pub(super) fn open(inside: &mut Socket, attachment: &Attachment, netns: BorrowedFd<'_>) -> Result<Wire> {
+/// The sockets on a container's interface.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    pub(super) wire: Wire,
+    /// Absent where nobody is asked whether an address is free.
+    pub(super) arp: Option<Arp>,
+}
+
+/// Brings the interface up, as one that listens to the routers of its network, and opens sockets on it.
+pub(super) fn open(inside: &mut Socket, attachment: &Attachment, netns: BorrowedFd<'_>) -> Result<Sockets> {
     let name = &attachment.interface;
     let index = index(inside, name)?;
     namespace::within(netns, || {
         // Before it comes up, or the first advertisement is lost.
         sysctl::accept_routers(name, !attachment.network.internal)?;
         up(inside, index, name)?;
-        wire(name)
+        sockets(attachment)
     })
 }
 
@@ -33,13 +42,18 @@ fn up(inside: &mut Socket, index: u32, name: &str) -> Result<()> {
     })
 }
 
-/// Opens a socket on an interface that is up.
-pub(super) fn reopen(attachment: &Attachment, netns: BorrowedFd<'_>) -> Result<Wire> {
-    namespace::within(netns, || wire(&attachment.interface))
+/// Opens sockets on an interface that is up.
+pub(super) fn reopen(attachment: &Attachment, netns: BorrowedFd<'_>) -> Result<Sockets> {
+    namespace::within(netns, || sockets(attachment))
 }
 
-fn wire(name: &str) -> Result<Wire> {
-    Wire::open(name).map_err(Error::kernel(format!("open a packet socket on interface {name}")))
+fn sockets(attachment: &Attachment) -> Result<Sockets> {
+    let name = &attachment.interface;
+    let open = || {
+        let probes = !attachment.network.options.no_arp_probe;
+        Ok(Sockets { wire: Wire::open(name)?, arp: probes.then(|| Arp::open(name)).transpose()? })
+    };
+    open().map_err(Error::kernel(format!("open a packet socket on interface {name}")))
 }
 
 /// Gives the interface what was granted; what it had before goes, if it is another address. `metric` is that of

@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use super::client::Client;
+use super::interface::Sockets;
 use super::{Dhcp, Grant, PATIENCE, identity, interface, memory};
 use crate::driver::Driver;
 use crate::error::Result;
@@ -50,9 +51,9 @@ fn acquire(
     inside: &mut Socket,
     netns: BorrowedFd<'_>,
 ) -> Result<Grant> {
-    let wire = interface::open(inside, attachment, netns)?;
+    let sockets = interface::open(inside, attachment, netns)?;
     let id = identity::bytes(&dhcp.client);
-    let client = client(&wire, attachment, dhcp, &id);
+    let client = client(&sockets, attachment, dhcp, &id);
     let previous = memory::recall(networks, &attachment.network.name, &dhcp.client);
     let granted = client.acquire(previous, Instant::now() + PATIENCE);
     Ok(Grant::new(granted.map_err(|failure| failure.into_error(attachment))?))
@@ -60,13 +61,14 @@ fn acquire(
 
 /// The client of an attachment.
 pub(super) fn client<'a>(
-    wire: &'a super::wire::Wire,
+    sockets: &'a Sockets,
     attachment: &Attachment,
     dhcp: &'a Dhcp,
     id: &'a [u8],
 ) -> Client<'a> {
     Client {
-        wire,
+        wire: &sockets.wire,
+        arp: sockets.arp.as_ref(),
         id,
         hostname: dhcp.hostname.as_deref(),
         // It has the MAC address of others: frames are told apart by IP addresses, of which it has none yet.

@@ -1,6 +1,7 @@
 //! Addresses from the DHCP server of the network that a container is a machine of.
 //!
 //! - [`message`] and [`frame`]: what goes over the wire, and [`wire`] itself;
+//! - [`arp`]: whether somebody else has an address;
 //! - [`terms`]: what a server grants, once it makes sense;
 //! - [`client`]: the conversation, [`identity`]: who we say we are, [`memory`]: what we had before;
 //! - [`interface`]: the terms in the kernel;
@@ -10,6 +11,7 @@
 //! what was granted stands in the container's lease. The kernel takes an address away by
 //! itself when its time is over and nobody has renewed it.
 
+mod arp;
 mod client;
 mod frame;
 pub(crate) mod identity;
@@ -166,6 +168,11 @@ impl client::Failure {
             }
             Self::Silence(Some(heard)) => heard.clone(),
             Self::Refused(why) => why.clone(),
+            Self::Taken(address, owner) => format!(
+                "each address that the DHCP server grants is in use already, {address} by {owner}: give that machine \
+                 another one, or keep its address out of the server's range (if a router answers for others, write \
+                 Options=arp_probe=false)"
+            ),
             Self::Kernel(error) => error.to_string(),
         }
     }

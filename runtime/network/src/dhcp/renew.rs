@@ -82,9 +82,9 @@ fn one(
     dhcp: &Dhcp,
     netns: BorrowedFd<'_>,
 ) -> Result<Outcome> {
-    let wire = interface::reopen(attachment, netns)?;
+    let sockets = interface::reopen(attachment, netns)?;
     let id = identity::bytes(&dhcp.client);
-    let client = client(&wire, attachment, dhcp, &id);
+    let client = client(&sockets, attachment, dhcp, &id);
     let until = Instant::now() + PATIENCE;
     let held = attachment.held().filter(|grant| !is_over(grant)).cloned();
     let failure = match &held {

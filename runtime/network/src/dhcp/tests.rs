@@ -3,13 +3,16 @@
 //! Each test is a network namespace with a link of two ends, `c0` of the client and
 //! `s0` of the server.
 
+use std::cell::Cell;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
 
+use super::arp::Arp;
 use super::client::{Client, Failure, Granted, Previous, Whom, release};
 use super::message::{Kind, code};
 use super::wire::Wire;
@@ -32,14 +35,18 @@ fn link() -> Option<Wire> {
         "addr add 10.3.0.1/24 dev s0",
         "route add 255.255.255.255 dev s0",
     ] {
-        let status = Command::new("ip").args(arguments.split(' ')).status().unwrap();
-        assert!(status.success(), "{arguments}");
+        ip(arguments);
     }
     Some(Wire::open("c0").unwrap())
 }
 
+fn ip(arguments: &str) {
+    let status = Command::new("ip").args(arguments.split(' ')).status().unwrap();
+    assert!(status.success(), "{arguments}");
+}
+
 fn client<'a>(wire: &'a Wire) -> Client<'a> {
-    Client { wire, id: ID, hostname: Some("web"), broadcast: false }
+    Client { wire, arp: None, id: ID, hostname: Some("web"), broadcast: false }
 }
 
 fn within(seconds: f32) -> Instant {
@@ -149,6 +156,12 @@ fn an_address_of_another_network_is_refused_and_replaced() {
 /// A server whose every answer the test makes: `say` gets the kind of a question (1 is DISCOVER, 3 REQUEST)
 /// and how many came before it.
 fn scripted(say: impl Fn(u8, usize) -> Vec<Reply> + Send + 'static) {
+    // The kind is the first option.
+    scripted_by(move |question, number| say(question[242], number));
+}
+
+/// The same for a test that looks at the whole question.
+fn scripted_by(say: impl Fn(&[u8], usize) -> Vec<Reply> + Send + 'static) {
     let socket = UdpSocket::bind("0.0.0.0:67").unwrap();
     socket.set_broadcast(true).unwrap();
     thread::spawn(move || {
@@ -156,8 +169,7 @@ fn scripted(say: impl Fn(u8, usize) -> Vec<Reply> + Send + 'static) {
         for number in 0.. {
             let Ok((length, _)) = socket.recv_from(&mut buffer) else { return };
             let question = &buffer[..length];
-            // The kind is the first option.
-            for reply in say(question[242], number) {
+            for reply in say(question, number) {
                 let _ = socket.send_to(&reply.bytes(question), ("255.255.255.255", 68));
             }
         }
@@ -295,4 +307,67 @@ fn another_address_than_asked_for_is_no_extension() {
     let Granted { terms, server_mac } = client(&wire).acquire(None, within(30.0)).unwrap();
     let failure = client(&wire).renew(&terms, Whom::Server(server_mac), within(4.0)).unwrap_err();
     assert!(matches!(&failure, Failure::Silence(Some(why)) if why.contains("10.3.0.99")), "{failure:?}");
+}
+
+/// A server that grants one address after the other, from 10.3.0.77 on; the addresses that are declined, as its
+/// questions come.
+fn one_after_the_other() -> mpsc::Receiver<Ipv4Addr> {
+    let (sender, declined) = mpsc::channel();
+    let last = Cell::new(77);
+    scripted_by(move |question, _| {
+        let granted =
+            usual(question[242]).into_iter().map(|reply| Reply { address: [10, 3, 0, last.get()], ..reply });
+        if question[242] == Kind::Decline as u8 {
+            assert_eq!(question[12..16], [0; 4], "a client that declines has no address");
+            assert_eq!(question[243..249], [code::REQUESTED_ADDRESS, 4, 10, 3, 0, last.get()]);
+            assert_eq!(question[249..255], [code::SERVER, 4, 10, 3, 0, 1]);
+            sender.send(Ipv4Addr::new(10, 3, 0, last.get())).unwrap();
+            last.set(last.get() + 1);
+        }
+        granted.collect()
+    });
+    declined
+}
+
+#[test]
+fn an_address_that_somebody_has_is_declined_and_another_taken() {
+    let Some(wire) = link() else { return };
+    let arp = Arp::open("c0").unwrap();
+    // The machine at the other end answers for it.
+    ip("addr add 10.3.0.77/24 dev s0");
+    let declined = one_after_the_other();
+    let client = Client { arp: Some(&arp), ..client(&wire) };
+    let start = Instant::now();
+    let granted = client.acquire(None, within(5.0)).unwrap();
+    assert_eq!(granted.terms.address.to_string(), "10.3.0.78/24");
+    assert_eq!(declined.try_iter().collect::<Vec<_>>(), [Ipv4Addr::new(10, 3, 0, 77)]);
+    // Silence is waited for once, the one who answers not at all.
+    assert!((180..900).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+
+    // So is one that the client had before, and whose server confirms it.
+    ip("addr add 10.3.0.78/24 dev s0");
+    let previous = Previous { address: [10, 3, 0, 78].into(), is_held: true };
+    let granted = client.acquire(Some(previous), within(5.0)).unwrap();
+    assert_eq!(granted.terms.address.to_string(), "10.3.0.79/24");
+    assert_eq!(declined.try_iter().collect::<Vec<_>>(), [Ipv4Addr::new(10, 3, 0, 78)]);
+}
+
+#[test]
+fn a_link_where_somebody_has_every_address_is_given_up() {
+    let Some(wire) = link() else { return };
+    let arp = Arp::open("c0").unwrap();
+    (77..99).for_each(|last| ip(&format!("addr add 10.3.0.{last}/24 dev s0")));
+    let declined = one_after_the_other();
+    let client = Client { arp: Some(&arp), ..client(&wire) };
+    let failure = client.acquire(None, within(5.0)).unwrap_err();
+    let Failure::Taken(address, owner) = failure else { panic!("{failure:?}") };
+    assert_eq!(address, Ipv4Addr::new(10, 3, 0, 79));
+    let shown = Command::new("ip").args(["link", "show", "s0"]).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains(&owner.to_string()), "{owner}: {shown}");
+    // The last of them too, though nobody asks for another.
+    for last in 77..80 {
+        assert_eq!(declined.recv_timeout(Duration::from_secs(10)).unwrap(), Ipv4Addr::new(10, 3, 0, last));
+    }
+    assert!(declined.try_recv().is_err());
 }

@@ -11,7 +11,7 @@ use nix::sys::socket::{LinkAddr, SockaddrLike as _};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, eth, recv, send, socket_with,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, eth, recv, send, socket_with,
 };
 
 use super::frame::{self, Way};
@@ -42,11 +42,7 @@ impl Wire {
     /// # Errors
     /// There is no such Ethernet interface; the kernel's.
     pub(super) fn open(interface: &str) -> io::Result<Self> {
-        let link = link(interface)?;
-        let mac = link.addr().ok_or(Errno::AFNOSUPPORT)?;
-        let socket =
-            socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, Some(eth::IP))?;
-        nix::sys::socket::bind(socket.as_raw_fd(), &link)?;
+        let (socket, mac) = socket(interface, eth::IP)?;
         Ok(Self { socket, mac })
     }
 
@@ -63,32 +59,56 @@ impl Wire {
 
     /// Waits for the next message of a server; absent when it is `until`.
     pub(super) fn receive(&self, until: Instant) -> io::Result<Option<Received>> {
-        let mut buffer = vec![0; FRAME];
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            // Looked at on every turn: whoever floods the link must not keep us.
-            if left.is_zero() {
-                return Ok(None);
-            }
-            let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
-            match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&timeout)) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-            let length = match recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
-                Ok((length, _)) => length,
-                Err(Errno::AGAIN | Errno::INTR) => continue,
-                Err(errno) => return Err(errno.into()),
-            };
-            if let Some((way, message)) = frame::decode(&buffer[..length]) {
-                return Ok(Some(Received {
-                    from: way.source_mac,
-                    source: way.source,
-                    message: message.to_vec(),
-                }));
-            }
+        listen(&self.socket, until, |frame| {
+            let (way, message) = frame::decode(frame)?;
+            Some(Received { from: way.source_mac, source: way.source, message: message.to_vec() })
+        })
+    }
+}
+
+/// A packet socket for the frames of one protocol on an interface, and the interface's MAC address.
+pub(super) fn socket(interface: &str, protocol: Protocol) -> io::Result<(OwnedFd, [u8; 6])> {
+    let link = link(interface)?;
+    let mac = link.addr().ok_or(Errno::AFNOSUPPORT)?;
+    let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol))?;
+    nix::sys::socket::bind(socket.as_raw_fd(), &link)?;
+    Ok((socket, mac))
+}
+
+/// Waits for the next frame that `decode` can make something of; absent when it is `until`.
+pub(super) fn listen<T>(
+    socket: &OwnedFd,
+    until: Instant,
+    decode: impl Fn(&[u8]) -> Option<T>,
+) -> io::Result<Option<T>> {
+    let mut buffer = vec![0; FRAME];
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        // Looked at on every turn: whoever floods the link must not keep us.
+        if left.is_zero() {
+            return Ok(None);
+        }
+        let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let length = match recv(socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+            Ok((length, _)) => length,
+            Err(Errno::AGAIN | Errno::INTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        };
+        if let Some(decoded) = decode(&buffer[..length]) {
+            return Ok(Some(decoded));
         }
     }
+}
+
+/// Whether a frame that couldn't be sent is as good as one that was lost: the link is busy, or comes up.
+pub(super) fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{NetworkDown, WouldBlock};
+    matches!(error.kind(), NetworkDown | WouldBlock)
+        || error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error())
 }
 
 /// The link-layer address of an interface: index and MAC address.
