@@ -1,9 +1,10 @@
-//! `kill -9` before each system call by which a start or a release changes anything:
+//! `kill -9` before each system call by which a start, a renewal or a release changes anything:
 //! the next start works, and after its release nothing is left.
 //!
 //! The victim is this program itself, executed with [`VERB`] set, under strace(1),
 //! which kills it at the N-th call of a kind, for N = 1, 2, … until it survives.
 
+mod dhcp_server;
 mod host;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use dhcp_server::DhcpServer;
 use host::{Container, Host, container, eventually, ip, name_server, on, open, parse};
 use libtest_mimic::{Arguments, Failed, Trial};
 use sampan_network::{Config, Driver, Request, Subnet};
@@ -42,7 +44,7 @@ struct Situation {
     stride: usize,
 }
 
-const SITUATIONS: [Situation; 5] = [
+const SITUATIONS: [Situation; 6] = [
     Situation {
         name: "first_on_a_network",
         networks: &["one"],
@@ -83,10 +85,20 @@ const SITUATIONS: [Situation; 5] = [
         beside: false,
         stride: 2,
     },
+    Situation {
+        name: "first_on_a_link_with_a_dhcp_server_and_a_bridge",
+        networks: &[DHCP, "one"],
+        ports: &["8080:80"],
+        names: false,
+        beside: false,
+        stride: 1,
+    },
 ];
 
-/// The name of a network that is macvlan; the others are bridges.
+/// The name of a network that is macvlan, and of one that has its addresses from a DHCP server too; the others are
+/// bridges.
 const LINK: &str = "link";
+const DHCP: &str = "dhcp";
 
 fn main() -> ExitCode {
     if let Ok(verb) = std::env::var(VERB) {
@@ -105,6 +117,10 @@ fn main() -> ExitCode {
             ]
         })
         .collect();
+    for situation in SITUATIONS.into_iter().filter(|situation| situation.networks.contains(&DHCP)) {
+        let renewal = move || kill_at_every_step(situation, "renew");
+        trials.push(Trial::test(format!("a_renewal_{}", situation.name), renewal));
+    }
     trials.push(Trial::test("an_nft_outlives_its_parent", an_nft_outlives_its_parent));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -118,6 +134,10 @@ fn be_the_victim(verb: &str) {
         return networks.release(&holder.id).unwrap();
     }
     let netns = File::open(variable(NETNS)).unwrap();
+    if verb == "renew" {
+        let renewals = networks.renew(&holder.id, netns.as_fd(), false).unwrap();
+        return assert!(renewals[0].succeeded, "{renewals:?}");
+    }
     let lease = networks.reserve(&holder, &situation.requests(), &parse(situation.ports)).unwrap();
     networks.attach(&lease, netns.as_fd()).unwrap();
 }
@@ -128,22 +148,27 @@ impl Situation {
     }
 
     /// A host of its own for each kill, so that it comes at the same step each time.
-    fn host(&self) -> Option<(Host, Option<Container>)> {
+    fn host(&self) -> Option<(Host, Option<Container>, Option<DhcpServer>)> {
         let host = Host::new()?;
+        let mut server = None;
         for name in self.networks {
             let mut config =
                 Config { name: (*name).to_owned(), disable_dns: !self.names, ..Config::default() };
-            if *name == LINK {
+            if [LINK, DHCP].contains(name) {
                 ip("link add uplink type veth peer name beyond");
                 ip("link set uplink up");
                 config.driver = Driver::Macvlan;
                 config.interface = Some("uplink".to_owned());
-                config.subnets = vec!["192.0.2.0/24".parse::<Subnet>().unwrap().into()];
+                if *name == LINK {
+                    config.subnets = vec!["192.0.2.0/24".parse::<Subnet>().unwrap().into()];
+                } else {
+                    server = Some(DhcpServer::start("beyond"));
+                }
             }
             host.networks.create(&config, false).unwrap();
         }
         let other = self.beside.then(|| host.start("other", &self.requests(), &["8081:80"]).0);
-        Some((host, other))
+        Some((host, other, server))
     }
 
     /// Does `verb` in a process of its own, which is killed at the n-th call of a kind.
@@ -174,18 +199,18 @@ fn kill_at_every_step(situation: Situation, verb: &str) -> Result<(), Failed> {
         eprintln!("SKIP: strace, which kills at a given step, is not installed");
         return Ok(());
     }
-    let Some((host, _other)) = situation.host() else { return Ok(()) };
+    let Some((host, _other, _server)) = situation.host() else { return Ok(()) };
     start_and_release(&host, &situation);
     let nothing = left(&host);
     let mut kills = BTreeMap::new();
     let mut start_again = false;
     for call in CALLS {
         for n in (1..).step_by(situation.stride) {
-            let (host, _other) = situation.host().unwrap();
-            let victim = if verb == "release" {
-                host.start("victim", &situation.requests(), situation.ports).0
-            } else {
+            let (host, _other, server) = situation.host().unwrap();
+            let victim = if verb == "start" {
                 container("victim")
+            } else {
+                host.start("victim", &situation.requests(), situation.ports).0
             };
             let status = situation.run(&host, &victim, verb, (call, n));
             match status.signal() {
@@ -200,7 +225,9 @@ fn kill_at_every_step(situation: Situation, verb: &str) -> Result<(), Failed> {
             start_again = !start_again;
             if start_again {
                 start_and_release(&host, &situation);
+                assert!(server.is_none_or(|server| server.is_free_soon()), "the address came back");
             } else {
+                // A server whose answer came to nobody has the address back when its time is over.
                 host.networks.release(&id).unwrap();
             }
             let stays = more_than(&nothing, &host);
@@ -210,7 +237,8 @@ fn kill_at_every_step(situation: Situation, verb: &str) -> Result<(), Failed> {
         }
     }
     // A kind of call that isn't seen any more would be a test that proves nothing.
-    if !kills.contains_key("sendto") || !kills.contains_key("unlink") {
+    let changes = if verb == "renew" { "rename" } else { "unlink" };
+    if !kills.contains_key("sendto") || !kills.contains_key(changes) {
         return Err(format!("the victim was killed at {kills:?} only").into());
     }
     eprintln!("{verb} {}: killed at {kills:?}", situation.name);
@@ -221,7 +249,7 @@ fn kill_at_every_step(situation: Situation, verb: &str) -> Result<(), Failed> {
 /// take away what others have added since.
 fn an_nft_outlives_its_parent() -> Result<(), Failed> {
     let situation = &SITUATIONS[0];
-    let Some((host, _)) = situation.host() else { return Ok(()) };
+    let Some((host, ..)) = situation.host() else { return Ok(()) };
     let slow = host.directory().join("slow");
     let called = slow.join("called");
     std::fs::create_dir(&slow)?;
