@@ -12,6 +12,7 @@ use sampan_image::{Policy, Registries, Store};
 use sampan_network::Networks;
 
 use crate::containers_conf;
+use crate::holders;
 use crate::pod::Pods;
 use crate::settings;
 use crate::volumes::Volumes;
@@ -117,6 +118,8 @@ impl Context {
         let networks = Networks::open(&configs, &leases)
             .with_context(|| format!("opening the networks in {}", configs.display()))?;
         let networks = networks.with_defaults(containers_conf::network_defaults);
+        let context = self.clone();
+        let networks = networks.with_obituaries(move |holder| holders::gone(&context, holder));
         Ok(networks.with_names_on_host(settings::load().network.host_names))
     }
 

@@ -12,6 +12,7 @@ mod doctor;
 mod exec;
 mod fmt;
 mod healthcheck;
+mod holders;
 mod images;
 mod inspect;
 mod kill;

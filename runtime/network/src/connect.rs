@@ -12,7 +12,7 @@ use crate::files::{self, Durability};
 use crate::firewall::{Firewall, connections, elements};
 use crate::lease::{Lease, Request};
 use crate::networks::Networks;
-use crate::{converge, dhcp, release, reserve};
+use crate::{converge, dhcp, reclaim, release, reserve};
 
 /// See [`Networks::connect`].
 pub(crate) fn connect(
@@ -23,15 +23,16 @@ pub(crate) fn connect(
 ) -> Result<Lease> {
     // The default network may have to be made, which takes the lock as well.
     let network = networks.get(&request.network)?.name;
-    let lease = {
+    // Outside: whether the claims were taken, and so whether there is something to give back.
+    let lease = reclaim::past_the_dead(networks, || {
         let _lock = networks.lock()?;
         let mut lease = held(networks, id)?;
         reserve::add(networks, &mut lease, request, &network)?;
         reserve::set_name_servers(networks, &mut lease);
         files::write_json(&networks.lease_path(id), &lease, Durability::Volatile)?;
         let taken = networks.claims.take(&part(&lease, lease.attachments.len() - 1));
-        taken.map(|()| lease)
-    };
+        Ok(taken.map(|()| lease))
+    })?;
     let attached = lease.and_then(|lease| {
         let place = lease.attachments.len() - 1;
         attach::connect(networks, &lease, place..place + 1, netns)

@@ -23,6 +23,7 @@
 //!   the link gives); `parent` finds the host's interface for those that sit on one;
 //! - `connect`: the same for one network of a container that runs; `on_demand`:
 //!   ports that are published later than the container starts;
+//! - `reclaim`: leases of those who are gone, once somebody wants what they name;
 //! - `examine`: what is there and what should be, for `sampan doctor`.
 //!
 //! A driver is a variant of [`Driver`] with a file below `attach` that makes the
@@ -55,6 +56,7 @@ mod options;
 mod parent;
 mod pool;
 mod port;
+mod reclaim;
 mod release;
 mod reserve;
 mod subnet;
@@ -71,4 +73,5 @@ pub use on_demand::{is_listened_on, is_listened_on_in};
 pub use options::{Isolate, Mode, Options};
 pub use pool::{Defaults, Pool};
 pub use port::{PortMapping, Protocol, parse_ports};
+pub use reclaim::Gone;
 pub use subnet::Subnet;

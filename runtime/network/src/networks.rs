@@ -20,6 +20,7 @@ use crate::lease::{Holder, Lease, Request};
 use crate::names::Names;
 use crate::pool::{Defaults, Neighbours};
 use crate::port::PortMapping;
+use crate::reclaim::{Gone, Obituaries};
 use crate::{attach, connect, converge, names, on_demand, parent, release, reserve};
 
 /// Where networks are kept.
@@ -41,6 +42,8 @@ pub struct Networks {
     pub(crate) runtime_dir: PathBuf,
     pub(crate) claims: Claims,
     pub(crate) names: Names,
+    /// Asked when the lease of another stands in a start's way.
+    pub(crate) obituaries: Obituaries,
     /// Asked when a network is made: a start reads no more files than it needs.
     defaults: fn() -> Result<Defaults>,
 }
@@ -58,6 +61,7 @@ impl Networks {
             runtime_dir: runtime_dir.to_owned(),
             claims: Claims::new(runtime_dir),
             names: Names::new(runtime_dir),
+            obituaries: Obituaries::default(),
             defaults: || Ok(Defaults::default()),
         })
     }
@@ -66,6 +70,16 @@ impl Networks {
     #[must_use]
     pub fn with_names_on_host(mut self, wanted: bool) -> Self {
         self.names.on_host = wanted;
+        self
+    }
+
+    /// Lets a start take what leases of containers name that are gone: their cleanup was killed. `gone` is asked about the
+    /// holder of a lease that stands in the way, and gives its word only if nobody is in the holder's namespace, and
+    /// nobody with the holder's id will ever be, or at least not for as long as its word is kept. Without it a lease
+    /// waits for the next start of the same name.
+    #[must_use]
+    pub fn with_obituaries(mut self, gone: impl Fn(&Holder) -> Option<Gone> + Send + Sync + 'static) -> Self {
+        self.obituaries = Obituaries(Box::new(gone));
         self
     }
 

@@ -21,7 +21,7 @@ use crate::lease::{Address, Attachment, Holder, Lease, Request};
 use crate::mac::Mac;
 use crate::networks::Networks;
 use crate::port::PortMapping;
-use crate::{claims, converge, names, on_demand, parent};
+use crate::{claims, converge, names, on_demand, parent, reclaim};
 
 /// The port of name servers.
 const DNS_PORT: u16 = 53;
@@ -48,12 +48,23 @@ pub(crate) fn reserve(
         .iter()
         .map(|request| Ok(networks.get(&request.network)?.name))
         .collect::<Result<Vec<_>>>()?;
+    let requests: Vec<(&Request, &str)> = requests.iter().zip(names.iter().map(String::as_str)).collect();
+    reclaim::past_the_dead(networks, || choose(networks, holder, &requests, ports, held))
+}
 
+/// Chooses everything and writes it down: all of it, or nothing.
+fn choose(
+    networks: &Networks,
+    holder: &Holder,
+    requests: &[(&Request, &str)],
+    ports: &[PortMapping],
+    held: Option<&[SocketAddr]>,
+) -> Result<Lease> {
     let _lock = networks.lock()?;
     let mut lease = Lease::empty(holder.clone());
-    for (request, name) in requests.iter().zip(names) {
+    for (request, name) in requests {
         // Read again: it may have been removed in between.
-        add(networks, &mut lease, request, &name)?;
+        add(networks, &mut lease, request, name)?;
     }
     set_name_servers(networks, &mut lease);
     if !ports.is_empty() && publishes(&lease) {

@@ -16,6 +16,7 @@ pub fn tests() -> Vec<Trial> {
         test("ends_of_every_kind_leave_nothing", ends_of_every_kind_leave_nothing),
         test("run_killed_at_any_system_call", run_killed_at_any_system_call),
         test("unit_killed_at_any_time", unit_killed_at_any_time),
+        test("a_killed_cleanup_is_in_nobodys_way", a_killed_cleanup_is_in_nobodys_way),
         test("shutdown_stops_containers_in_order", shutdown_stops_containers_in_order),
     ]
 }
@@ -137,6 +138,57 @@ fn run_killed_at_any_system_call(machine: &Machine) -> Result<()> {
     }
     cycle(machine)?;
     nothing_new(machine, &before, "the last start")
+}
+
+/// The only address of a network, and a published port, of a container whose cleanup never came to anything: the next
+/// who wants them gets them, and from one that lives nobody does.
+fn a_killed_cleanup_is_in_nobodys_way(machine: &Machine) -> Result<()> {
+    let container = |name| {
+        format!(
+            "[Container]\nImage=localhost:5000/web\nContainerName={name}\nNetwork=tiny.network\n\
+             PublishPort=8310:80\nEntrypoint=sh\n\
+             Exec=-c 'trap \"exit 0\" INT; echo {name} >/tmp/index.html; httpd -f -p 80 -h /tmp & wait'\n"
+        )
+    };
+    let (one, two, three) = (container("one"), container("two"), container("three"));
+    let network = ("tiny.network", "[Network]\nSubnet=10.99.0.0/30\n");
+    install(
+        machine,
+        &[network, ("one.container", &one), ("two.container", &two), ("three.container", &three)],
+    )?;
+    let answers = |name: &str| {
+        machine.wait("its page", Duration::from_secs(20), |m| {
+            Ok(fetch(m, "http://127.0.0.1:8310/").is_ok_and(|page| page.trim() == name))
+        })
+    };
+    start(machine, "one")?;
+    machine.ok(&["systemctl", "stop", "one"])?;
+    let before = Inventory::take(machine)?;
+    start(machine, "one")?;
+    answers("one")?;
+    machine.write("/run/systemd/system/one.service.d/killed.conf", "[Service]\nExecStopPost=\n")?;
+    machine.ok(&["systemctl", "daemon-reload"])?;
+    machine.shell("systemctl kill -s KILL one")?;
+    machine.wait("the unit ends", Duration::from_secs(10), |m| {
+        Ok(["failed", "inactive"].contains(&m.property("one", "ActiveState")?.as_str()))
+    })?;
+    let leases = machine.shell("cat /run/sampan/network/leases/*.json")?;
+    ensure!(leases.contains("\"one\""), "the lease stays: {leases}");
+    start(machine, "two")?;
+    answers("two")?;
+    let leases = machine.shell("cat /run/sampan/network/leases/*.json")?;
+    ensure!(!leases.contains("\"one\""), "given back: {leases}");
+    ensure!(start(machine, "three").is_err(), "two has the only address");
+    answers("two")?;
+    machine.shell("rm -r /run/systemd/system/one.service.d; systemctl daemon-reload")?;
+    // Its own next start takes nothing away from the second either.
+    ensure!(start(machine, "one").is_err(), "two has the only address");
+    answers("two")?;
+    machine.ok(&["systemctl", "stop", "two"])?;
+    start(machine, "one")?;
+    answers("one")?;
+    machine.shell("systemctl stop one; systemctl reset-failed")?;
+    nothing_new(machine, &before, "a killed cleanup")
 }
 
 fn unit_killed_at_any_time(machine: &Machine) -> Result<()> {

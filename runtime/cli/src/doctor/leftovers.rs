@@ -34,8 +34,8 @@ fn leases(host: &Host<'_>) -> anyhow::Result<Vec<Finding>> {
                 format!("the lease of container {:?}", holder.name),
                 "the container is gone, and its addresses and ports are still taken",
                 format!(
-                    "The next start of a container of that name gives them back. \
-                     Its id is {}; if it is starting right now, all is well.",
+                    "The next start of a container of that name gives them back, and so does any start that wants \
+                     one of them. Its id is {}; if it is starting right now, all is well.",
                     holder.id
                 ),
             )

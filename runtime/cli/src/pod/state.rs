@@ -5,7 +5,7 @@
 //! pod's existence: it is made exclusively and removed last.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -181,15 +181,36 @@ impl PodDir {
     /// open(2)'s and flock(2)'s.
     pub(crate) fn lock(&self) -> anyhow::Result<Option<Lock>> {
         let path = self.path.join("lock");
-        let file = match File::options().write(true).create(true).truncate(false).open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            file => file.with_context(|| format!("opening {}", path.display()))?,
-        };
+        let Some(file) = self.open_lock()? else { return Ok(None) };
         file.lock().with_context(|| format!("locking {}", path.display()))?;
         // Whoever had it may have removed the pod, and another may be there now.
         let is_same =
             fs::metadata(&path).is_ok_and(|now| file.metadata().is_ok_and(|own| own.ino() == now.ino()));
         Ok(is_same.then_some(Lock { _file: file }))
+    }
+
+    /// Whether nobody makes or removes the pod at this moment.
+    ///
+    /// # Errors
+    /// open(2)'s and flock(2)'s.
+    pub(crate) fn is_at_rest(&self) -> anyhow::Result<bool> {
+        let Some(file) = self.open_lock()? else { return Ok(true) };
+        match file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("locking {}", self.path.join("lock").display()))
+            }
+        }
+    }
+
+    /// The file of the lock; none if the pod is gone.
+    fn open_lock(&self) -> anyhow::Result<Option<File>> {
+        let path = self.path.join("lock");
+        match File::options().write(true).create(true).truncate(false).open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            file => file.map(Some).with_context(|| format!("opening {}", path.display())),
+        }
     }
 
     /// Reads what is known.
