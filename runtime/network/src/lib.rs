@@ -45,6 +45,8 @@ mod examine;
 mod files;
 mod firewall;
 mod foreign;
+#[doc(hidden)]
+pub mod fuzzing;
 mod host_port;
 mod kernel;
 mod lease;

@@ -101,13 +101,13 @@ pub(super) fn decode(frame: &[u8]) -> Option<(Way, &[u8])> {
 }
 
 /// The sum of 16-bit words (RFC 1071); what a frame holds can't overflow it.
-fn sum(bytes: &[u8]) -> u32 {
+pub(super) fn sum(bytes: &[u8]) -> u32 {
     let word = |pair: &[u8]| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low));
     bytes.chunks(2).map(word).sum()
 }
 
 /// The checksum of a sum.
-fn checksum(mut sum: u32) -> [u8; 2] {
+pub(super) fn checksum(mut sum: u32) -> [u8; 2] {
     while sum > 0xffff {
         sum = (sum >> 16) + (sum & 0xffff);
     }

@@ -36,7 +36,7 @@ const END: u8 = 255;
 const BOOT_REQUEST: u8 = 1;
 const BOOT_REPLY: u8 = 2;
 const ETHERNET: u8 = 1;
-const COOKIE: [u8; 4] = [99, 130, 83, 99];
+pub(super) const COOKIE: [u8; 4] = [99, 130, 83, 99];
 /// `flags`: answer by broadcast, we can't be reached by address yet.
 const BROADCAST: u16 = 0x8000;
 

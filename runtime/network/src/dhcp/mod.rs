@@ -14,6 +14,7 @@
 mod arp;
 mod client;
 mod frame;
+mod fuzzing;
 pub(crate) mod identity;
 mod interface;
 mod join;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::fuzzing::fuzz;
 pub(crate) use self::join::join;
 pub(crate) use self::leave::leave;
 pub use self::renew::Renewal;

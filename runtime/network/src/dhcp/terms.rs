@@ -133,7 +133,7 @@ fn network_of(answer: &Answer) -> Result<Address, String> {
 }
 
 /// Whether a single host that others reach can have this address.
-fn is_host(address: Ipv4Addr) -> bool {
+pub(super) fn is_host(address: Ipv4Addr) -> bool {
     !(address.octets()[0] == 0
         || address.is_loopback()
         || address.is_link_local()
