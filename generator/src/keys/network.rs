@@ -24,9 +24,9 @@ table! { "Network";
     IPAM_DRIVER "IPAMDriver" 4.4 Text, Flag("--ipam-driver"), Any,
         "Who gives out addresses: host-local (from Subnet=), dhcp (a DHCP server on the network of the parent interface, or of a bridge with Options=mode=unmanaged; a timer renews them, no daemon) or none. The default is dhcp for macvlan without Subnet=, else host-local.";
     DNS "DNS" 4.7 Lines, Flag("--dns"), Address,
-        "A name server that the network's own name server asks; macvlan and ipvlan have none.";
+        "A name server that the network's own name server asks; macvlan, ipvlan and networks with other addresses than ours have none.";
     DISABLE_DNS "DisableDNS" 4.4 Boolean, Flag("--disable-dns"), Any,
-        "Whether names of containers are not resolved in this network.";
+        "Whether names of containers are not resolved in this network. They never are with macvlan, ipvlan and IPAMDriver=dhcp, whose containers have the name servers of the host, or of the DHCP server. On a bridge of others (Options=mode=unmanaged) they are if the host has an address of the network's on it.";
     OPTIONS "Options" 4.4 Pairs, Flag("--opt"), Any,
         "Options of the driver: mtu=, metric=, no_default_route= and mode= (bridge: managed, unmanaged; macvlan: bridge, private, vepa, passthru; ipvlan: l2, l3, l3s), for bridge isolate=, vlan= and vrf=, for macvlan bclim=, for macvlan and ipvlan parent=, with IPAMDriver=dhcp arp_probe=false to use an address without asking the link whether somebody has it.";
     LABEL "Label" 4.4 Pairs, Flag("--label"), Any,

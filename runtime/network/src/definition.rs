@@ -38,8 +38,8 @@ pub(crate) fn define(
     check_siblings(config, &network_interface, neighbours.networks)?;
     let subnets = subnets(config, ipam, neighbours)?;
     let has_ipv6 = subnets.iter().any(|subnet| subnet.subnet.is_ipv6());
-    // The name server listens on the bridge's addresses.
-    let can_answer = is_managed(config) && ipam == Ipam::HostLocal;
+    // The name server listens on the bridge's addresses, and tells addresses of ours.
+    let can_answer = config.driver == Driver::Bridge && ipam == Ipam::HostLocal;
     if !can_answer && !config.dns_servers.is_empty() {
         let addresses: Vec<_> = config.dns_servers.iter().map(ToString::to_string).collect();
         return Err(Error::Invalid {

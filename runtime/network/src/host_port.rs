@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, ipproto, socket_with};
+use rustix::process::Pid;
 
 use crate::error::{Error, Result};
 use crate::port::Protocol;
@@ -154,6 +155,13 @@ fn holder(sockets: Vec<Bound>) -> Option<(u32, String)> {
         let pid = name.parse().ok()?;
         has_socket(&entry.path(), &inodes).then(|| (pid, describe(&entry.path(), &name)))
     })
+}
+
+/// Whether a process has a socket on this port.
+pub(crate) fn is_held_by(pid: Pid, protocol: Protocol, port: u16, address: IpAddr) -> bool {
+    let inodes: Vec<String> =
+        sockets_on(protocol, port, Some(address)).into_iter().map(|socket| socket.inode).collect();
+    has_socket(&Path::new("/proc").join(pid.as_raw_nonzero().to_string()), &inodes)
 }
 
 /// A socket that has a port.

@@ -1,6 +1,6 @@
 //! [`Networks`]: the door to everything here.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -219,6 +219,15 @@ impl Networks {
             }
         }
         Ok(networks)
+    }
+
+    /// Where containers of a network that answers names find its server; an address of a bridge of others may come and
+    /// go.
+    ///
+    /// # Errors
+    /// In words, why there is none.
+    pub fn name_servers(&self, network: &Network) -> std::result::Result<Vec<IpAddr>, String> {
+        names::listen::servers(self, network)
     }
 
     /// Removes a network; with `force` also while containers hold addresses of it,

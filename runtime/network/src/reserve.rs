@@ -331,7 +331,8 @@ fn fixed_address(
     }
 }
 
-/// Networks that answer names do so on their gateways.
+/// The name servers of the networks that answer names. Where one can't, the log says why, and the container does
+/// without: its network is no worse for it.
 pub(crate) fn set_name_servers(networks: &Networks, lease: &mut Lease) {
     let answering: Vec<&Network> = lease
         .attachments
@@ -351,9 +352,22 @@ pub(crate) fn set_name_servers(networks: &Networks, lease: &mut Lease) {
         );
         return;
     }
-    lease.dns_servers =
-        answering.iter().flat_map(|network| network.gateways()).map(|(address, _)| address).collect();
-    lease.search = vec![DNS_DOMAIN.to_owned()];
+    let mut servers = Vec::new();
+    for network in answering {
+        match networks.name_servers(network) {
+            Ok(addresses) => servers.extend(addresses),
+            Err(why) => log::warn!(
+                "container {:?} can't resolve the names of its neighbours on network {:?}: {why}; without need of \
+                 names write DisableDNS=true (--disable-dns) for the network",
+                lease.holder.name,
+                network.name
+            ),
+        }
+    }
+    if !servers.is_empty() {
+        lease.search = vec![DNS_DOMAIN.to_owned()];
+    }
+    lease.dns_servers = servers;
 }
 
 /// Whether the host can publish ports of the container; says in the log if not.
@@ -480,8 +494,9 @@ fn check_ports(
 }
 
 /// Whether a port is the one on which our name server listens at this address: a container
-/// that is a name server too leaves it its packets.
+/// that is a name server too leaves it its packets, on bridges of ours.
 pub(crate) fn is_left_to_resolver(networks: &[Network], port: u16, address: IpAddr) -> bool {
-    let mut gateways = networks.iter().filter(|network| network.dns_enabled).flat_map(Network::gateways);
+    let is_ours = |network: &&Network| network.dns_enabled && network.own_bridge().is_some();
+    let mut gateways = networks.iter().filter(is_ours).flat_map(Network::gateways);
     port == DNS_PORT && gateways.any(|(gateway, _)| gateway == address)
 }

@@ -305,7 +305,7 @@ fn a_bridge_of_others_gets_a_port_and_stays_as_it_is() {
     let picture = || command("ip", &["-d", "addr", "show", "br0"]);
     let config = lan("lan", Driver::Bridge, "br0", &[("mode", "unmanaged")], "192.0.2.10-192.0.2.19");
     let network = host.networks.create(&config, false).unwrap();
-    assert!(!network.dns_enabled);
+    assert!(network.dns_enabled);
     let (one, _) = host.start("one", &[on("lan")], &["8080:80"]);
     one.serve(80);
     assert_eq!(get("192.0.2.10:80").as_deref(), Some("one sees 192.0.2.1"));

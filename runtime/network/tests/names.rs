@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use dns::{Answer, Kind, Upstream};
-use host::{Container, Host, address, eventually, name_server, on, resolve};
-use sampan_network::{Config, DNS_DOMAIN, Holder, Lease, Subnet};
+use host::{Container, Host, address, eventually, ip, name_server, on, resolve};
+use sampan_network::{Config, DNS_DOMAIN, Driver, Holder, Lease, Subnet};
 
 /// A host with a network that answers names, if the server is installed.
 fn host() -> Option<Host> {
@@ -224,4 +224,110 @@ fn the_servers_own_question_is_no_name() {
     let holder = Holder { name: "_Generation".to_owned(), ..host::container("x").holder };
     let error = host.networks.reserve(&holder, &[on("web")], &[]).unwrap_err().to_string();
     assert!(error.contains("_Generation") && error.contains("name server"), "{error}");
+}
+
+/// A network on a bridge that isn't ours.
+fn unmanaged(host: &Host, name: &str, bridge: &str, subnet: &str) {
+    let mut config = Config { name: name.to_owned(), subnets: subnets(&[subnet]), ..Config::default() };
+    config.interface = Some(bridge.to_owned());
+    config.options.set(Driver::Bridge, "mode", "unmanaged").unwrap();
+    host.networks.create(&config, false).unwrap();
+}
+
+#[test]
+fn a_bridge_of_others_has_names_while_the_host_has_an_address_on_it() {
+    let Some(host) = host() else { return };
+    ip("link add br0 type bridge");
+    for address in ["192.0.2.3/24", "198.51.100.1/24"] {
+        ip(&format!("addr add {address} dev br0"));
+    }
+    ip("link set br0 up");
+    unmanaged(&host, "lan", "br0", "192.0.2.0/24");
+    let (one, one_lease) = host.start("one", &[on("lan")], &[]);
+    let (two, two_lease) = host.start("two", &[on("lan")], &[]);
+    // It is the gateway of the network that the host need not be.
+    assert_eq!(two_lease.dns_servers, [IpAddr::from([192, 0, 2, 3])]);
+    assert_eq!(ask(&two, &two_lease, "one"), [address(&one_lease)]);
+    assert_eq!(ask(&one, &one_lease, "two.dns.sampan"), [address(&two_lease)]);
+    release(&host, &[&one]);
+    assert!(ask(&two, &two_lease, "one.dns.sampan").is_empty(), "the name is still answered");
+    // Who joins later is told no server that isn't there, and nobody else's names suffer.
+    ip("addr del 192.0.2.3/24 dev br0");
+    let (three, three_lease) = host.start("three", &[on("lan"), on("web")], &[]);
+    let web = three_lease.attachments[1].network.gateways().map(|(address, _)| address);
+    assert_eq!(three_lease.dns_servers, web.collect::<Vec<_>>());
+    let (four, four_lease) = host.start("four", &[on("web")], &[]);
+    assert_eq!(ask(&three, &three_lease, "four"), [address(&four_lease)]);
+    // Nor does a server that is started anew, which newer ones would take for a reason to end.
+    let pid = name_server(host.directory()).unwrap();
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let (five, five_lease) = host.start("five", &[on("web")], &[]);
+    assert_eq!(ask(&three, &three_lease, "five"), [address(&five_lease)]);
+    assert!(!host.traces().contains("run/dns/lan"), "{}", host.traces());
+    release(&host, &[&two, &three, &four, &five]);
+    let traces = host.traces();
+    assert!(!traces.contains("run/dns/lan"), "{traces}");
+}
+
+#[test]
+fn a_name_server_of_others_keeps_its_place() {
+    let Some(host) = host() else { return };
+    ip("link add virbr0 type bridge");
+    ip("addr add 192.0.2.1/24 dev virbr0");
+    ip("link set virbr0 up");
+    let theirs = Upstream::start("192.0.2.1", [192, 0, 2, 9]);
+    unmanaged(&host, "lan", "virbr0", "192.0.2.0/24");
+    let (one, lease) = host.start("one", &[on("lan")], &[]);
+    assert!(lease.dns_servers.is_empty(), "{:?}", lease.dns_servers);
+    let (two, two_lease) = host.start("two", &[on("web")], &[]);
+    assert_eq!(ask(&two, &two_lease, "two"), [address(&two_lease)]);
+    let answer = one.run(|| resolve([192, 0, 2, 1].into(), "example.org"));
+    assert_eq!(answer, [IpAddr::from([192, 0, 2, 9])]);
+    assert!(theirs.asked().contains("example.org"));
+    release(&host, &[&one, &two]);
+}
+
+#[test]
+fn two_networks_on_one_bridge_have_one_name_server() {
+    let Some(host) = host() else { return };
+    ip("link add br0 type bridge");
+    ip("addr add 192.0.2.1/24 dev br0");
+    ip("addr add 198.51.100.1/24 dev br0");
+    ip("link set br0 up");
+    for (name, subnet) in
+        [("first", "192.0.2.0/25"), ("second", "192.0.2.0/24"), ("third", "198.51.100.0/24")]
+    {
+        unmanaged(&host, name, "br0", subnet);
+    }
+    let (one, one_lease) = host.start("one", &[on("first")], &[]);
+    let mut request = on("second");
+    request.ip = Some([192, 0, 2, 200].into());
+    let (two, two_lease) = host.start("two", &[request], &[]);
+    assert!(two_lease.dns_servers.is_empty(), "{:?}", two_lease.dns_servers);
+    let (three, three_lease) = host.start("three", &[on("third")], &[]);
+    assert_eq!(ask(&one, &one_lease, "one"), [address(&one_lease)]);
+    assert_eq!(ask(&three, &three_lease, "three"), [address(&three_lease)]);
+    release(&host, &[&one, &two, &three]);
+}
+
+#[test]
+fn a_published_name_server_comes_before_ours_on_a_bridge_of_others() {
+    let Some(host) = host() else { return };
+    ip("link add br0 type bridge");
+    ip("addr add 192.0.2.1/24 dev br0");
+    ip("link set br0 up");
+    unmanaged(&host, "lan", "br0", "192.0.2.0/24");
+    let (published, _) = host.start("published", &[on("web")], &["53:53/udp"]);
+    let (one, lease) = host.start("one", &[on("lan")], &[]);
+    assert!(lease.dns_servers.is_empty(), "{:?}", lease.dns_servers);
+    release(&host, &[&published]);
+    let (one, lease) = {
+        release(&host, &[&one]);
+        host.start("one", &[on("lan")], &[])
+    };
+    assert_eq!(ask(&one, &lease, "one"), [address(&lease)]);
+    let taken = host.networks.reserve(&published.holder, &[on("web")], &host::parse(&["53:53/udp"]));
+    let text = taken.unwrap_err().to_string();
+    assert!(text.contains("aardvark-dns"), "{text}");
+    release(&host, &[&one]);
 }

@@ -3,14 +3,17 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use sampan_network::{Attachment, DNS_DOMAIN, Isolate, Lease, Network, PortMapping};
+use sampan_network::{Attachment, DNS_DOMAIN, Driver, Ipam, Isolate, Lease, Network, PortMapping};
+
+/// Where a network's name server is, or why there is none.
+type Servers<'a> = &'a dyn Fn(&Network) -> Result<Vec<IpAddr>, String>;
 
 /// The networks, one paragraph each; `all` are those of the host, `leases` of its containers.
-pub(super) fn text(networks: &[Network], all: &[Network], leases: &[Lease]) -> String {
-    networks.iter().map(|network| paragraph(network, all, leases)).collect::<Vec<_>>().join("\n")
+pub(super) fn text(networks: &[Network], all: &[Network], leases: &[Lease], servers: Servers<'_>) -> String {
+    networks.iter().map(|network| paragraph(network, all, leases, servers)).collect::<Vec<_>>().join("\n")
 }
 
-fn paragraph(network: &Network, all: &[Network], leases: &[Lease]) -> String {
+fn paragraph(network: &Network, all: &[Network], leases: &[Lease], servers: Servers<'_>) -> String {
     let mut text = format!("Network {} ({})\n", network.name, network.driver);
     let mut say = |what: &str, sentence: String| {
         // Writing to a String can't fail.
@@ -35,7 +38,7 @@ fn paragraph(network: &Network, all: &[Network], leases: &[Lease]) -> String {
         say("networks", neighbours(network, all));
         say("host", "containers reach what the host itself lets them, at every address of it".into());
     }
-    say("names", names(network));
+    say("names", names(network, servers));
     let members = leases.iter().filter_map(|lease| {
         let attachment = lease.attachments.iter().find(|at| at.network.id == network.id)?;
         Some((lease, attachment))
@@ -113,17 +116,32 @@ fn reaches(one: &Network, other: &Network) -> bool {
         || (a == Isolate::Isolated && b == Isolate::Isolated))
 }
 
-fn names(network: &Network) -> String {
+fn names(network: &Network, servers: Servers<'_>) -> String {
+    let none = "containers don't find each other by name";
     if !network.dns_enabled {
-        return "containers don't find each other by name".to_owned();
+        return match (network.driver, network.ipam_options.driver) {
+            (Driver::Macvlan | Driver::Ipvlan, _) => {
+                format!("{none}: the host, where the name server is, can't be reached from their interfaces")
+            }
+            (_, Ipam::Dhcp | Ipam::None) => format!("{none}: their addresses aren't given by us"),
+            _ => none.to_owned(),
+        };
     }
+    let asked = match servers(network) {
+        Err(why) => return format!("{none}: {why}"),
+        Ok(_) if network.own_bridge().is_some() => String::new(),
+        Ok(servers) => format!(
+            ", of the server at {}",
+            servers.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" and ")
+        ),
+    };
     let servers: Vec<String> = network.network_dns_servers.iter().map(IpAddr::to_string).collect();
     let others = match (network.internal, servers.is_empty()) {
         (true, _) => "other names aren't answered".to_owned(),
         (_, true) => "other names go to the host's servers".to_owned(),
         _ => format!("other names go to {}", servers.join(", ")),
     };
-    format!("containers find each other as NAME and NAME.{DNS_DOMAIN}; {others}")
+    format!("containers find each other as NAME and NAME.{DNS_DOMAIN}{asked}; {others}")
 }
 
 fn member(lease: &Lease, attachment: &Attachment) -> String {
@@ -202,6 +220,27 @@ mod tests {
         .unwrap()
     }
 
+    fn on_bridge(network: &Network) -> Result<Vec<IpAddr>, String> {
+        Ok(network.gateways().map(|(address, _)| address).collect())
+    }
+
+    #[test]
+    fn names_are_told_with_the_reason_why_there_are_none() {
+        let mut lan = network("lan", "10.1.0.0/24", false, json!({"mode": "unmanaged"}));
+        let told = |network: &Network, servers: Servers<'_>| {
+            let text = text(std::slice::from_ref(network), &[], &[], servers);
+            text.lines().find(|line| line.starts_with("  names")).unwrap().to_owned()
+        };
+        let line = told(&lan, &on_bridge);
+        assert!(line.contains("NAME.dns.sampan, of the server at 10.1.0.1; other names"), "{line}");
+        let line = told(&lan, &|_| Err("br0 is bare".to_owned()));
+        assert!(line.ends_with("containers don't find each other by name: br0 is bare"), "{line}");
+        lan.dns_enabled = false;
+        assert!(told(&lan, &on_bridge).ends_with("by name"));
+        lan.driver = Driver::Macvlan;
+        assert!(told(&lan, &on_bridge).contains("the host"));
+    }
+
     #[test]
     fn a_network_is_told_with_its_ports() {
         let app = network("app", "10.1.0.0/24", false, json!({"isolate": "true"}));
@@ -216,7 +255,7 @@ mod tests {
             {"host_ip": "::1", "host_port": 9, "container_port": 9, "range": 1, "protocol": "tcp"}
         ]);
         let leases = [lease("web", &app, "10.1.0.2", ports)];
-        let told = text(std::slice::from_ref(&app), &others, &leases);
+        let told = text(std::slice::from_ref(&app), &others, &leases, &on_bridge);
         for line in [
             "bridge      sampan-app, on which the host is 10.1.0.1",
             "networks    reaches open and is reached by them; kept apart from shut, at published ports too (isolate=true)",
@@ -236,7 +275,12 @@ mod tests {
         let inner = network("inner", "10.1.0.0/24", true, json!({}));
         let ports = json!([{"host_port": 8080, "container_port": 80, "range": 1, "protocol": "tcp"}]);
         let others = [inner.clone(), network("open", "10.2.0.0/24", false, json!({}))];
-        let told = text(std::slice::from_ref(&inner), &others, &[lease("db", &inner, "10.1.0.2", ports)]);
+        let told = text(
+            std::slice::from_ref(&inner),
+            &others,
+            &[lease("db", &inner, "10.1.0.2", ports)],
+            &on_bridge,
+        );
         for part in [
             "way out     none",
             "reaches no other; kept apart from open",

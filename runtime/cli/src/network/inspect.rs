@@ -98,7 +98,9 @@ pub(super) fn run(options: &Inspect, context: &Context) -> anyhow::Result<ExitCo
     let found: Vec<Network> =
         options.names.iter().map(|name| find(&networks, name)).collect::<Result<_, _>>()?;
     if options.explain {
-        output::emit(&explain::text(&found, &networks.list()?, &leases))?;
+        output::emit(&explain::text(&found, &networks.list()?, &leases, &|network| {
+            networks.name_servers(network)
+        }))?;
         return Ok(ExitCode::SUCCESS);
     }
     let all: Vec<_> = found.iter().map(|network| Shown::new(network, &leases)).collect();

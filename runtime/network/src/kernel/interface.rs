@@ -1,9 +1,9 @@
 //! Looking at the interfaces that there are.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use netlink_packet_core::Parseable;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
     InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
@@ -128,17 +128,30 @@ pub(crate) fn all(socket: &mut Socket) -> Result<Vec<Interface>> {
 }
 
 /// All addresses of the socket's namespace.
-pub(crate) fn addresses(socket: &mut Socket) -> Result<Vec<std::net::IpAddr>> {
+pub(crate) fn addresses(socket: &mut Socket) -> Result<Vec<IpAddr>> {
+    Ok(address_messages(socket)?.iter().filter_map(address).collect())
+}
+
+/// The addresses of an interface that a program can listen on: an IPv6 address can't be used until nobody else on the
+/// link has turned out to have it.
+pub(crate) fn usable_addresses(socket: &mut Socket, index: u32) -> Result<Vec<IpAddr>> {
+    let unusable = AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed;
+    let mut messages = address_messages(socket)?;
+    messages.retain(|message| message.header.index == index && !message.header.flags.intersects(unusable));
+    Ok(messages.iter().filter_map(address).collect())
+}
+
+fn address_messages(socket: &mut Socket) -> Result<Vec<AddressMessage>> {
     let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
     let answers = socket.dump(&request, "list the host's addresses")?;
-    let address = |(_, payload): &Answer| {
-        let message = AddressMessage::parse(payload.as_slice()).ok()?;
-        message.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Address(address) => Some(*address),
-            _ => None,
-        })
-    };
-    Ok(answers.iter().filter_map(address).collect())
+    Ok(answers.iter().filter_map(|(_, payload)| AddressMessage::parse(payload.as_slice()).ok()).collect())
+}
+
+fn address(message: &AddressMessage) -> Option<IpAddr> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Address(address) => Some(*address),
+        _ => None,
+    })
 }
 
 fn get(socket: &mut Socket, request: LinkMessage, operation: String) -> Result<Option<Interface>> {

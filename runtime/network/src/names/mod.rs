@@ -2,15 +2,17 @@
 //!
 //! A change of names has two halves. [`Names::publish`] writes the files of the networks (`zone`); whoever needs the
 //! change to be known, as every start and stop does, then [settles](Names::settle) it (`settle`): the server is told
-//! to read its files again (`server`), once for all who are waiting, and asked what it knows (`query`). If the host
-//! wants to know the names as well, it is told where to ask for them (`host`).
+//! to read its files again (`server`), once for all who are waiting, and asked what it knows (`query`). Where it listens
+//! is the bridge's matter (`listen`). If the host wants to know the names as well, it is told where to ask for them (`host`).
 
 mod host;
+pub(crate) mod listen;
 mod query;
 mod server;
 mod settle;
 mod zone;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::config::Network;
@@ -21,6 +23,9 @@ use server::Server;
 use zone::{MARKER, Zone};
 
 pub(crate) use settle::Pending;
+
+/// How the file of a network without a way out ends.
+const INTERNAL: &str = "%int";
 
 /// The name server's directory.
 #[derive(Debug)]
@@ -76,11 +81,14 @@ impl Names {
         let _lock = Lock::acquire(&self.lock)?;
         for attachment in answering(lease) {
             let line = zone::line(lease, attachment);
+            if !self.is_asked(lease, &attachment.network) {
+                continue;
+            }
             if !self.path(&attachment.network).exists() {
                 pending.first_in.push(attachment.network.clone());
             }
-            let generation = self.rewrite(&attachment.network, &lease.holder.id, Some(line))?;
-            pending.add(self.path(&attachment.network), &attachment.network, generation);
+            let asked = self.rewrite(&attachment.network, &lease.holder.id, Some(line))?;
+            pending.add(self.path(&attachment.network), asked);
         }
         Ok(pending)
     }
@@ -96,8 +104,8 @@ impl Names {
             // Of a start that was killed while it wrote.
             files::remove(&self.scratch)?;
             for attachment in answering(lease) {
-                let generation = self.rewrite(&attachment.network, &lease.holder.id, None)?;
-                pending.add(self.path(&attachment.network), &attachment.network, generation);
+                let asked = self.rewrite(&attachment.network, &lease.holder.id, None)?;
+                pending.add(self.path(&attachment.network), asked);
             }
         }
         if !self.server.is_running() {
@@ -123,7 +131,7 @@ impl Names {
             let _lock = Lock::acquire(&self.lock)?;
             // Of a change that was killed between the two.
             let mut zone = Zone::read(if old.exists() { &old } else { &new })?;
-            let is_changed = zone.set_header(zone::header(now));
+            let is_changed = self.renew_header(&mut zone, now);
             if zone.is_empty() || (old == new && !is_changed) {
                 return Ok(());
             }
@@ -132,7 +140,7 @@ impl Names {
             if old != new {
                 files::remove(&old)?;
             }
-            pending.add(new, now, Some(zone.generation));
+            pending.add(new, zone.question());
         }
         self.settle(&pending)
     }
@@ -149,12 +157,17 @@ impl Names {
         Ok(())
     }
 
-    /// Replaces, adds or takes out the line of a container; returns the generation of the file, absent if there is
-    /// none any more. The caller holds the lock.
-    fn rewrite(&self, network: &Network, id: &str, line: Option<String>) -> Result<Option<u32>> {
+    /// Whether the container was told to ask a server of this network: on a bridge of others there may have been none.
+    fn is_asked(&self, lease: &Lease, network: &Network) -> bool {
+        self.servers(network).is_ok_and(|all| all.iter().any(|server| lease.dns_servers.contains(server)))
+    }
+
+    /// Replaces, adds or takes out the line of a container; returns whom to ask for which generation of the file,
+    /// absent if there is none any more. The caller holds the lock.
+    fn rewrite(&self, network: &Network, id: &str, line: Option<String>) -> Result<Option<(IpAddr, u32)>> {
         let path = self.path(network);
         let mut zone = Zone::read(&path)?;
-        let is_changed = zone.change(id, line) | zone.set_header(zone::header(network));
+        let is_changed = zone.change(id, line) | self.renew_header(&mut zone, network);
         if zone.is_empty() {
             files::remove(&path)?;
             return Ok(None);
@@ -163,7 +176,13 @@ impl Names {
             zone.generation = self.next_generation()?;
             zone.write(&path, &self.scratch)?;
         }
-        Ok(Some(zone.generation))
+        Ok(zone.question())
+    }
+
+    /// Sets the first line as it should be now; tells whether that changes anything. Without a place to listen it
+    /// stays: the file is of no use then, but it is a whole one.
+    fn renew_header(&self, zone: &mut Zone, network: &Network) -> bool {
+        self.servers(network).is_ok_and(|servers| zone.set_header(zone::header(network, &servers)))
     }
 
     /// A number that no file had before.
@@ -177,7 +196,7 @@ impl Names {
 
     /// The server takes a network whose name ends so for one without a way out.
     fn path(&self, network: &Network) -> PathBuf {
-        let suffix = if network.internal { "%int" } else { "" };
+        let suffix = if network.internal { INTERNAL } else { "" };
         self.server.directory().join(format!("{}{suffix}", network.name))
     }
 }

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::zone::MARKER;
 
-const DNS_PORT: u16 = 53;
+pub(super) const DNS_PORT: u16 = 53;
 const RECURSION_DESIRED: u16 = 0x0100;
 const TYPE_A: u16 = 1;
 const CLASS_IN: u16 = 1;

@@ -4,6 +4,7 @@
 //! (aardvark-dns(8)).
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -11,6 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::config::DNS_DOMAIN;
 use crate::error::{Error, Result};
+use crate::host_port;
+use crate::port::Protocol;
 
 /// Where distributions have the server.
 const PROGRAMS: [&str; 3] =
@@ -22,7 +25,7 @@ const COMMAND: &str = "aardvark-dns";
 /// The directory that the server's unit is made for.
 const UNIT_DIRECTORY: &str = "/run/sampan/dns";
 /// Where the server notes its process.
-const PID_FILE: &str = "aardvark.pid";
+pub(super) const PID_FILE: &str = "aardvark.pid";
 pub(super) const UNIT: &str = "sampan-dns.service";
 
 /// The server of one directory, whether it runs or not.
@@ -55,11 +58,6 @@ impl Server {
         entries.into_iter().any(|entry| entry.file_name() != PID_FILE)
     }
 
-    /// Lets the running server read its files again, or starts it.
-    pub(super) fn refresh(&self) -> Result<()> {
-        if self.notify() { Ok(()) } else { self.start() }
-    }
-
     /// Sends SIGHUP; tells whether there is a server.
     pub(super) fn notify(&self) -> bool {
         self.pid().is_some_and(|pid| kill_process(pid, Signal::HUP).is_ok())
@@ -73,9 +71,14 @@ impl Server {
         (command.trim_end() == COMMAND).then(|| Pid::from_raw(pid)).flatten()
     }
 
+    /// Whether it is the server that has a port of the host.
+    pub(super) fn has_socket(&self, protocol: Protocol, port: u16, address: IpAddr) -> bool {
+        self.pid().is_some_and(|pid| host_port::is_held_by(pid, protocol, port, address))
+    }
+
     /// Under systemd the server is a service of its own, or it would belong to the
     /// container's.
-    fn start(&self) -> Result<()> {
+    pub(super) fn start(&self) -> Result<()> {
         let Some(program) = self.program else {
             return Ok(());
         };

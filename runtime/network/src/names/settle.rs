@@ -44,11 +44,10 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// Adds a network with its file; without a generation it has none, and nobody who could ask.
-    pub(super) fn add(&mut self, file: PathBuf, network: &Network, generation: Option<u32>) {
-        if let (Some(generation), Some((server, _))) = (generation, network.gateways().next()) {
-            self.wanted.push((file, server, generation));
-        }
+    /// Adds a network's file, and whom to ask for which generation of it; absent if it has none, and nobody who could
+    /// ask.
+    pub(super) fn add(&mut self, file: PathBuf, asked: Option<(IpAddr, u32)>) {
+        self.wanted.extend(asked.map(|(server, generation)| (file, server, generation)));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -90,7 +89,7 @@ impl Names {
             let last = self.last_reading();
             sleep(last.as_ref().map_or(Duration::ZERO, |reading| reading.rest(boot_time())));
             let begin = boot_time();
-            self.server.refresh()?;
+            self.refresh()?;
             let is_known = first_late(&queries, REMINDER).is_none();
             let was_deaf = last.is_some_and(|reading| reading.is_deaf)
                 || queries.iter().any(|(_, query)| query.fell_deaf());

@@ -74,6 +74,30 @@ impl Zone {
         is_changed
     }
 
+    /// Whom to ask for which generation: the first address that the server listens on.
+    pub(super) fn question(&self) -> Option<(IpAddr, u32)> {
+        let first = self.header.split([',', ' ']).next()?;
+        Some((first.parse().ok()?, self.generation))
+    }
+
+    /// Takes addresses out of those that the server listens on; tells whether there were any.
+    pub(super) fn retain_servers(&mut self, is_there: impl Fn(IpAddr) -> bool) -> bool {
+        let (listen, servers) = self.header.split_once(' ').unwrap_or((&self.header, ""));
+        let kept: Vec<&str> = listen.split(',').filter(|text| text.parse().is_ok_and(&is_there)).collect();
+        let mut header = kept.join(",");
+        if !servers.is_empty() {
+            header.push(' ');
+            header.push_str(servers);
+        }
+        self.set_header(header)
+    }
+
+    /// Whether it is for this file that the server listens on an address.
+    pub(super) fn listens_on(&self, address: IpAddr) -> bool {
+        let listen = self.header.split(' ').next().unwrap_or_default();
+        listen.split(',').any(|text| text.parse() == Ok(address))
+    }
+
     /// Whether there is no container.
     pub(super) fn is_empty(&self) -> bool {
         self.lines.is_empty()
@@ -96,13 +120,12 @@ impl Zone {
 }
 
 /// The first line of a network's file.
-pub(super) fn header(network: &Network) -> String {
-    let listen: Vec<IpAddr> = network.gateways().map(|(address, _)| address).collect();
+pub(super) fn header(network: &Network, listen: &[IpAddr]) -> String {
     // Servers before 1.11 don't know networks without a way out, and would ask the host's servers for them; later ones
     // pay no heed to what stands here.
     let nowhere = [NOWHERE.into()];
     let servers = if network.internal { &nowhere[..] } else { &network.network_dns_servers };
-    let mut header = join(&listen);
+    let mut header = join(listen);
     if !servers.is_empty() {
         header.push(' ');
         header.push_str(&join(servers));
@@ -154,5 +177,11 @@ mod tests {
         assert!(!again.change("a", Some("a 10.0.0.2  web".to_owned())), "it is the same");
         assert!(again.change("a", None) && !again.change("a", None) && again.change("b", None));
         assert!(again.is_empty());
+        again.set_header("fd00::1,10.0.0.1 192.0.2.53".to_owned());
+        assert_eq!(again.question(), Some(("fd00::1".parse().unwrap(), 258)));
+        assert!(again.retain_servers(|address| address.is_ipv4()));
+        assert_eq!(again.header, "10.0.0.1 192.0.2.53");
+        assert!(!again.retain_servers(|_| true) && again.retain_servers(|_| false));
+        assert_eq!(again.question(), None);
     }
 }
