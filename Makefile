@@ -104,7 +104,7 @@ install: generated ## install below DESTDIR
 			$(unitdir)/system/$$unit.service.wants/sampan-firewall@$$unit.service || exit 1; \
 	done
 	$(INSTALL) -D -m 644 packaging/firewalld/zone.xml $(DESTDIR)$(PREFIX)/lib/firewalld/zones/sampan.xml
-	$(INSTALL) -D -m 644 packaging/networkmanager/sampan.conf $(DESTDIR)$(PREFIX)/lib/NetworkManager/conf.d/22-sampan.conf
+	$(INSTALL) -D -m 644 packaging/udev/86-sampan.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/86-sampan.rules
 	$(INSTALL) -D -m 644 -t $(unitdir)/system-preset packaging/systemd/90-sampan.preset
 	$(INSTALL) -D -m 644 packaging/systemd/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/sampan.conf
 	$(INSTALL) -D -m 644 -t $(datadir)/dbus-1/system.d packaging/dbus/*.conf

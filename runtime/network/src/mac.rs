@@ -16,7 +16,7 @@ pub(crate) struct Mac(pub(crate) [u8; 6]);
 impl Mac {
     /// The address that goes with an IP address: locally administered, and always
     /// the same, so that a neighbour's ARP entry stays right when the IP address
-    /// passes from one container to the next.
+    /// passes from one container to the next. The rule that we ship for udev knows bridges of ours by its beginning.
     pub(crate) fn of(address: IpAddr) -> Self {
         let [a, b, c, d] = match address {
             IpAddr::V4(address) => address.octets(),

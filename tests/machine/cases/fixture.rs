@@ -88,6 +88,11 @@ pub fn networking_machine() -> Result<Machine> {
     on_root(root::networking)
 }
 
+/// A machine whose interfaces NetworkManager looks after.
+pub fn managed_machine() -> Result<Machine> {
+    on_root(root::network_manager)
+}
+
 /// A machine that boots from another root.
 fn on_root(root: fn(&Cache) -> Result<PathBuf>) -> Result<Machine> {
     let world = world()?;

@@ -25,6 +25,7 @@ mod login;
 mod many;
 mod names;
 mod network;
+mod network_manager;
 mod networks;
 mod oci;
 mod on_demand;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         names::tests(),
         network::tests(),
         networks::tests(),
+        network_manager::tests(),
         dhcp::tests(),
         activation::tests(),
         on_demand::tests(),

@@ -19,7 +19,8 @@ sampan-machine: a throw-away systemd in private namespaces
                                          built if missing
   sampan-machine root [building]         print the folder of its root file system, built if missing;
                                          with \"building\" of one that has buildah, with
-                                         \"networking\" of one that has firewalld and the like
+                                         \"networking\" of one that has firewalld and the like, with
+                                         \"network-manager\" of one that has NetworkManager
   sampan-machine virtual FOLDER          put the product into FOLDER; print the folders that are the
                                          root of a virtual machine together, the first on top
 
@@ -60,6 +61,7 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         ["virtual", product] => virtual_machine(Path::new(product))?,
         ["root", "building"] => println!("{}", root::building(&Cache::open()?)?.display()),
         ["root", "networking"] => println!("{}", root::networking(&Cache::open()?)?.display()),
+        ["root", "network-manager"] => println!("{}", root::network_manager(&Cache::open()?)?.display()),
         ["root"] => println!("{}", root::build(&Cache::open()?)?.display()),
         // The two processes of a machine, started by `boot`.
         ["keep", name, layers @ .., "--watch"] => init::keep(&Place::new(name)?, &paths(layers), true)?,

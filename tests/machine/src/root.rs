@@ -43,6 +43,9 @@ const CLIENTS: &str = "containerd podman";
 /// What shares a host's network with us, and what measures it, in a root of its own.
 const NETWORKING: &str = "firewalld iptables netbase systemd-resolved dnsmasq-base iperf3";
 
+/// What has a mind of its own about a host's interfaces, in a root of its own: it runs from the boot on.
+const NETWORK_MANAGER: &str = "network-manager";
+
 /// What a virtual machine needs beside that: its kernel's modules, and the kernel's security
 /// modules.
 const VIRTUAL: &str = "udev kmod apparmor secilc";
@@ -72,6 +75,11 @@ pub fn clients(cache: &Cache) -> Result<PathBuf> {
 /// The folder of a root with firewalld (masked), systemd-resolved (masked), a DHCP server and iperf3.
 pub fn networking(cache: &Cache) -> Result<PathBuf> {
     entry(cache, "root-networking", NETWORKING)
+}
+
+/// The folder of a root with NetworkManager, which a machine starts when it boots.
+pub fn network_manager(cache: &Cache) -> Result<PathBuf> {
+    entry(cache, "root-network-manager", NETWORK_MANAGER)
 }
 
 /// The folder of a root with Debian's kernel, below `/boot`, and what works with it alone.
