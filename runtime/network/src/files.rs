@@ -61,7 +61,7 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 pub(crate) enum Durability {
     /// It lives on a tmpfs, or can be made again.
     Volatile,
-    /// It is flushed to disk before it takes its name.
+    /// It is flushed to disk before it takes its name, and then the name.
     Durable,
 }
 
@@ -89,7 +89,11 @@ pub(crate) fn write(path: &Path, scratch: &Path, bytes: &[u8], durability: Durab
         if durability == Durability::Durable {
             file.sync_all()?;
         }
-        fs::rename(scratch, path)
+        fs::rename(scratch, path)?;
+        match path.parent().filter(|_| durability == Durability::Durable) {
+            Some(directory) => File::open(directory)?.sync_all(),
+            None => Ok(()),
+        }
     };
     written().map_err(|error| {
         // The scratch file is of no use to anyone; the first error is the one to tell.

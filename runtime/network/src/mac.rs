@@ -9,6 +9,9 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
+/// How those begin that go with IP addresses.
+const OF_ADDRESSES: [u8; 2] = [0x5a, 0x6d];
+
 /// A MAC address of one interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mac(pub(crate) [u8; 6]);
@@ -25,7 +28,13 @@ impl Mac {
                 [octets[12], octets[13], octets[14], octets[15]]
             }
         };
-        Self([0x5a, 0x6d, a, b, c, d])
+        let [first, second] = OF_ADDRESSES;
+        Self([first, second, a, b, c, d])
+    }
+
+    /// Whether it is an address that goes with an IP address: that of a bridge of ours is one.
+    pub(crate) fn goes_with_an_address(&self) -> bool {
+        self.0.starts_with(&OF_ADDRESSES)
     }
 
     /// The address of an interface that has no IP address of ours: always the same for

@@ -236,8 +236,9 @@ impl Networks {
     /// # Errors
     /// [`Error::NoNetwork`]; [`Error::NetworkInUse`] names the containers.
     pub fn remove(&self, name: &str, force: bool) -> Result<()> {
-        let network = self.read(name)?.ok_or_else(|| Error::NoNetwork(name.to_owned()))?;
         let _lock = self.lock()?;
+        // What it is now: a change of it may have come before us.
+        let network = self.read(name)?.ok_or_else(|| Error::NoNetwork(name.to_owned()))?;
         let holders = self.claims.holders(name)?;
         if holders.is_empty() {
             // Nothing is left of it in the kernel unless something crashed.

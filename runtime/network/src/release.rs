@@ -94,7 +94,13 @@ pub(crate) fn dismantle<'a>(
     if !elements.is_empty() {
         firewall.remove(&elements)?;
     }
-    links.extend(empty.iter().filter_map(|network| network.own_bridge()));
+    let mut host = link::socket()?;
+    for bridge in empty.iter().filter_map(|network| network.own_bridge()) {
+        // Somebody may have made another interface of that name since.
+        if link::find(&mut host, bridge)?.is_some_and(|found| found.is_own_bridge) {
+            links.push(bridge);
+        }
+    }
     remove_links(&links)?;
     for network in empty {
         networks.names.forget(network)?;

@@ -333,6 +333,31 @@ fn an_interface_of_the_host_is_not_taken_for_a_bridge_of_ours() {
     let config = Config { name: "app".to_owned(), interface: Some("br0".to_owned()), ..Config::default() };
     let text = host.networks.create(&config, false).unwrap_err().to_string();
     assert!(text.contains("br0") && text.contains("mode=unmanaged"), "{text}");
+    // Nor one that came later: it is neither changed nor removed.
+    ip("link del br0");
+    host.networks.create(&config, false).unwrap();
+    for kind in ["bridge", "veth peer name br1"] {
+        ip(&format!("link add br0 type {kind}"));
+        ip("addr add 198.51.100.1/24 dev br0");
+        let picture = || command("ip", &["-d", "addr", "show", "br0"]);
+        let before = picture();
+        let one = host.container("one");
+        let lease = host.networks.reserve(&one.holder, &[on("app")], &[]).unwrap();
+        let text = host.networks.attach(&lease, one.netns()).unwrap_err().to_string();
+        assert!(
+            text.contains("br0") && text.contains("\"app\"") && text.contains("mode=unmanaged"),
+            "{text}"
+        );
+        host.networks.release(&one.holder.id).unwrap();
+        assert_eq!(picture(), before);
+        ip("link del br0");
+    }
+    let (one, _) = host.start("one", &[on("app")], &[]);
+    host.networks.release(&one.holder.id).unwrap();
+    assert_eq!(interfaces(), ["lo"], "ours goes");
+    ip("link add br0 type bridge");
+    host.networks.remove("app", false).unwrap();
+    assert_eq!(interfaces(), ["lo", "br0"]);
 }
 
 #[test]

@@ -150,6 +150,18 @@ fn make(host: &mut Socket, network: &Network, name: &str, mtu: Option<u32>) -> R
         found = link::find(host, name)?;
     }
     let found = found.ok_or_else(|| missing(&format!("find bridge {name}")))?;
+    if !found.is_own_bridge {
+        // Made since the network was defined.
+        return Err(Error::Invalid {
+            what: "interface name",
+            value: name.to_owned(),
+            why: format!(
+                "the host has an interface of this name that isn't the bridge of network {:?}; give the network another, \
+                 or to use it as it is, write Options=mode=unmanaged",
+                network.name
+            ),
+        });
+    }
     // Every container looks, because its maker may not have come to it yet.
     if !found.has_settled_ipv6(network.ipv6_enabled) {
         sysctl::settle_ipv6(name, network.ipv6_enabled)?;

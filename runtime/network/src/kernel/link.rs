@@ -19,6 +19,7 @@ use rustix::net::netdevice::name_to_index;
 
 use crate::error::{Error, Result};
 use crate::kernel::netlink::{Batch, Socket};
+use crate::mac::Mac;
 use crate::subnet::Subnet;
 
 /// The longest name of an interface, in bytes (`IFNAMSIZ` less the final zero).
@@ -53,6 +54,8 @@ pub(crate) fn index(socket: &Socket, name: &str) -> Result<Option<u32>> {
 pub(crate) struct Found {
     /// Its index.
     pub(crate) index: u32,
+    /// Whether it is a bridge that we have made: nobody else gives one such an address.
+    pub(crate) is_own_bridge: bool,
     is_up: bool,
     ipv4: Vec<AfSpecInet>,
     ipv6: Vec<AfSpecInet6>,
@@ -62,6 +65,7 @@ impl Found {
     fn of(message: LinkMessage) -> Self {
         let mut found = Self {
             index: message.header.index,
+            is_own_bridge: is_own_bridge(&message.attributes),
             is_up: message.header.flags.contains(LinkFlags::Up),
             ipv4: Vec::new(),
             ipv6: Vec::new(),
@@ -109,6 +113,17 @@ pub(crate) fn find(socket: &mut Socket, name: &str) -> Result<Option<Found>> {
     batch.push(&request, 0, &[Errno::NODEV], format!("look up interface {name}"));
     let answers = socket.run(batch)?;
     Ok(answers.iter().find_map(|(_, payload)| LinkMessage::parse(payload.as_slice()).ok().map(Found::of)))
+}
+
+fn is_own_bridge(attributes: &[LinkAttribute]) -> bool {
+    let is_bridge = attributes.iter().any(|attribute| {
+        matches!(attribute, LinkAttribute::LinkInfo(infos) if infos.contains(&LinkInfo::Kind(InfoKind::Bridge)))
+    });
+    let mac = attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Address(mac) => mac.as_slice().try_into().ok().map(Mac),
+        _ => None,
+    });
+    is_bridge && mac.is_some_and(|mac| mac.goes_with_an_address())
 }
 
 /// A bridge that is to be made.
