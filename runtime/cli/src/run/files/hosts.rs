@@ -4,11 +4,11 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::BorrowedFd;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use sampan_network::Lease;
 
@@ -18,9 +18,26 @@ use crate::containers_conf::ContainersConf;
 use crate::run::groups::Naming;
 use crate::run::network::Network;
 
+const OF_HOST: &str = "/etc/hosts";
 const HOST_GATEWAY: &str = "host-gateway";
 /// The image's file is foreign: it won't fill our memory.
 const IMAGE_MAX: u64 = 1 << 20;
+
+/// Whether the image's file stays.
+///
+/// # Errors
+/// Lines of the user's have no place in it, or a file to begin with.
+pub(super) fn is_unwanted(options: &Naming, conf: &ContainersConf) -> anyhow::Result<bool> {
+    let by_host = conf.containers.no_hosts.unwrap_or(false);
+    let entry = options.add_host.first().map(|entry| ("AddHost", entry));
+    match entry.or(options.hosts_file.as_ref().map(|path| ("PodmanArgs", path))) {
+        Some((key, value)) if by_host => {
+            let why = "no_hosts = true in containers.conf leaves the image's /etc/hosts as it is; keep one of the two";
+            Err(anyhow!(why)).blame(key, value)
+        }
+        _ => Ok(by_host || options.no_hosts),
+    }
+}
 
 /// The user's lines come first, then those of the base file, then what is the container's own. A name that the user
 /// gives has no other line.
@@ -157,7 +174,15 @@ fn base(options: &Naming, conf: &ContainersConf, root: Option<BorrowedFd<'_>>) -
         Some("none") => Ok(String::new()),
         Some("image") => root.map_or(Ok(String::new()), of_image),
         Some(path) => fs::read_to_string(path).with_context(|| format!("reading {path} ({origin})")),
-        None => Ok(fs::read_to_string("/etc/hosts").unwrap_or_default()),
+        None => match fs::read(OF_HOST) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+            bytes => {
+                let bytes = bytes.with_context(|| {
+                    format!("reading {OF_HOST}; base_hosts_file = \"none\" in containers.conf does without")
+                })?;
+                Ok(String::from_utf8_lossy(&bytes).into_owned())
+            }
+        },
     }
 }
 
@@ -213,6 +238,19 @@ mod tests {
         assert!(own.ends_with("10.0.0.5\tsystemd-web\nfd00::5\tsystemd-web\n"), "{own}");
         for wrong in ["x", "x:", ":1.2.3.4", "x:y"] {
             assert!(text(&options(&["--add-host", wrong]), &conf("none"), &facts).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_has_no_place_is_refused() {
+        let mut conf = conf("none");
+        let wanted = |arguments: &[&str], conf: &ContainersConf| is_unwanted(&options(arguments), conf);
+        assert!(!wanted(&[], &conf).unwrap() && wanted(&["--no-hosts"], &conf).unwrap());
+        conf.containers.no_hosts = Some(true);
+        assert!(wanted(&[], &conf).unwrap());
+        for asked in ["--add-host=db:10.9.9.9", "--hosts-file=image"] {
+            let refused = format!("{:#}", wanted(&[asked], &conf).unwrap_err());
+            assert!(refused.contains("no_hosts"), "{refused}");
         }
     }
 

@@ -65,10 +65,10 @@ pub(crate) fn write_names(
         let path = directory.join(name);
         fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
     };
-    if !options.no_hosts && !conf.containers.no_hosts.unwrap_or(false) {
+    if !hosts::is_unwanted(options, conf)? {
         write(HOSTS, hosts::text(options, conf, facts)?)?;
     }
-    if !resolv_conf::is_unwanted(options, conf) {
+    if !resolv_conf::is_unwanted(options, conf)? {
         write(RESOLV_CONF, resolv_conf::text(options, conf, facts)?)?;
     }
     if !facts.hostname.is_empty() && !options.no_hostname {

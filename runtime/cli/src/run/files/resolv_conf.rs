@@ -5,8 +5,10 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 
+use anyhow::anyhow;
 use sampan_network::Lease;
 
 use super::Facts;
@@ -20,9 +22,23 @@ const OF_HOST: &str = "/etc/resolv.conf";
 const OF_RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
 const NONE: &str = "none";
 
-/// Whether the image's file stays.
-pub(super) fn is_unwanted(options: &Naming, conf: &ContainersConf) -> bool {
-    options.dns.iter().chain(&conf.containers.dns_servers).any(|server| server == NONE)
+/// Whether the image's file stays; a server of the container's own is one that the host's `none` doesn't mean.
+///
+/// # Errors
+/// Something is asked for that such a file has no place for, as podman-run(1) has it.
+pub(super) fn is_unwanted(options: &Naming, conf: &ContainersConf) -> anyhow::Result<bool> {
+    let by_host = options.dns.is_empty() && conf.containers.dns_servers.iter().any(|server| server == NONE);
+    let by_user = options.dns.iter().any(|server| server == NONE);
+    if !by_host && !by_user {
+        return Ok(false);
+    }
+    let other_server = options.dns.iter().find(|server| *server != NONE).map(|server| ("DNS", server));
+    let search = options.dns_search.first().map(|domain| ("DNSSearch", domain));
+    let option = options.dns_option.first().map(|option| ("DNSOption", option));
+    let Some((key, value)) = other_server.or(search).or(option) else { return Ok(true) };
+    let origin =
+        if by_user { "DNS=none (--dns none)" } else { "dns_servers = [\"none\"] in containers.conf" };
+    Err(anyhow!("{origin} leaves the image's resolv.conf as it is; keep one of the two")).blame(key, value)
 }
 
 /// The servers that the user wants to be asked. The name server of a network comes before them, it knows the
@@ -50,7 +66,11 @@ pub(crate) fn servers(options: &Naming, conf: &ContainersConf) -> anyhow::Result
 pub(super) fn text(options: &Naming, conf: &ContainersConf, facts: &Facts<'_>) -> anyhow::Result<String> {
     let asked = servers(options, conf)?;
     let is_host = matches!(facts.network, Network::Host);
-    let host = if is_host { read(OF_HOST) } else { of_host(&read(OF_HOST), &read(OF_RESOLVED)) };
+    let (own, trouble) = match read(OF_HOST) {
+        Ok(text) => (text, None),
+        Err(error) => (String::new(), Some(format!("{OF_HOST} can't be read: {error}"))),
+    };
+    let host = if is_host { own } else { of_host(&own, &read(OF_RESOLVED).unwrap_or_default()) };
     let terms = || facts.lease.into_iter().flat_map(Lease::terms);
     let offered: Vec<String> = terms().flat_map(|terms| &terms.dns_servers).map(IpAddr::to_string).collect();
     let domains: Vec<String> = terms().flat_map(|terms| terms.search.iter().cloned()).collect();
@@ -63,6 +83,9 @@ pub(super) fn text(options: &Naming, conf: &ContainersConf, facts: &Facts<'_>) -
         _ if is_host => values(&host, "nameserver"),
         _ => reachable(&host, facts.addresses.iter().any(IpAddr::is_ipv6)),
     };
+    if servers.is_empty() && !matches!(facts.network, Network::None) {
+        log::warn!("{}", without_servers(facts.name, trouble));
+    }
     let mut resolver = [&conf.containers.dns_options[..], &options.dns_option].concat();
     if resolver.is_empty() {
         resolver = last(&host, "options");
@@ -92,8 +115,24 @@ fn search(options: &Naming, conf: &ContainersConf, networks: &[String], usual: V
     domains
 }
 
-fn read(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_default()
+/// A file of the host's; empty if there is none, or a link to nothing.
+fn read(path: &str) -> std::io::Result<String> {
+    match fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+        bytes => bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+    }
+}
+
+/// Nobody but the user can tell whom to ask then.
+fn without_servers(container: &str, trouble: Option<String>) -> String {
+    let why = trouble.unwrap_or_else(|| {
+        format!(
+            "{OF_HOST} names none that a container can reach, as the host's own loopback addresses are none"
+        )
+    });
+    format!(
+        "container {container:?} has no name server, {why}; write DNS= (--dns), or dns_servers in containers.conf"
+    )
 }
 
 /// The host's configuration, seen from another network namespace: resolved's, if the host's own has nothing but servers
@@ -152,6 +191,21 @@ mod tests {
     }
 
     #[test]
+    fn a_host_without_a_file_is_none_with_an_unreadable_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+        assert_eq!(read(&path("missing")).unwrap(), "");
+        std::os::unix::fs::symlink("/nonexistent/stub", path("dangling")).unwrap();
+        assert_eq!(read(&path("dangling")).unwrap(), "");
+        fs::write(path("latin"), b"# \xe9\nnameserver 10.1.1.1\n").unwrap();
+        assert_eq!(values(&read(&path("latin")).unwrap(), "nameserver"), ["10.1.1.1"]);
+        let unreadable = read(&path("")).unwrap_err();
+        let told = without_servers("web", Some(unreadable.to_string()));
+        assert!(told.contains("Is a directory") && told.contains("DNS="), "{told}");
+        assert!(without_servers("web", None).contains("loopback"));
+    }
+
+    #[test]
     fn the_last_line_counts() {
         assert_eq!(last("search a b\n#search c\nsearch d\n", "search"), ["d"]);
         assert_eq!(last("options ndots:2 timeout:1\n", "options"), ["ndots:2", "timeout:1"]);
@@ -170,7 +224,16 @@ mod tests {
             "search a b\nnameserver 10.1.1.1\nnameserver 10.2.2.2\noptions ndots:2 timeout:1\n"
         );
         conf.containers.dns_servers = vec!["none".into()];
-        assert!(is_unwanted(&options(&[]), &conf));
+        assert!(is_unwanted(&options(&[]), &conf).unwrap());
+        let asked = options(&["--dns", "10.2.2.2"]);
+        assert!(!is_unwanted(&asked, &conf).unwrap(), "the container's word counts");
+        assert!(text(&asked, &conf, &facts(&own)).unwrap().contains("nameserver 10.2.2.2\n"));
+        let refused =
+            |arguments: &[&str]| format!("{:#}", is_unwanted(&options(arguments), &conf).unwrap_err());
+        assert!(refused(&["--dns-search=b"]).contains("containers.conf"));
+        for more in ["--dns=10.1.1.1", "--dns-search=b", "--dns-option=ndots:2"] {
+            assert!(refused(&["--dns=none", more]).contains("DNS=none"), "{more}");
+        }
         conf.containers.dns_servers = vec!["x".into()];
         assert!(format!("{:#}", servers(&options(&[]), &conf).unwrap_err()).contains("containers.conf"));
     }
