@@ -3,13 +3,18 @@
 //!
 //! Read, never written: `/usr/share/containers/containers.conf`, then `/etc`, then the drop-ins of both, then the
 //! modules that `--module` names; a later value replaces an earlier one. Keys that configure Podman's own helpers
-//! (conmon, netavark, the API service) mean nothing here and are passed over.
+//! (conmon, netavark, the API service) mean nothing here; of those that are about networks the user is told
+//! ([`passed_over`](passed_over::passed_over)).
+
+mod passed_over;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use sampan_network::{DEFAULT_NETWORK, Defaults, Error, Pool};
 use serde::Deserialize;
+
+pub(crate) use self::passed_over::{PassedOver, passed_over};
 
 const DIRECTORIES: [&str; 2] = ["/usr/share/containers", "/etc/containers"];
 
@@ -35,7 +40,7 @@ pub(crate) struct Engine {
     pub(crate) retry_delay: Option<String>,
 }
 
-/// The keys of `[network]` that mean something here; the others are netavark's and pasta's.
+/// The keys of `[network]` that mean something here.
 const NETWORK_KEYS: [&str; 3] = ["default_network", "default_subnet", "default_subnet_pools"];
 
 /// Defaults of networks.
@@ -86,6 +91,10 @@ impl Network {
 /// # Errors
 /// As [`load`]; a value that can't be.
 pub(crate) fn network_defaults() -> Result<Defaults, Error> {
+    // Networks are made seldom, and that is when somebody looks for what these keys have done.
+    for key in passed_over().unwrap_or_default() {
+        log::warn!("{key}");
+    }
     load(&[]).and_then(|conf| conf.network.defaults()).map_err(|error| Error::Invalid {
         what: "file",
         value: "containers.conf".to_owned(),

@@ -192,7 +192,12 @@ fn administrators_pools_are_used(machine: &Machine) -> Result<()> {
     ensure!(names.lines().any(|name| name == "main"), "networks: {names}");
     let refused = machine.run(&["sampan", "network", "rm", "main"])?.stderr;
     ensure!(refused.contains("default network main"), "{refused}");
-    machine.ok(&["sampan", "network", "create", "pooled"])?;
+    let told = machine.run(&["sampan", "network", "create", "pooled"])?;
+    ensure!(told.success(), "{}", told.text());
+    for place in [told.stderr, machine.run(&["sampan", "doctor"])?.stdout] {
+        let words = ["networks.conf:4", "network_backend = \"x\" in [network] has no effect"];
+        ensure!(words.iter().all(|word| place.contains(word)), "{place}");
+    }
     let subnet =
         machine.ok(&["sampan", "network", "inspect", "-f", "{{(index .subnets 0).subnet}}", "pooled"])?;
     ensure!(subnet.trim() == "10.123.0.0/28", "its subnet: {subnet}");

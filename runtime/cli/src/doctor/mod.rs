@@ -10,6 +10,7 @@
 //! - [`firewalld`]: whether it knows our bridges;
 //! - [`names`]: the name server;
 //! - [`ports`]: programs that wait for what containers get;
+//! - [`settings`]: keys of containers.conf that have no effect;
 //! - [`leftovers`]: what containers that are gone have left;
 //! - [`units`]: the unit files, by the rules of `sampan check --host`.
 //!
@@ -23,6 +24,7 @@ mod names;
 mod ports;
 mod report;
 mod ruleset;
+mod settings;
 mod table;
 mod units;
 
@@ -121,13 +123,14 @@ impl Host<'_> {
 type Subject = fn(&Host<'_>) -> anyhow::Result<Vec<Finding>>;
 
 /// In the order of the report; the name is for what can't be looked at.
-const SUBJECTS: [(&str, Subject); 8] = [
+const SUBJECTS: [(&str, Subject); 9] = [
     ("the kernel", kernel::examine),
     ("the firewall's table", table::examine),
     ("other firewalls", forward::examine),
     ("firewalld", firewalld::examine),
     ("the name server", names::examine),
     ("published ports", ports::examine),
+    ("containers.conf", settings::examine),
     ("what is left over", leftovers::examine),
     ("unit files", units::examine),
 ];
