@@ -103,6 +103,8 @@ install: generated ## install below DESTDIR
 		ln -sfn ../sampan-firewall@.service \
 			$(unitdir)/system/$$unit.service.wants/sampan-firewall@$$unit.service || exit 1; \
 	done
+	ln -sfn ../sampan-firewall-stop@.service \
+		$(unitdir)/system/nftables.service.wants/sampan-firewall-stop@nftables.service
 	$(INSTALL) -D -m 644 packaging/firewalld/zone.xml $(DESTDIR)$(PREFIX)/lib/firewalld/zones/sampan.xml
 	$(INSTALL) -D -m 644 packaging/udev/86-sampan.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/86-sampan.rules
 	$(INSTALL) -D -m 644 -t $(unitdir)/system-preset packaging/systemd/90-sampan.preset

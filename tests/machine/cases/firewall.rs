@@ -152,11 +152,11 @@ const RULES: &str = "flush ruleset\ntable inet mine {\n\tchain input {\n\t\ttype
 fn nftables_gives_the_table_back(machine: &Machine) -> Result<()> {
     two_containers(machine, "[Network]\n")?;
     machine.write("/etc/nftables.conf", &format!("#!/usr/sbin/nft -f\n{RULES}"))?;
-    // Started, restarted, reloaded: each of them flushes the ruleset.
-    for verb in ["start", "restart", "reload", "restart"] {
+    // Each of them flushes the ruleset.
+    for verb in ["start", "restart", "reload", "stop", "start", "stop"] {
         machine.ok(&["systemctl", verb, "nftables"])?;
         let rules = machine.ok(&["nft", "list", "tables"])?;
-        ensure!(rules.contains("table inet mine"), "{verb}: {rules}");
+        ensure!(rules.contains("table inet mine") == (verb != "stop"), "{verb}: {rules}");
         machine.wait(&format!("the table is back after {verb}"), READY, |m| {
             Ok(m.ok(&["nft", "list", "tables"])?.contains("table inet sampan"))
         })?;

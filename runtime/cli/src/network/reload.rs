@@ -14,8 +14,8 @@ with what all containers have: in one transaction, so that no packet finds a par
 switched on again where a network needs it, and firewalld, if it runs, gets to know bridges with names of your \
 choice (InterfaceName=).
 
-It is needed after nft flush ruleset, or nft -f with a file that begins so. systemctl start, restart and reload of \
-nftables or firewalld do it themselves (sampan-firewall@.service).";
+It is needed after nft flush ruleset, or nft -f with a file that begins so. systemctl start, restart, reload \
+and stop of nftables or firewalld do it themselves (sampan-firewall@.service).";
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MANUAL)]
