@@ -112,16 +112,10 @@ impl Networks {
         let mut overlaps = Vec::new();
         for network in self.list()? {
             let Some(bridge) = network.own_bridge() else { continue };
-            let has_bridge = link::index(&link::socket()?, bridge)?.is_some();
+            let own = link::index(&link::socket()?, bridge)?;
             for subnet in network.subnets.iter().map(|config| config.subnet) {
-                // The bridge's own route, if it has one; another to the same is one too many.
-                let mut own = usize::from(has_bridge);
-                for route in &routes {
+                for route in routes.iter().filter(|route| own.is_none() || route.interface != own) {
                     let destination = route.destination;
-                    if destination == subnet && own > 0 {
-                        own -= 1;
-                        continue;
-                    }
                     let is_wider_elsewhere = !route.direct && destination.prefix() < subnet.prefix();
                     if destination.overlaps(&subnet) && !is_wider_elsewhere {
                         overlaps.push(Overlap { network: network.name.clone(), subnet, route: destination });

@@ -159,13 +159,12 @@ impl Networks {
         networks.retain(|network| network.name != config.name);
         let mut socket = link::socket()?;
         let mut routes = link::routes(&mut socket)?;
-        // Its own bridge's routes are no obstacle to it.
-        routes.retain(|route| {
-            !existing.is_some_and(|network| {
-                network.own_bridge().is_some()
-                    && network.subnets.iter().any(|subnet| subnet.subnet == route.destination)
-            })
-        });
+        // Its own bridge's routes are no obstacle to it, also those of a change that isn't through.
+        if let Some(bridge) = existing.and_then(Network::own_bridge)
+            && let Some(own) = link::index(&socket, bridge)?
+        {
+            routes.retain(|route| route.interface != Some(own));
+        }
         let foreign = Foreign::all();
         let defaults = (self.defaults)()?;
         let neighbours =

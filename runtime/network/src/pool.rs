@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     fn route(destination: &str, direct: bool) -> Route {
-        Route { destination: destination.parse().unwrap(), direct }
+        Route { destination: destination.parse().unwrap(), direct, interface: None }
     }
 
     static BUILT_IN: LazyLock<Defaults> = LazyLock::new(Defaults::default);

@@ -230,11 +230,11 @@ fn elsewhere() {
 
 fn converge_elsewhere(host: &Host) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "elsewhere"])
+        .args(["--exact", "elsewhere", "--nocapture"])
         .env(DIRECTORY, host.directory())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::inherit())
         .spawn()
         .unwrap()
 }

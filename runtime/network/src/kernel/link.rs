@@ -390,6 +390,8 @@ pub(crate) struct Route {
     pub(crate) destination: Subnet,
     /// Whether its destination is on a link of the host itself, without a gateway.
     pub(crate) direct: bool,
+    /// The index of the interface that it leads out by; absent if there are several.
+    pub(crate) interface: Option<u32>,
 }
 
 /// The unicast routes of the main table, of both families, but for default routes
@@ -412,6 +414,7 @@ pub(crate) fn routes(socket: &mut Socket) -> Result<Vec<Route>> {
 fn route(message: &RouteMessage) -> Option<Route> {
     let mut destination = None;
     let mut direct = true;
+    let mut interface = None;
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(RouteAddress::Inet(address)) => {
@@ -421,6 +424,7 @@ fn route(message: &RouteMessage) -> Option<Route> {
                 destination = Some(IpAddr::V6(*address));
             }
             RouteAttribute::Gateway(_) | RouteAttribute::Via(_) => direct = false,
+            RouteAttribute::Oif(index) => interface = Some(*index),
             _ => {}
         }
     }
@@ -435,6 +439,7 @@ fn route(message: &RouteMessage) -> Option<Route> {
     Some(Route {
         destination: Subnet::new(destination?, message.header.destination_prefix_length).ok()?,
         direct,
+        interface,
     })
 }
 
