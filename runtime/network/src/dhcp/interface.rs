@@ -79,19 +79,21 @@ pub(super) fn configure(
             log::warn!("the DHCP server {} asks for another MTU of {name}: {error}", terms.server);
         }
     }
-    let mut batch = Batch::default();
-    dynamic::lease_address(&mut batch, index, terms.address, terms.times.map(|times| times.expiry));
     let everywhere = Subnet::new(Ipv4Addr::UNSPECIFIED.into(), 0)?;
-    for gateway in &attachment.gateways {
-        if let IpAddr::V4(router) = *gateway {
-            dynamic::replace_route(&mut batch, index, everywhere, Some(router), metric);
+    attach::run_when_free(inside, |_| {
+        let mut batch = Batch::default();
+        dynamic::lease_address(&mut batch, index, terms.address, terms.times.map(|times| times.expiry));
+        for gateway in &attachment.gateways {
+            if let IpAddr::V4(router) = *gateway {
+                dynamic::replace_route(&mut batch, index, everywhere, Some(router), metric);
+            }
         }
-    }
-    for route in terms.routes.iter().filter(|_| !attachment.network.internal) {
-        let router = Some(route.router).filter(|router| !router.is_unspecified());
-        dynamic::replace_route(&mut batch, index, route.destination, router, metric);
-    }
-    inside.run(batch).map(drop)
+        for route in terms.routes.iter().filter(|_| !attachment.network.internal) {
+            let router = Some(route.router).filter(|router| !router.is_unspecified());
+            dynamic::replace_route(&mut batch, index, route.destination, router, metric);
+        }
+        Ok(batch)
+    })
 }
 
 /// Takes what was granted away; the routes go with it.
