@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use netlink_packet_route::link::{InfoKind, IpVlanMode, MacVlanMode};
 
 use crate::attach::{Sides, missing};
+use crate::config::Network;
 use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::kernel::interface::{self, Interface};
@@ -39,9 +40,23 @@ pub(super) fn connect(sides: &mut Sides<'_>, attachment: &Attachment) -> Result<
     sides.host.run(batch).map_err(|error| in_words(error, network.driver, &parent))?;
     let made = interface::find(&mut sides.inside, &attachment.host_interface)?;
     let made = made.ok_or_else(|| missing("find the new interface in the container"))?;
+    look_at_limit(network, &made);
     let mut batch = Batch::default();
     macvlan::rename(&mut batch, made.index, &attachment.interface);
     sides.inside.run(batch).map(drop)
+}
+
+/// Kernels before 6.4 take the limit and do nothing: no reason to fail, and none to be silent.
+fn look_at_limit(network: &Network, made: &Interface) {
+    // The kernel doesn't tell what is usual.
+    const USUAL: i32 = 1;
+    let Some(wanted) = network.options.bclim else { return };
+    if made.broadcast_limit.unwrap_or(USUAL) != wanted {
+        log::warn!(
+            "network {:?}: this kernel has no limit of receivers for macvlan, and goes on without bclim={wanted}",
+            network.name
+        );
+    }
 }
 
 /// What the kernel would refuse with less words.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use netlink_packet_core::Parseable;
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
-    InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoBridge, InfoData, InfoKind, InfoMacVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -35,6 +35,8 @@ pub(crate) struct Interface {
     /// For a bridge that filters VLANs, the one of ports that are told nothing else;
     /// 0 means none.
     pub(crate) default_vlan: Option<u16>,
+    /// For a macvlan, its limit of receivers of broadcasts, if it isn't the usual one.
+    pub(crate) broadcast_limit: Option<i32>,
 }
 
 impl Interface {
@@ -47,6 +49,7 @@ impl Interface {
             mtu: None,
             mac: None,
             default_vlan: None,
+            broadcast_limit: None,
         };
         for attribute in message.attributes {
             match attribute {
@@ -73,6 +76,12 @@ impl Interface {
                             _ => {}
                         }
                     }
+                }
+                LinkInfo::Data(InfoData::MacVlan(data)) => {
+                    self.broadcast_limit = data.iter().find_map(|detail| match detail {
+                        InfoMacVlan::BcCutoff(limit) => Some(*limit),
+                        _ => None,
+                    });
                 }
                 _ => {}
             }
