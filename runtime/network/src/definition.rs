@@ -38,15 +38,19 @@ pub(crate) fn define(
     check_siblings(config, &network_interface, neighbours.networks)?;
     let subnets = subnets(config, ipam, neighbours)?;
     let has_ipv6 = subnets.iter().any(|subnet| subnet.subnet.is_ipv6());
-    // The name server listens on the bridge's addresses, and tells addresses of ours.
-    let can_answer = config.driver == Driver::Bridge && ipam == Ipam::HostLocal;
+    // The name server listens on the bridge's addresses, and tells addresses of ours. Those of a VRF are none of the
+    // host's own: nobody can listen there.
+    let can_answer =
+        config.driver == Driver::Bridge && ipam == Ipam::HostLocal && config.options.vrf.is_none();
     if !can_answer && !config.dns_servers.is_empty() {
         let addresses: Vec<_> = config.dns_servers.iter().map(ToString::to_string).collect();
         return Err(Error::Invalid {
             what: "DNS server of a network",
             value: addresses.join(","),
-            why: "only a bridge with addresses of ours has a name server; write DNS= in the [Container] section"
-                .to_owned(),
+            why:
+                "only a bridge with addresses of ours, outside of VRFs, has a name server; write DNS= in the \
+                  [Container] section"
+                    .to_owned(),
         });
     }
     if config.options.no_arp_probe && ipam != Ipam::Dhcp {

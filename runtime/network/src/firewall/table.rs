@@ -15,7 +15,7 @@ use crate::files::Lock;
 const RULES: &str = include_str!("table.nft");
 
 /// The chain that tells the layout of a table; its name changes whenever the rules do.
-pub(super) const MARKER: &str = "layout_4";
+pub(super) const MARKER: &str = "layout_5";
 
 /// Puts the table with these elements in the place of an older one, in one transaction:
 /// no packet sees anything in between. Elements of one set lie side by side.
