@@ -4,70 +4,30 @@ mod host;
 
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use host::{Container, Host, address, command, eventually, ip, on};
+use host::dnsmasq::Server;
+use host::{Container, Host, address, command, eventually, has, ip, on};
 use sampan_network::{Config, Driver, Error, Ipam, Lease, Options};
 
 /// The link to the other machine, see [`Host::neighbour`].
 const PARENT: &str = "lan";
 
 fn macvlan(host: &Host) {
+    on_parent(host, Driver::Macvlan);
+}
+
+fn on_parent(host: &Host, driver: Driver) {
     let config = Config {
         name: "net".to_owned(),
-        driver: Driver::Macvlan,
+        driver,
         interface: Some(PARENT.to_owned()),
         ipam: Some(Ipam::Dhcp),
         ..Config::default()
     };
     host.networks.create(&config, false).unwrap();
-}
-
-/// dnsmasq on the other machine, which ends with the test.
-struct Server(Child, String);
-
-impl Server {
-    fn start(host: &Host, neighbour: &Container, range: &'static str) -> Option<Self> {
-        let leases = host.directory().join("dhcp.leases").display().to_string();
-        let file = format!("--dhcp-leasefile={leases}");
-        let started = neighbour.run(move || {
-            Command::new("dnsmasq")
-                .args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--no-ping"])
-                .args(["--interface=lan0", "--bind-interfaces", "--dhcp-authoritative", "--log-facility=-"])
-                .args(["--domain=lan.example", "--user=root", "--pid-file=", range, &file])
-                .args(["--dhcp-option=option:dns-server,192.0.2.2", "--dhcp-option=option:mtu,1400"])
-                .stderr(Stdio::null())
-                .spawn()
-        });
-        match started {
-            Ok(child) => {
-                eventually("that dnsmasq listens", || neighbour.run(serves_dhcp));
-                Some(Self(child, leases))
-            }
-            Err(error) => {
-                eprintln!("SKIP: dnsmasq: {error}");
-                None
-            }
-        }
-    }
-
-    fn leases(&self) -> String {
-        std::fs::read_to_string(&self.1).unwrap_or_default()
-    }
-}
-
-/// Whether there is a socket at the port of DHCP servers, 67.
-fn serves_dhcp() -> bool {
-    std::fs::read_to_string("/proc/thread-self/net/udp").unwrap().contains(":0043 ")
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn lease_of(host: &Host, container: &Container) -> Lease {
@@ -148,6 +108,36 @@ fn a_macvlan_is_a_machine_of_its_parents_network() {
     let range = "--dhcp-range=192.0.2.50,192.0.2.59,255.255.255.0,1h";
     let Some(server) = Server::start(&host, &neighbour, range) else { return };
     macvlan(&host);
+    live(&host, &neighbour, &server);
+}
+
+/// All of them have the parent's MAC address: the server tells them apart by their client identifiers, and its
+/// answers are broadcast.
+#[test]
+fn so_is_an_ipvlan_with_the_mac_address_of_others() {
+    let Some(host) = Host::new() else { return };
+    let neighbour = host.neighbour();
+    if !has("ipvlan", "link lan type ipvlan") {
+        return;
+    }
+    let range = "--dhcp-range=192.0.2.50,192.0.2.59,255.255.255.0,1h";
+    let Some(server) = Server::start(&host, &neighbour, range) else { return };
+    on_parent(&host, Driver::Ipvlan);
+    let (db, _) = host.start("db", &[on("net")], &[]);
+    let (mail, _) = host.start("mail", &[on("net")], &[]);
+    let (of_db, of_mail) = (lease_of(&host, &db), lease_of(&host, &mail));
+    assert_eq!(of_db.attachments[0].mac, of_mail.attachments[0].mac);
+    assert_ne!(address(&of_db), address(&of_mail));
+    db.serve(80);
+    let expected = format!("db sees {}", address(&of_mail));
+    assert_eq!(mail.get(&format!("{}:80", address(&of_db))), Some(expected));
+    for container in [&db, &mail] {
+        let renewals = host.networks.renew(&container.holder.id, container.netns.as_fd(), false).unwrap();
+        assert!(renewals[0].succeeded && !renewals[0].changed, "{renewals:?}");
+        host.networks.release(&container.holder.id).unwrap();
+        inside(container, "link del eth0");
+    }
+    is_free_soon(&server);
     live(&host, &neighbour, &server);
 }
 

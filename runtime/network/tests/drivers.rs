@@ -4,8 +4,10 @@
 mod host;
 
 use std::os::fd::AsFd;
+use std::sync::Mutex;
+use std::time::Duration;
 
-use host::{Container, Host, command, container, get, ip, is_closed, on, open, parse};
+use host::{Container, Host, command, container, eventually, get, has, ip, is_closed, on};
 use sampan_network::{Config, Driver, Error, Ipam, Lease, LeaseRange, Request, Subnet, SubnetConfig};
 
 /// A network on the link between the two hosts, with some of its addresses.
@@ -27,24 +29,6 @@ fn interfaces() -> Vec<String> {
     let links = command("ip", &["-br", "link"]);
     let name = |line: &str| line.split([' ', '@']).next().unwrap().to_owned();
     links.lines().map(name).collect()
-}
-
-/// What the other host does with a network of the same kind on its end of the link.
-fn start_there(
-    there: &Container,
-    directory: std::path::PathBuf,
-    config: Config,
-    name: &'static str,
-) -> (Container, Lease) {
-    there.run(move || {
-        let networks = open(&directory);
-        networks.create(&config, false).unwrap();
-        let container = container(name);
-        let lease = networks.reserve(&container.holder, &[on(&config.name)], &[]).unwrap();
-        networks.attach(&lease, container.netns.as_fd()).unwrap();
-        container.serve(80);
-        (container, lease)
-    })
 }
 
 #[test]
@@ -76,7 +60,8 @@ fn on_one_link(
 
     let other = tempfile::tempdir().unwrap();
     let config = lan("lan", driver, "lan0", there_options, "192.0.2.20-192.0.2.29");
-    let (far, _) = start_there(there, other.path().to_owned(), config, "far");
+    let (far, _) = there.start(other.path().to_owned(), config, "far");
+    far.serve(80);
     assert_eq!(one.get("192.0.2.20:80").as_deref(), Some("far sees 192.0.2.10"));
     assert_eq!(far.get("192.0.2.10:80").as_deref(), Some("one sees 192.0.2.20"));
     assert_eq!(one.get("192.0.2.11:80").as_deref(), Some("two sees 192.0.2.10"));
@@ -109,7 +94,8 @@ fn macvlan_containers_of_two_hosts_speak_ipv6() {
     one.serve(80);
     let other = tempfile::tempdir().unwrap();
     let config = both("lan0", "192.0.2.20-192.0.2.29", "fd00:2::20-fd00:2::2f");
-    let (far, _) = start_there(&there, other.path().to_owned(), config, "far");
+    let (far, _) = there.start(other.path().to_owned(), config, "far");
+    far.serve(80);
     assert_eq!(one.get("[fd00:2::20]:80").as_deref(), Some("far sees fd00:2::10"));
     assert_eq!(far.get("[fd00:2::10]:80").as_deref(), Some("one sees fd00:2::20"));
     let route = one.run(|| command("ip", &["-6", "route", "show", "default"]));
@@ -128,6 +114,72 @@ fn private_macvlan_containers_reach_the_link_and_not_each_other() {
     two.serve(80);
     assert!(one.get("192.0.2.9:8000").is_some());
     assert!(one.is_kept_from("192.0.2.11:80"));
+}
+
+/// Each frame goes to the switch beyond the parent, also one for a sibling: it is the switch that decides.
+#[test]
+fn vepa_containers_reach_each_other_by_the_switch_alone() {
+    let Some(host) = Host::new() else { return };
+    let there = host.neighbour();
+    there.serve(8000);
+    let config = lan("lan", Driver::Macvlan, "lan", &[("mode", "vepa")], "192.0.2.10-192.0.2.19");
+    host.networks.create(&config, false).unwrap();
+    let (one, _) = host.start("one", &[on("lan")], &[]);
+    let (two, _) = host.start("two", &[on("lan")], &[]);
+    two.serve(80);
+    assert_eq!(one.get("192.0.2.9:8000").as_deref(), Some("neighbour sees 192.0.2.10"));
+    assert!(one.is_kept_from("192.0.2.11:80"));
+    there.run(|| {
+        ip("link add switch type bridge forward_delay 0");
+        ip("link set switch up");
+        ip("link set lan0 master switch");
+        command("bridge", &["link", "set", "dev", "lan0", "hairpin", "on"]);
+    });
+    // The switch has its port for a moment before it uses it.
+    eventually("that the switch sends it back", || !one.is_kept_from("192.0.2.11:80"));
+    assert_eq!(one.get("192.0.2.11:80").as_deref(), Some("two sees 192.0.2.10"));
+}
+
+/// What the library warns of.
+struct Warnings(Mutex<Vec<String>>);
+
+static WARNINGS: Warnings = Warnings(Mutex::new(Vec::new()));
+
+impl log::Log for Warnings {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        self.0.lock().unwrap().push(record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+/// Kernels since 6.4 have it; the library reads back what became of it.
+#[test]
+fn a_limit_of_broadcasts_is_set_or_missed_aloud() {
+    let Some(host) = Host::new() else { return };
+    let _there = host.neighbour();
+    log::set_logger(&WARNINGS).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    for limit in ["7", "-1"] {
+        let name = format!("limit{limit}");
+        let config = lan(&name, Driver::Macvlan, "lan", &[("bclim", limit)], "192.0.2.10-192.0.2.19");
+        host.networks.create(&config, false).unwrap();
+        let (one, _) = host.start("one", &[on(&name)], &[]);
+        let wanted = format!("bclim={limit}");
+        let warned = WARNINGS.0.lock().unwrap().iter().any(|text| text.contains(&wanted));
+        assert_eq!(warned, !kernel_is_at_least(6, 4), "{:?}", WARNINGS.0);
+        host.networks.release(&one.holder.id).unwrap();
+    }
+}
+
+fn kernel_is_at_least(major: u32, minor: u32) -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    (numbers.next().unwrap(), numbers.next().unwrap()) >= (major, minor)
 }
 
 #[test]
@@ -224,7 +276,7 @@ fn a_container_that_starts_again_at_once_has_its_address() {
     let fixed = Request { ip: Some("192.0.2.15".parse().unwrap()), ..on("lan") };
     let (one, _) = host.start("one", std::slice::from_ref(&fixed), &[]);
     std::thread::spawn(move || {
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(300));
         drop(one);
     });
     let (again, _) = host.start("one", &[fixed], &[]);
@@ -410,44 +462,6 @@ fn the_hosts_end_can_have_a_name() {
     assert_eq!(lease.attachments[0].host_interface, "web0");
 }
 
-#[test]
-fn vlan_and_vrf_work_or_say_what_is_missing() {
-    let Some(host) = Host::new() else { return };
-    let start = |option: &str, value: &str| {
-        let mut config = Config { name: option.to_owned(), disable_dns: true, ..Config::default() };
-        config.options.set(Driver::Bridge, option, value).unwrap();
-        host.networks.create(&config, false).unwrap();
-        let one = container("one");
-        let lease = host.networks.reserve(&one.holder, &[on(option)], &parse(&["8080:80"])).unwrap();
-        let attached = host.networks.attach(&lease, one.netns.as_fd());
-        one.serve(80);
-        attached.map(|()| get("127.0.0.1:8080"))
-    };
-    match start("vlan", "7") {
-        Ok(answer) => assert!(answer.is_some()),
-        Err(error) => {
-            let text = error.to_string();
-            assert!(text.contains("vlan=7") && text.contains("VLAN_FILTERING"), "{text}");
-        }
-    }
-    let text = start("vrf", "red").unwrap_err().to_string();
-    assert!(text.contains("no VRF red") && text.contains("\"vrf\""), "{text}");
-}
-
-/// Whether the kernel can make such a link; says in words if not. The virtual machine's can (`tests/vm`).
-fn has(what: &str, link: &str) -> bool {
-    let link = format!("link add name probe {link}");
-    let arguments: Vec<&str> = link.split(' ').collect();
-    let made = std::process::Command::new("ip").args(&arguments).output().unwrap();
-    if made.status.success() {
-        ip("link del probe");
-        return true;
-    }
-    assert!(std::env::var_os("SAMPAN_MACHINE_HERE").is_none(), "the virtual machine's kernel lost {what}");
-    eprintln!("SKIP: this kernel has no {what}");
-    false
-}
-
 /// Both hosts' interfaces on the link, in the mode of layer 2.
 #[test]
 fn ipvlan_containers_of_two_hosts_are_on_one_link() {
@@ -485,82 +499,4 @@ fn ipvlan_in_layer_3_is_routed() {
         assert_eq!(one.get("198.51.100.3:80").as_deref(), Some("two sees 198.51.100.2"), "{mode}");
         host.networks.release(&one.holder.id).unwrap();
     }
-}
-
-#[test]
-fn vlans_of_one_bridge_are_apart() {
-    let Some(host) = Host::new() else { return };
-    if !has("bridges that filter VLANs", "type bridge vlan_filtering 1") {
-        return;
-    }
-    ip("link add name br0 type bridge vlan_filtering 1");
-    ip("addr add 192.0.2.1/24 dev br0");
-    ip("link set br0 up");
-    let before = command("bridge", &["vlan", "show", "dev", "br0"]);
-    let start = |network: &str, vlan: &str, range: &str, name: &str| {
-        let config = lan(network, Driver::Bridge, "br0", &[("mode", "unmanaged"), ("vlan", vlan)], range);
-        host.networks.create(&config, true).unwrap();
-        let (container, lease) = host.start(name, &[on(network)], &[]);
-        container.serve(80);
-        (container, lease.attachments[0].host_interface.clone())
-    };
-    let (one, port) = start("seven", "7", "192.0.2.10-192.0.2.19", "one");
-    let (_two, _) = start("seven", "7", "192.0.2.10-192.0.2.19", "two");
-    let (other, _) = start("eight", "8", "192.0.2.20-192.0.2.29", "other");
-    assert_eq!(one.get("192.0.2.11:80").as_deref(), Some("two sees 192.0.2.10"));
-    assert!(one.is_kept_from("192.0.2.20:80"));
-    assert!(other.is_kept_from("192.0.2.10:80"));
-    assert!(is_closed("192.0.2.10:80"), "the bridge itself is in VLAN 1");
-    let vlans = command("bridge", &["vlan", "show", "dev", &port]);
-    assert!(vlans.contains("7 PVID Egress Untagged") && !vlans.contains(" 1 "), "{vlans}");
-    assert_eq!(
-        command("bridge", &["vlan", "show", "dev", "br0"]),
-        before,
-        "nothing of the bridge is changed"
-    );
-
-    ip("link set br0 type bridge vlan_filtering 0");
-    let lease = host.networks.reserve(&container("late").holder, &[on("seven")], &[]).unwrap();
-    let late = container("late");
-    let text = host.networks.attach(&lease, late.netns.as_fd()).unwrap_err().to_string();
-    assert!(text.contains("br0") && text.contains("vlan_filtering 1"), "{text}");
-}
-
-#[test]
-fn a_bridge_of_ours_can_be_in_a_vlan_and_in_a_vrf() {
-    let Some(host) = Host::new() else { return };
-    let filters = "type bridge vlan_filtering 1";
-    if !has("bridges that filter VLANs", filters) || !has("VRFs", "type vrf table 9") {
-        return;
-    }
-    ip("link add name red type vrf table 10");
-    ip("link set red up");
-    let config = |name: &str, options: &[(&str, &str)]| {
-        let mut config = Config { name: name.to_owned(), disable_dns: true, ..Config::default() };
-        options.iter().for_each(|(name, value)| config.options.set(Driver::Bridge, name, value).unwrap());
-        host.networks.create(&config, false).unwrap()
-    };
-    let tagged = config("tagged", &[("vlan", "7")]);
-    let (one, lease) = host.start("one", &[on("tagged")], &["8080:80"]);
-    one.serve(80);
-    assert!(get("127.0.0.1:8080").is_some(), "the host is in the VLAN of its bridge");
-    for device in [&tagged.network_interface, &lease.attachments[0].host_interface] {
-        let vlans = command("bridge", &["vlan", "show", "dev", device]);
-        assert!(vlans.contains("7 PVID Egress Untagged") && !vlans.contains(" 1 "), "{device}: {vlans}");
-    }
-
-    let apart = config("apart", &[("vrf", "red")]);
-    let (two, lease) = host.start("two", &[on("apart")], &[]);
-    two.serve(80);
-    let members = command("ip", &["-br", "link", "show", "master", "red"]);
-    assert!(members.contains(&apart.network_interface), "{members}");
-    let subnet = apart.subnets[0].subnet.to_string();
-    assert!(command("ip", &["route", "show", "table", "10"]).contains(&subnet));
-    assert!(!command("ip", &["route"]).contains(&subnet), "it is not among the host's own routes");
-    assert!(is_closed(&format!("{}:80", host::address(&lease))));
-    let wrong = config("wrong", &[("vrf", &apart.network_interface)]);
-    let three = container("three");
-    let lease = host.networks.reserve(&three.holder, &[on(&wrong.name)], &[]).unwrap();
-    let text = host.networks.attach(&lease, three.netns.as_fd()).unwrap_err().to_string();
-    assert!(text.contains("is no VRF"), "{text}");
 }

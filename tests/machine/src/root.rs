@@ -46,9 +46,9 @@ const NETWORKING: &str = "firewalld iptables netbase systemd-resolved dnsmasq-ba
 /// What has a mind of its own about a host's interfaces, in a root of its own: it runs from the boot on.
 const NETWORK_MANAGER: &str = "network-manager";
 
-/// What a virtual machine needs beside that: its kernel's modules, and the kernel's security
-/// modules.
-const VIRTUAL: &str = "udev kmod apparmor secilc";
+/// What a virtual machine needs beside that: its kernel's modules, the kernel's security modules,
+/// and a DHCP server for networks that hosts' kernels may lack.
+const VIRTUAL: &str = "udev kmod apparmor secilc dnsmasq-base";
 
 /// Of [`MASKED`], what belongs to a machine with a kernel of its own.
 const UNMASKED: &str = "systemd-udevd.service systemd-udev-trigger.service systemd-sysctl.service \

@@ -10,6 +10,9 @@
     reason = "each test program uses a part of it"
 )]
 
+pub mod dnsmasq;
+pub mod sctp;
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -20,7 +23,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns, unshare};
-use sampan_network::{Holder, Lease, Networks, PortMapping, Request, loopback_up, parse_ports};
+use sampan_network::{Config, Holder, Lease, Networks, PortMapping, Request, loopback_up, parse_ports};
 use tempfile::TempDir;
 
 /// How long a packet may take that should arrive, where many want a processor.
@@ -69,25 +72,31 @@ impl Host {
         (container, lease)
     }
 
-    /// Another machine, on a link of the host: 192.0.2.1 and fd00:2::1 are the
+    /// Another machine, on the link `lan` of the host: 192.0.2.1 and fd00:2::1 are the
     /// host's, .9 and ::9 its own.
     pub fn neighbour(&self) -> Container {
         let neighbour = container("neighbour");
-        ip("link add lan type veth peer name lan0");
-        let pid_of_namespace = neighbour.clone_into_named();
-        ip(&format!("link set lan0 netns {pid_of_namespace}"));
-        ip("addr add 192.0.2.1/24 dev lan");
-        ip("addr add fd00:2::1/64 dev lan nodad");
-        ip("link set lan up");
+        neighbour.run(|| ip("link set lo up"));
+        self.link(&neighbour, "lan", "192.0.2.", "fd00:2::");
         neighbour.run(|| {
-            ip("addr add 192.0.2.9/24 dev lan0");
-            ip("addr add fd00:2::9/64 dev lan0 nodad");
-            ip("link set lan0 up");
-            ip("link set lo up");
             ip("route add default via 192.0.2.1");
             ip("route add default via fd00:2::1");
         });
         neighbour
+    }
+
+    /// A link to another machine, whose end is called `<name>0`. The addresses begin so;
+    /// the host's end in 1, the other's in 9.
+    pub fn link(&self, there: &Container, name: &'static str, ipv4: &'static str, ipv6: &'static str) {
+        ip(&format!("link add {name} type veth peer name {name}0"));
+        ip(&format!("link set {name}0 netns {}", there.clone_into_named()));
+        let set_up = move |name: &str, last: u8| {
+            ip(&format!("addr add {ipv4}{last}/24 dev {name}"));
+            ip(&format!("addr add {ipv6}{last}/64 dev {name} nodad"));
+            ip(&format!("link set {name} up"));
+        };
+        set_up(name, 1);
+        there.run(move || set_up(&format!("{name}0"), 9));
     }
 
     /// Everything that a container could leave behind.
@@ -165,6 +174,18 @@ impl Container {
 
     pub fn netns(&self) -> BorrowedFd<'_> {
         self.netns.as_fd()
+    }
+
+    /// Starts a container on this machine, which is a host of its own with these files.
+    pub fn start(&self, directory: PathBuf, config: Config, name: &'static str) -> (Self, Lease) {
+        self.run(move || {
+            let networks = open(&directory);
+            networks.create(&config, false).unwrap();
+            let container = container(name);
+            let lease = networks.reserve(&container.holder, &[on(&config.name)], &[]).unwrap();
+            networks.attach(&lease, container.netns.as_fd()).unwrap();
+            (container, lease)
+        })
     }
 
     /// A TCP server that tells each client its name and the client's address.
@@ -283,6 +304,32 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "{what} never came true");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Whether the kernel can make such a link; says in words if not.
+pub fn has(what: &str, link: &str) -> bool {
+    let has = can_make(link);
+    if !has {
+        lacks(what);
+    }
+    has
+}
+
+/// Whether the kernel can make such a link.
+pub fn can_make(link: &str) -> bool {
+    let link = format!("link add name probe {link}");
+    let arguments: Vec<&str> = link.split(' ').collect();
+    let made = Command::new("ip").args(&arguments).output().unwrap().status.success();
+    if made {
+        ip("link del probe");
+    }
+    made
+}
+
+/// Says that the kernel lacks something. The virtual machine's has all that the tests ask for (`tests/vm`).
+pub fn lacks(what: &str) {
+    assert!(std::env::var_os("SAMPAN_MACHINE_HERE").is_none(), "the virtual machine's kernel lost {what}");
+    eprintln!("SKIP: this kernel has no {what}");
 }
 
 pub fn own_netns() -> OwnedFd {
