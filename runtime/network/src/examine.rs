@@ -1,4 +1,5 @@
-//! Whether the host still has what leases and networks say: for `sampan doctor`.
+//! Whether the host still has what leases and networks say, and whether something else of it has come
+//! in their way: for `sampan doctor`.
 //! Nothing is changed here.
 
 use std::thread::sleep;

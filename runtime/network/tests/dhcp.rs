@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use host::dnsmasq::Server;
+use host::dnsmasq::{RANGE, Server};
 use host::{Container, Host, address, command, eventually, has, ip, on};
 use sampan_network::{Config, Driver, Error, Ipam, Lease, Options};
 
@@ -28,6 +28,13 @@ fn on_parent(host: &Host, driver: Driver) {
         ..Config::default()
     };
     host.networks.create(&config, false).unwrap();
+}
+
+/// The other machine, with a DHCP server on the link.
+fn served(host: &Host) -> Option<(Container, Server)> {
+    let neighbour = host.neighbour();
+    let server = Server::start(host, &neighbour, RANGE)?;
+    Some((neighbour, server))
 }
 
 fn lease_of(host: &Host, container: &Container) -> Lease {
@@ -104,9 +111,7 @@ fn live(host: &Host, neighbour: &Container, server: &Server) {
 #[test]
 fn a_macvlan_is_a_machine_of_its_parents_network() {
     let Some(host) = Host::new() else { return };
-    let neighbour = host.neighbour();
-    let range = "--dhcp-range=192.0.2.50,192.0.2.59,255.255.255.0,1h";
-    let Some(server) = Server::start(&host, &neighbour, range) else { return };
+    let Some((neighbour, server)) = served(&host) else { return };
     macvlan(&host);
     live(&host, &neighbour, &server);
 }
@@ -120,8 +125,7 @@ fn so_is_an_ipvlan_with_the_mac_address_of_others() {
     if !has("ipvlan", "link lan type ipvlan") {
         return;
     }
-    let range = "--dhcp-range=192.0.2.50,192.0.2.59,255.255.255.0,1h";
-    let Some(server) = Server::start(&host, &neighbour, range) else { return };
+    let Some(server) = Server::start(&host, &neighbour, RANGE) else { return };
     on_parent(&host, Driver::Ipvlan);
     let (db, _) = host.start("db", &[on("net")], &[]);
     let (mail, _) = host.start("mail", &[on("net")], &[]);
@@ -144,9 +148,7 @@ fn so_is_an_ipvlan_with_the_mac_address_of_others() {
 #[test]
 fn so_is_a_port_of_a_bridge_of_the_host() {
     let Some(host) = Host::new() else { return };
-    let neighbour = host.neighbour();
-    let range = "--dhcp-range=192.0.2.50,192.0.2.59,255.255.255.0,1h";
-    let Some(server) = Server::start(&host, &neighbour, range) else { return };
+    let Some((neighbour, server)) = served(&host) else { return };
     for line in ["link add br0 type bridge", "link set br0 up", "link set lan master br0"] {
         ip(line);
     }
@@ -166,9 +168,7 @@ fn so_is_a_port_of_a_bridge_of_the_host() {
 #[test]
 fn a_container_that_runs_comes_and_goes() {
     let Some(host) = Host::new() else { return };
-    let neighbour = host.neighbour();
-    let range = "--dhcp-range=192.0.2.50,192.0.2.59,255.255.255.0,1h";
-    let Some(server) = Server::start(&host, &neighbour, range) else { return };
+    let Some((_neighbour, server)) = served(&host) else { return };
     macvlan(&host);
     let (web, _) = host.start("web", &[on(sampan_network::DEFAULT_NETWORK)], &[]);
     let lease = host.networks.connect(&web.holder.id, &on("net"), web.netns.as_fd()).unwrap();
@@ -184,9 +184,7 @@ fn a_container_that_runs_comes_and_goes() {
 #[test]
 fn a_network_that_becomes_another_gives_another_address() {
     let Some(host) = Host::new() else { return };
-    let neighbour = host.neighbour();
-    let range = "--dhcp-range=192.0.2.50,192.0.2.59,255.255.255.0,1h";
-    let Some(server) = Server::start(&host, &neighbour, range) else { return };
+    let Some((neighbour, server)) = served(&host) else { return };
     macvlan(&host);
     let (web, _) = host.start("web", &[on("net")], &[]);
     let old = address(&lease_of(&host, &web));
@@ -221,9 +219,7 @@ fn squatter(address: &str) -> Container {
 #[test]
 fn an_address_that_somebody_has_set_by_hand_is_not_used() {
     let Some(host) = Host::new() else { return };
-    let neighbour = host.neighbour();
-    let range = "--dhcp-range=192.0.2.50,192.0.2.59,255.255.255.0,1h";
-    let Some(server) = Server::start(&host, &neighbour, range) else { return };
+    let Some((_neighbour, server)) = served(&host) else { return };
     macvlan(&host);
     let (web, _) = host.start("web", &[on("net")], &[]);
     let taken = address(&lease_of(&host, &web));

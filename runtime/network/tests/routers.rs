@@ -6,7 +6,7 @@ use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::thread;
 use std::time::Duration;
 
-use host::dnsmasq::Server;
+use host::dnsmasq::{RANGE, Server};
 use host::{Container, Host, command, eventually, has, ip, on};
 use nix::net::if_::if_nametoindex;
 use rustix::net::sockopt::{set_ipv6_multicast_hops, set_ipv6_multicast_loop};
@@ -96,8 +96,7 @@ fn take_part(host: &Host, router: &Container, driver: Driver) {
 fn router(host: &Host) -> Option<(Container, Server)> {
     let router = host.neighbour();
     router.serve(8000);
-    let range = "--dhcp-range=192.0.2.50,192.0.2.59,255.255.255.0,1h";
-    let server = Server::start(host, &router, range)?;
+    let server = Server::start(host, &router, RANGE)?;
     advertise(&router);
     Some((router, server))
 }

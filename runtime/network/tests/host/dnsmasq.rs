@@ -4,6 +4,9 @@ use std::process::{Child, Command, Stdio};
 
 use super::{Container, Host, eventually};
 
+/// Ten addresses of the link's subnet, each for an hour.
+pub const RANGE: &str = "--dhcp-range=192.0.2.50,192.0.2.59,255.255.255.0,1h";
+
 /// It ends with the test.
 pub struct Server(Child, String);
 
